@@ -1,0 +1,95 @@
+//! What one backend has prepared.
+
+use std::collections::HashMap;
+
+/// The statements that a backend is known to hold; only successes are entered here.
+#[derive(Debug)]
+pub struct Held {
+    /// By statement id: when it was last used, by this set's own clock.
+    statements: HashMap<u64, u64, foldhash::fast::RandomState>,
+    /// The statement that the unnamed one is at the moment.
+    unnamed: Option<u64>,
+    clock: u64,
+    limit: usize,
+}
+
+impl Held {
+    /// An empty set that wants to stay within `limit` named statements.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { statements: HashMap::default(), unnamed: None, clock: 0, limit }
+    }
+
+    #[must_use]
+    pub fn contains(&self, id: u64) -> bool {
+        self.statements.contains_key(&id)
+    }
+
+    /// Notes that a statement is being used.
+    pub fn touch(&mut self, id: u64) {
+        self.clock += 1;
+        if let Some(used) = self.statements.get_mut(&id) {
+            *used = self.clock;
+        }
+    }
+
+    pub fn insert(&mut self, id: u64) {
+        self.clock += 1;
+        self.statements.insert(id, self.clock);
+    }
+
+    pub fn remove(&mut self, id: u64) {
+        self.statements.remove(&id);
+    }
+
+    #[must_use]
+    pub fn unnamed(&self) -> Option<u64> {
+        self.unnamed
+    }
+
+    pub fn set_unnamed(&mut self, id: Option<u64>) {
+        self.unnamed = id;
+    }
+
+    /// The statement to close before one more is parsed: the least recently used one that `in_use` spares.
+    /// `None` while there is room.
+    #[must_use]
+    pub fn surplus(&self, in_use: impl Fn(u64) -> bool) -> Option<u64> {
+        if self.statements.len() < self.limit {
+            return None;
+        }
+        self.statements.iter().filter(|(id, _)| !in_use(**id)).min_by_key(|(_, used)| **used).map(|(id, _)| *id)
+    }
+
+    /// Forgets everything, as after DEALLOCATE ALL.
+    pub fn clear(&mut self) {
+        self.statements.clear();
+        self.unnamed = None;
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.statements.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_statement_goes_first_unless_it_is_in_use() {
+        let mut held = Held::new(2);
+        held.insert(1);
+        assert_eq!(held.surplus(|_| false), None);
+        held.insert(2);
+        held.touch(1);
+        assert_eq!(held.surplus(|_| false), Some(2));
+        assert_eq!(held.surplus(|id| id == 2), Some(1));
+    }
+}

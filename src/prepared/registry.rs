@@ -1,0 +1,239 @@
+//! Distinct statements, each once for all clients, and the standing of unnamed ones.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+/// Sightings of an unnamed text before it is measured as a candidate for promotion.
+const SIGHTINGS: u8 = 2;
+/// Executions that are measured as unnamed before a candidate is promoted, and as promoted before it is judged.
+const MEASURED: u32 = 5;
+/// Slots of the table of texts seen lately; a newer text takes the slot of an older one.
+const SEEN_SLOTS: usize = 8192;
+
+/// What decides that two statements are the same: text, parameter types, and the settings that give them meaning.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    text: Box<[u8]>,
+    types: Box<[u8]>,
+    plan_key: u64,
+}
+
+/// One statement, as a Parse gave it.
+#[derive(Debug)]
+pub struct Statement {
+    pub id: u64,
+    pub kind: Kind,
+    pub text: Box<[u8]>,
+    /// Count and OIDs of parameter types, as in Parse.
+    pub types: Box<[u8]>,
+    /// The name on a backend; empty for the unnamed one.
+    pub name: Box<[u8]>,
+    promotion: Promotion,
+}
+
+/// Whether backends hold a statement under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One client's unnamed statement, parsed as unnamed.
+    Private,
+    /// Held under pgweir's name, for every client that prepares the same.
+    Shared,
+}
+
+/// How far an unnamed statement's text has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Seen more than once: measured while it is still parsed as unnamed.
+    Candidate,
+    /// Was slower as a shared statement, probably for a generic plan: unnamed for good.
+    Demoted,
+    Promoted,
+}
+
+#[derive(Debug, Default)]
+struct Promotion {
+    standing: AtomicU8,
+    measured: AtomicU32,
+    total_micros: AtomicU64,
+    unnamed_mean_micros: AtomicU64,
+}
+
+impl Statement {
+    /// How a client's unnamed statement with this text is to be treated.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match self.promotion.standing.load(Ordering::Relaxed) {
+            0 => Standing::Candidate,
+            1 => Standing::Promoted,
+            _ => Standing::Demoted,
+        }
+    }
+
+    /// Takes the server's time of one execution of this text as an unnamed statement. A statement that is much
+    /// slower under a name than it was without is demoted.
+    pub fn measured(&self, took: Duration) {
+        let promotion = &self.promotion;
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let standing = self.standing();
+        if standing == Standing::Demoted {
+            return;
+        }
+        let total = promotion.total_micros.fetch_add(micros, Ordering::Relaxed).saturating_add(micros);
+        let count = promotion.measured.fetch_add(1, Ordering::Relaxed) + 1;
+        if count < MEASURED {
+            return;
+        }
+        let mean = total / u64::from(count);
+        promotion.measured.store(0, Ordering::Relaxed);
+        promotion.total_micros.store(0, Ordering::Relaxed);
+        if standing == Standing::Candidate {
+            promotion.unnamed_mean_micros.store(mean, Ordering::Relaxed);
+            promotion.standing.store(1, Ordering::Relaxed);
+        } else if mean > promotion.unnamed_mean_micros.load(Ordering::Relaxed).saturating_mul(2).saturating_add(2000) {
+            promotion.standing.store(2, Ordering::Relaxed);
+        }
+    }
+}
+
+/// All statements that clients have prepared under a name, and unnamed ones seen again and again.
+#[derive(Debug)]
+pub struct Registry {
+    statements: DashMap<Key, Arc<Statement>, foldhash::fast::RandomState>,
+    hasher: foldhash::fast::RandomState,
+    seen: Box<[AtomicU64]>,
+    next_id: AtomicU64,
+    limit: usize,
+    purged_at: AtomicUsize,
+}
+
+impl Registry {
+    /// Remembers about `limit` statements; those that no client holds are forgotten first.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            statements: DashMap::with_hasher(foldhash::fast::RandomState::default()),
+            hasher: foldhash::fast::RandomState::default(),
+            seen: (0..SEEN_SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            next_id: AtomicU64::new(1),
+            limit,
+            purged_at: AtomicUsize::new(0),
+        }
+    }
+
+    /// The statement that every client shares who prepares this.
+    #[must_use]
+    pub fn shared(&self, text: &[u8], types: &[u8], plan_key: u64) -> Arc<Statement> {
+        self.forget_some();
+        match self.statements.entry(Key { text: text.into(), types: types.into(), plan_key }) {
+            Entry::Occupied(entry) => Arc::clone(entry.get()),
+            Entry::Vacant(entry) => {
+                let statement = Arc::new(self.new_statement(Kind::Shared, text, types));
+                entry.insert(Arc::clone(&statement));
+                statement
+            }
+        }
+    }
+
+    /// One client's own unnamed statement.
+    #[must_use]
+    pub fn private(&self, text: &[u8], types: &[u8]) -> Arc<Statement> {
+        Arc::new(self.new_statement(Kind::Private, text, types))
+    }
+
+    /// The shared statement of an unnamed Parse if its text has been seen before; `None` for a new one.
+    #[must_use]
+    pub fn recurring(&self, text: &[u8], types: &[u8], plan_key: u64) -> Option<Arc<Statement>> {
+        let mut hasher = self.hasher.build_hasher();
+        (text, types, plan_key).hash(&mut hasher);
+        let hash = hasher.finish();
+        let slot = self.seen.get(usize::try_from(hash).unwrap_or(0) % SEEN_SLOTS)?;
+        let (old, tag) = (slot.load(Ordering::Relaxed), hash & !0xff);
+        let count = if old & !0xff == tag { u8::try_from(old & 0xff).unwrap_or(u8::MAX) } else { 0 };
+        if count < SIGHTINGS {
+            slot.store(tag | u64::from(count + 1), Ordering::Relaxed);
+            return None;
+        }
+        Some(self.shared(text, types, plan_key))
+    }
+
+    /// Statements remembered now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.statements.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+
+    fn new_statement(&self, kind: Kind, text: &[u8], types: &[u8]) -> Statement {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let name = match kind {
+            Kind::Private => Box::default(),
+            Kind::Shared => super::backend_name(id),
+        };
+        Statement { id, kind, text: text.into(), types: types.into(), name, promotion: Promotion::default() }
+    }
+
+    /// Makes room when over the limit; at most once for every eighth of the limit added, so that a table full of
+    /// statements in use is not walked again and again.
+    fn forget_some(&self) {
+        let len = self.statements.len();
+        if len < self.limit || len < self.purged_at.load(Ordering::Relaxed) + self.limit / 8 {
+            return;
+        }
+        self.statements.retain(|_, statement| Arc::strong_count(statement) > 1);
+        self.purged_at.store(self.statements.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_text_types_and_meaning_are_one_statement() {
+        let registry = Registry::new(10);
+        let one = registry.shared(b"select 1", b"\0\0", 1);
+        assert_eq!(one.id, registry.shared(b"select 1", b"\0\0", 1).id);
+        assert_ne!(one.id, registry.shared(b"select 1", b"\0\0", 2).id);
+        assert_ne!(one.id, registry.shared(b"select 1", b"\0\x01\0\0\0\x17", 1).id);
+    }
+
+    #[test]
+    fn an_unnamed_text_is_a_candidate_at_its_third_sighting() {
+        let registry = Registry::new(10);
+        assert!(registry.recurring(b"select 1", b"\0\0", 0).is_none());
+        assert!(registry.recurring(b"select 1", b"\0\0", 0).is_none());
+        let statement = registry.recurring(b"select 1", b"\0\0", 0).expect("seen before");
+        assert_eq!(statement.standing(), Standing::Candidate);
+    }
+
+    #[test]
+    fn a_candidate_is_promoted_when_measured_and_demoted_when_it_got_slower() {
+        let statement = Registry::new(10).shared(b"select 1", b"\0\0", 0);
+        (0..MEASURED).for_each(|_| statement.measured(Duration::from_millis(1)));
+        assert_eq!(statement.standing(), Standing::Promoted);
+        (0..MEASURED).for_each(|_| statement.measured(Duration::from_millis(2)));
+        assert_eq!(statement.standing(), Standing::Promoted);
+        (0..MEASURED).for_each(|_| statement.measured(Duration::from_millis(20)));
+        assert_eq!(statement.standing(), Standing::Demoted);
+    }
+
+    #[test]
+    fn statements_that_nobody_holds_are_forgotten_at_the_limit() {
+        let registry = Registry::new(16);
+        let kept = registry.shared(b"kept", b"\0\0", 0);
+        for n in 0..1000 {
+            let _ = registry.shared(format!("select {n}").as_bytes(), b"\0\0", 0);
+        }
+        assert!(registry.len() <= 20, "{}", registry.len());
+        assert_eq!(registry.shared(b"kept", b"\0\0", 0).id, kept.id);
+    }
+}

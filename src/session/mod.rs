@@ -1,0 +1,237 @@
+//! The protocol state machine of one session: what each frame means, and what must happen because of it.
+//!
+//! It decides and never does: no sockets, no clock, no waiting. `proxy` gives it every frame that matters
+//! ([`Session::from_client`], [`Session::from_backend`]) with the time, performs the [`Verdict`], writes out the
+//! bytes it left in [`Outgoing`], and leases or releases a backend when it says so. PostgreSQL's own behaviour is
+//! the measure (manual: "Message Flow"); what a backend holds is known from its replies alone.
+//!
+//! Read [`turn`] for the queue of expected replies, then `from_client`, then `from_backend`.
+
+mod from_backend;
+mod from_client;
+mod turn;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::prepared::{Held, Names, Registry};
+use crate::settings::{Carried, Profile, Profiles};
+use crate::wire::build::{self, Fault};
+use crate::wire::sqlstate;
+use crate::wire::tag::client;
+use crate::wire::view::Transaction;
+use turn::{Effect, Expect, Kind, Turn, Who};
+
+/// How long a session keeps a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Until the client leaves.
+    Session,
+    /// Until the statement ends; transaction blocks are refused.
+    Statement,
+    /// Until the transaction ends.
+    Transaction,
+}
+
+/// What the sessions of one pool have in common.
+#[derive(Debug)]
+pub struct Rules {
+    pub hold: Hold,
+    pub promote_unnamed: bool,
+    /// Statements one client may name.
+    pub client_statements: usize,
+    /// Replies one client may be owed.
+    pub pipeline: usize,
+    pub registry: Arc<Registry>,
+    pub profiles: Arc<Profiles>,
+}
+
+/// What the session may know and change of the backend it has leased.
+#[derive(Debug)]
+pub struct Leased<'a> {
+    pub held: &'a mut Held,
+    pub carried: &'a mut Carried,
+}
+
+/// What is to be done with one frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Forward,
+    /// Judge this frame again, unread, after what it waits for.
+    Hold(Wait),
+    /// The beginning of the frame is replaced by what was left in [`Outgoing`]; from this byte of its body on it
+    /// is forwarded.
+    Replace(usize),
+    Swallow,
+    /// The client ends its session.
+    Terminate,
+}
+
+/// What a held frame waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    Lease,
+    /// The end of a batch that was sent before.
+    Replies,
+}
+
+/// Bytes that the session itself says.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// For the backend, before the frame at hand.
+    pub to_backend: Vec<u8>,
+    /// For the client, before the frame at hand.
+    pub before: Vec<u8>,
+    /// For the client, after the frame at hand.
+    pub after: Vec<u8>,
+}
+
+/// Why a session cannot go on; the backend, if there is one, is closed too.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// The backend said what was not expected: after this nothing it says can be trusted.
+    #[error("unexpected message {:?} from PostgreSQL", char::from(*.0))]
+    Desync(u8),
+    /// The client is told and closed.
+    #[error("{}", .0.message)]
+    Client(Box<Fault>),
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Self {
+        Self::Client(Box::new(fault))
+    }
+}
+
+impl From<crate::wire::Malformed> for Broken {
+    fn from(malformed: crate::wire::Malformed) -> Self {
+        Fault::from(malformed).into()
+    }
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    rules: Arc<Rules>,
+    /// What the client's settings are now.
+    profile: Arc<Profile>,
+    /// What they were at its start: where DISCARD ALL and RESET ALL return to.
+    startup: Arc<Profile>,
+    names: Names,
+    /// Present while a backend is leased or replies are owed: an idle session holds next to nothing.
+    turn: Option<Box<Turn>>,
+}
+
+impl Session {
+    #[must_use]
+    pub fn new(rules: Arc<Rules>, profile: Arc<Profile>) -> Self {
+        Self { rules, startup: Arc::clone(&profile), profile, names: Names::default(), turn: None }
+    }
+
+    /// The settings that a backend must carry for this session.
+    #[must_use]
+    pub fn profile(&self) -> &Arc<Profile> {
+        &self.profile
+    }
+
+    /// Whether frames of this type must be here whole before they are judged.
+    #[must_use]
+    pub fn needs_whole(tag: u8) -> bool {
+        matches!(tag, client::PARSE | client::DESCRIBE | client::CLOSE | client::EXECUTE)
+    }
+
+    /// A backend was leased: whatever it must be told before the client's first frame is in `out`.
+    pub fn leased(&mut self, leased: &mut Leased<'_>, out: &mut Outgoing) {
+        let turn = self.turn.get_or_insert_default();
+        turn.leased = true;
+        self.apply_profile(leased, out);
+    }
+
+    /// No backend could be leased: the frame that asked for one, of type `tag`, is answered with `fault`.
+    pub fn lease_failed(&mut self, tag: u8, fault: &Fault, out: &mut Outgoing) {
+        let turn = self.turn.get_or_insert_default();
+        turn.answer_fakes(&mut self.names, &mut out.before);
+        turn.forget_replies();
+        out.before.extend_from_slice(&fault.to_frame());
+        if matches!(tag, client::QUERY | client::FUNCTION_CALL) {
+            out.before.extend_from_slice(&build::ready_for_query(Transaction::Idle));
+            self.turn = None;
+        } else {
+            turn.skipping = true;
+        }
+    }
+
+    /// Whether the backend can go back to its pool: idle, nothing owed, nothing left behind.
+    #[must_use]
+    pub fn may_release(&self) -> bool {
+        self.rules.hold != Hold::Session && self.is_between_transactions()
+    }
+
+    /// Whether a leased backend stands between two transactions, with nothing owed or half sent.
+    #[must_use]
+    pub fn is_between_transactions(&self) -> bool {
+        self.turn.as_ref().is_none_or(|turn| turn.is_settled())
+    }
+
+    /// Whether nothing runs: the client has been answered, though its transaction may be open.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.turn.as_ref().is_none_or(|turn| !turn.leased || turn.is_answered())
+    }
+
+    /// What the last ReadyForQuery said.
+    #[must_use]
+    pub fn transaction(&self) -> Transaction {
+        self.turn.as_ref().map(|turn| turn.status).unwrap_or_default()
+    }
+
+    /// The backend has gone back.
+    pub fn released(&mut self) {
+        self.turn = None;
+    }
+
+    /// The backend is gone. The error that the client must be sent, unless the backend's own last words were
+    /// passed on.
+    #[must_use]
+    pub fn backend_lost(&mut self) -> Option<Fault> {
+        let told = self.turn.take().is_some_and(|turn| turn.fatal);
+        (!told).then(|| {
+            Fault::fatal(sqlstate::CONNECTION_FAILURE, "the connection to PostgreSQL was lost")
+                .detail("The server closed the connection before it had answered; an open transaction was rolled back.")
+                .hint("Connect again; whether the last statement took effect is not known.")
+        })
+    }
+
+    /// The running statement is about to be cancelled by pgweir: its error is replaced by `fault`.
+    pub fn cancelling(&mut self, fault: &Fault) {
+        if let Some(turn) = &mut self.turn {
+            turn.cancel_report = Some(fault.to_frame().into_boxed_slice());
+        }
+    }
+
+    /// Makes the backend carry the session's settings, where it does not.
+    fn apply_profile(&mut self, leased: &mut Leased<'_>, out: &mut Outgoing) {
+        if Arc::ptr_eq(&leased.carried.profile, &self.profile) || leased.carried.profile == self.profile {
+            return;
+        }
+        let mut text = Vec::new();
+        crate::settings::write_transition(&mut text, &leased.carried.profile, &self.profile);
+        build::write_query(&mut out.to_backend, &text);
+        // A simple query drops the unnamed statement.
+        leased.held.set_unnamed(None);
+        let turn = self.turn.get_or_insert_default();
+        turn.end_batch();
+        turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Profile(Arc::clone(&self.profile))]);
+    }
+
+    /// Notes when the running statement was sent, for those that are measured.
+    fn measure(&mut self, statement: Option<Arc<crate::prepared::Statement>>, now: Instant) {
+        if let Some(turn) = &mut self.turn {
+            turn.measured = statement.map(|statement| (statement, now));
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Settings of sessions: what a client set, as one interned [`Profile`], and the batch that makes a backend carry it.
+//!
+//! A backend remembers the profile it carries ([`Carried`]); a lease whose backend already carries the session's
+//! profile costs one pointer comparison. Startup parameters are checked by PostgreSQL once and then known
+//! ([`Startups`]). When a profile changes is decided in `session`; who applies it is `backend` and `proxy`.
+
+mod profile;
+mod startup;
+
+pub use profile::{Carried, Profile, Profiles, write_transition};
+pub use startup::{Known, Startups, requested};

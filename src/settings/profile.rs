@@ -1,0 +1,266 @@
+//! Interned sets of settings, and the statements that turn one set into another.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// Settings that cannot change what a statement means or how it is planned: sessions that differ only in these
+/// share prepared statements.
+const PLAN_NEUTRAL: [&[u8]; 9] = [
+    b"application_name",
+    b"bytea_output",
+    b"client_min_messages",
+    b"deadlock_timeout",
+    b"extra_float_digits",
+    b"idle_in_transaction_session_timeout",
+    b"idle_session_timeout",
+    b"lock_timeout",
+    b"statement_timeout",
+];
+
+/// What the server reports but no session can set.
+const READ_ONLY: [&[u8]; 7] = [
+    b"in_hot_standby",
+    b"integer_datetimes",
+    b"is_superuser",
+    b"server_encoding",
+    b"server_version",
+    b"session_authorization",
+    b"server_version_num",
+];
+
+/// Settings that differ from those of a fresh backend: names in lower case, in order, with the values that SHOW
+/// gave.
+#[derive(Debug, Default)]
+pub struct Profile {
+    settings: Vec<(Box<[u8]>, Box<[u8]>)>,
+    plan_key: u64,
+}
+
+impl Profile {
+    fn new(mut settings: Vec<(Box<[u8]>, Box<[u8]>)>) -> Self {
+        settings.sort();
+        let mut hasher = foldhash::fast::FixedState::with_seed(0).build_hasher();
+        for (name, value) in settings.iter().filter(|(name, _)| !PLAN_NEUTRAL.contains(&&**name)) {
+            (name, value).hash(&mut hasher);
+        }
+        Self { plan_key: hasher.finish(), settings }
+    }
+
+    /// Equal for profiles under which a statement has the same meaning and plan.
+    #[must_use]
+    pub fn plan_key(&self) -> u64 {
+        self.plan_key
+    }
+
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.settings.iter().find(|(n, _)| **n == *name).map(|(_, value)| &**value)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.settings.is_empty()
+    }
+}
+
+impl PartialEq for Profile {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.settings == other.settings
+    }
+}
+
+impl Eq for Profile {}
+
+impl Hash for Profile {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.settings.hash(state);
+    }
+}
+
+/// Every profile in use, each once. Shared by all sessions.
+#[derive(Debug)]
+pub struct Profiles {
+    interned: Mutex<HashSet<Arc<Profile>>>,
+    fresh: Arc<Profile>,
+    limit: usize,
+}
+
+impl Profiles {
+    /// Remembers at most `limit` profiles; further ones work, but are compared by content.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        let fresh = Arc::new(Profile::new(Vec::new()));
+        Self { interned: Mutex::new(HashSet::from([Arc::clone(&fresh)])), fresh, limit }
+    }
+
+    /// The profile of a backend that was told nothing.
+    #[must_use]
+    pub fn fresh(&self) -> Arc<Profile> {
+        Arc::clone(&self.fresh)
+    }
+
+    /// The profile with these settings; names are taken in lower case, the last of equal names wins.
+    #[must_use]
+    pub fn intern<'a>(&self, settings: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Arc<Profile> {
+        let mut list: Vec<(Box<[u8]>, Box<[u8]>)> = Vec::new();
+        for (name, value) in settings {
+            let name = name.to_ascii_lowercase().into_boxed_slice();
+            list.retain(|(other, _)| *other != name);
+            list.push((name, value.into()));
+        }
+        self.find_or_add(Profile::new(list))
+    }
+
+    /// `base` with one setting changed, as a backend reported it; `base` itself where nothing changes.
+    #[must_use]
+    pub fn with(&self, base: &Arc<Profile>, name: &[u8], value: &[u8], default: Option<&[u8]>) -> Arc<Profile> {
+        let name = name.to_ascii_lowercase();
+        if READ_ONLY.contains(&name.as_slice()) || base.get(&name) == Some(value) {
+            return Arc::clone(base);
+        }
+        let others = base.settings.iter().filter(|(n, _)| **n != *name).map(|(n, v)| (&**n, &**v));
+        let changed = (default != Some(value)).then_some((name.as_slice(), value));
+        self.intern(others.chain(changed))
+    }
+
+    fn find_or_add(&self, profile: Profile) -> Arc<Profile> {
+        let mut interned = self.interned.lock();
+        if let Some(known) = interned.get(&profile) {
+            return Arc::clone(known);
+        }
+        if interned.len() >= self.limit {
+            interned.retain(|known| Arc::strong_count(known) > 1);
+        }
+        let profile = Arc::new(profile);
+        if interned.len() < self.limit {
+            interned.insert(Arc::clone(&profile));
+        }
+        profile
+    }
+}
+
+/// What one backend carries.
+#[derive(Debug, Clone)]
+pub struct Carried {
+    pub profile: Arc<Profile>,
+    /// What the backend reported when it was fresh, in its order and spelling.
+    pub fresh: Vec<(Box<[u8]>, Box<[u8]>)>,
+}
+
+impl Carried {
+    /// The value a fresh backend has for a reported setting.
+    #[must_use]
+    pub fn fresh_value(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fresh.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+    }
+}
+
+/// Writes the text that makes a backend that carries `from` carry `to`: one simple query of one implicit
+/// transaction, so that a failure leaves `from`. Nothing is written where the two are equal.
+pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) {
+    if from == to {
+        return;
+    }
+    for (name, _) in from.settings.iter().filter(|(name, _)| to.get(name).is_none()) {
+        text.extend_from_slice(b"RESET ");
+        write_identifier(text, name);
+        text.push(b';');
+    }
+    let mut separator: &[u8] = b"SELECT ";
+    for (name, value) in to.settings.iter().filter(|(name, value)| from.get(name) != Some(value)) {
+        text.extend_from_slice(separator);
+        text.extend_from_slice(b"pg_catalog.set_config(");
+        write_literal(text, name);
+        text.push(b',');
+        write_literal(text, value);
+        text.extend_from_slice(b",false)");
+        separator = b",";
+    }
+}
+
+/// A name of dot-separated parts, each quoted.
+fn write_identifier(text: &mut Vec<u8>, name: &[u8]) {
+    for (index, part) in name.split(|byte| *byte == b'.').enumerate() {
+        if index > 0 {
+            text.push(b'.');
+        }
+        text.push(b'"');
+        for byte in part {
+            text.extend_from_slice(if *byte == b'"' { b"\"\"" } else { std::slice::from_ref(byte) });
+        }
+        text.push(b'"');
+    }
+}
+
+/// A string constant that means the same whatever `standard_conforming_strings` says.
+fn write_literal(text: &mut Vec<u8>, value: &[u8]) {
+    text.extend_from_slice(b"E'");
+    for byte in value {
+        match byte {
+            b'\'' => text.extend_from_slice(b"''"),
+            b'\\' => text.extend_from_slice(b"\\\\"),
+            byte => text.push(*byte),
+        }
+    }
+    text.push(b'\'');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transition(from: &Profile, to: &Profile) -> String {
+        let mut text = Vec::new();
+        write_transition(&mut text, from, to);
+        String::from_utf8(text).expect("ascii")
+    }
+
+    #[test]
+    fn equal_settings_are_one_profile_whatever_their_order_and_case() {
+        let profiles = Profiles::new(10);
+        let one = profiles.intern([(&b"DateStyle"[..], &b"ISO, DMY"[..]), (b"timezone", b"UTC")]);
+        let two = profiles.intern([(&b"TimeZone"[..], &b"UTC"[..]), (b"datestyle", b"ISO, DMY")]);
+        assert!(Arc::ptr_eq(&one, &two));
+        assert!(!Arc::ptr_eq(&one, &profiles.with(&one, b"TimeZone", b"utc", None)));
+        assert!(Arc::ptr_eq(&one, &profiles.with(&one, b"TimeZone", b"UTC", None)));
+    }
+
+    #[test]
+    fn a_setting_that_is_back_at_its_default_leaves_the_profile() {
+        let profiles = Profiles::new(10);
+        let set = profiles.with(&profiles.fresh(), b"TimeZone", b"UTC", Some(b"GMT"));
+        assert!(!set.is_empty());
+        assert!(Arc::ptr_eq(&profiles.fresh(), &profiles.with(&set, b"TimeZone", b"GMT", Some(b"GMT"))));
+    }
+
+    #[test]
+    fn only_what_differs_is_set_and_what_is_gone_is_reset() {
+        let profiles = Profiles::new(10);
+        let one = profiles.intern([(&b"a.\"b"[..], &b"1"[..]), (b"x", b"same")]);
+        let two = profiles.intern([(&b"x"[..], &b"same"[..]), (b"y", b"it's \\ here")]);
+        assert_eq!(
+            transition(&one, &two),
+            r#"RESET "a"."""b";SELECT pg_catalog.set_config(E'y',E'it''s \\ here',false)"#
+        );
+        assert_eq!(transition(&one, &one), "");
+    }
+
+    #[test]
+    fn values_that_differ_only_in_case_are_different() {
+        let profiles = Profiles::new(10);
+        let one = profiles.intern([(&b"application_name"[..], &b"App"[..])]);
+        let two = profiles.intern([(&b"application_name"[..], &b"app"[..])]);
+        assert_ne!(transition(&one, &two), "");
+        assert_eq!(one.plan_key(), two.plan_key());
+    }
+
+    #[test]
+    fn profiles_beyond_the_limit_still_work() {
+        let profiles = Profiles::new(2);
+        let kept: Vec<_> = (0..5).map(|n| profiles.intern([(&b"x"[..], &[b'0' + n][..])])).collect();
+        assert_eq!(transition(&kept[4], &profiles.intern([(&b"x"[..], &b"4"[..])])), "");
+    }
+}
