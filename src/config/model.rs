@@ -109,9 +109,14 @@ pub struct Server {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
-    Tcp { name: String, port: u16 },
+    Tcp {
+        name: String,
+        port: u16,
+    },
     /// The whole path of the socket, `/run/postgresql/.s.PGSQL.5432`.
-    Unix { path: PathBuf },
+    Unix {
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

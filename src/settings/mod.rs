@@ -7,5 +7,5 @@
 mod profile;
 mod startup;
 
-pub use profile::{Carried, Profile, Profiles, write_transition};
-pub use startup::{Known, Startups, requested};
+pub use profile::{Carried, Profile, Profiles, set_config, write_transition};
+pub use startup::{Known, Settings, Startups, requested};

@@ -169,8 +169,21 @@ pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) {
         write_identifier(text, name);
         text.push(b';');
     }
+    let changed = to.settings.iter().filter(|(name, value)| from.get(name) != Some(value));
+    write_set_config(text, changed.map(|(name, value)| (&**name, &**value)));
+}
+
+/// The text that sets each of these in order; its one row holds the values as SHOW gives them.
+#[must_use]
+pub fn set_config(settings: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let mut text = Vec::new();
+    write_set_config(&mut text, settings.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
+    text
+}
+
+fn write_set_config<'a>(text: &mut Vec<u8>, settings: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
     let mut separator: &[u8] = b"SELECT ";
-    for (name, value) in to.settings.iter().filter(|(name, value)| from.get(name) != Some(value)) {
+    for (name, value) in settings {
         text.extend_from_slice(separator);
         text.extend_from_slice(b"pg_catalog.set_config(");
         write_literal(text, name);

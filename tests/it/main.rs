@@ -1,1 +1,15 @@
+//! Integration tests: the real binary in front of a real PostgreSQL, one process, one throw-away cluster.
+#![allow(unreachable_pub, reason = "a test binary exports nothing; `pub` says what a module offers its neighbours")]
 
+mod auth;
+mod cancel;
+mod faults;
+mod harness;
+mod lifecycle;
+mod limits;
+mod modes;
+mod pooling;
+mod replication;
+mod scripts;
+mod tidy;
+mod tls;

@@ -1,0 +1,239 @@
+//! What a pool asks to open and keep its backends.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::{Backend, Refusal, Undo, connect, talk};
+use crate::auth::{Md5Hash, ScramKeys};
+use crate::config::{Host, Keepalive, Secret, ServerTlsMode};
+use crate::net::ServerTls;
+use crate::pool::{ConnectFault, Manager};
+use crate::prepared::Held;
+use crate::settings::{Carried, Profiles};
+use crate::wire::tag::backend;
+use crate::wire::{Header, build, view};
+
+/// Where the backends of a pool are, and who they log in as. A reload replaces both.
+#[derive(Debug)]
+pub struct Target {
+    endpoint: ArcSwap<Endpoint>,
+    login: Mutex<Login>,
+}
+
+/// One database of one PostgreSQL, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Tried in this order.
+    pub hosts: Vec<Host>,
+    pub dbname: String,
+    pub user: String,
+    pub tls: Option<ServerTls>,
+    pub tls_mode: ServerTlsMode,
+    /// For dialling, TLS and login together.
+    pub connect_timeout: Duration,
+    pub keepalive: Keepalive,
+}
+
+impl Endpoint {
+    /// Whether backends that were opened at `other` may stay.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        (&self.hosts, &self.dbname, &self.user, self.tls_mode)
+            == (&other.hosts, &other.dbname, &other.user, other.tls_mode)
+    }
+}
+
+/// What we prove who we are with.
+#[derive(Debug, Clone)]
+pub enum Login {
+    Keys(ScramKeys),
+    Md5Hash(Md5Hash),
+    None,
+    Password(Secret),
+}
+
+impl Target {
+    #[must_use]
+    pub fn new(endpoint: Endpoint, login: Login) -> Self {
+        Self { endpoint: ArcSwap::from_pointee(endpoint), login: Mutex::new(login) }
+    }
+
+    #[must_use]
+    pub fn endpoint(&self) -> Arc<Endpoint> {
+        self.endpoint.load_full()
+    }
+
+    /// Connects elsewhere from now on. Whether backends that are open have become useless.
+    #[must_use]
+    pub fn move_to(&self, endpoint: Endpoint) -> bool {
+        let moved = !self.endpoint.load().is_same_place(&endpoint);
+        self.endpoint.store(Arc::new(endpoint));
+        moved
+    }
+
+    #[must_use]
+    pub fn login(&self) -> Login {
+        self.login.lock().clone()
+    }
+
+    /// Logs in with something else from now on; keys that were learnt are kept where nothing is configured.
+    pub fn set_login(&self, new: Login) {
+        let mut login = self.login.lock();
+        if !matches!((&new, &*login), (Login::None, Login::Keys(_))) {
+            *login = new;
+        }
+    }
+
+    /// Keeps the keys that a client's login has revealed, for key pass-through.
+    pub fn learn(&self, keys: ScramKeys) {
+        let mut login = self.login.lock();
+        if !matches!(*login, Login::Password(_) | Login::Md5Hash(_)) {
+            *login = Login::Keys(keys);
+        }
+    }
+}
+
+/// Opens and keeps the backends of one pool.
+#[derive(Debug)]
+pub struct Dialer {
+    pub target: Arc<Target>,
+    pub profiles: Arc<Profiles>,
+    /// Prepared statements that one backend should hold at most.
+    pub statements: usize,
+}
+
+/// Whether a server that says so may let us in later: it is starting, stopping or full.
+#[must_use]
+pub fn is_temporary(code: &[u8]) -> bool {
+    matches!(code, b"57P03" | b"53300" | b"57P01" | b"57P02")
+}
+
+impl Manager for Dialer {
+    type Backend = Box<Backend>;
+    type Error = Refusal;
+
+    async fn connect(&self) -> Result<Box<Backend>, ConnectFault<Refusal>> {
+        let endpoint = self.target.endpoint();
+        let connecting = tokio::time::timeout(
+            endpoint.connect_timeout,
+            Box::pin(connect::connect(&endpoint, self.target.login(), &[])),
+        );
+        let connected = connecting.await.unwrap_or_else(|_| {
+            let host = endpoint.hosts.first().map(connect::name_of).unwrap_or_default();
+            Err(Refusal::Unreachable { host, reason: Arc::new(io::ErrorKind::TimedOut.into()) })
+        });
+        match connected {
+            Ok((stream, logged_in, cancel)) => Ok(Box::new(Backend {
+                stream,
+                held: Held::new(self.statements),
+                carried: Carried { profile: self.profiles.fresh(), fresh: logged_in.statuses },
+                cancel: Arc::new(cancel),
+                undo: Undo::default(),
+            })),
+            Err(refusal) => Err(match &refusal {
+                Refusal::Unreachable { .. } => ConnectFault::Unavailable(refusal),
+                Refusal::Report(report) if is_temporary(report.code()) => ConnectFault::Unavailable(refusal),
+                Refusal::Report(_) | Refusal::Login { .. } => ConnectFault::Refused(refusal),
+            }),
+        }
+    }
+
+    /// A bare Sync: one round trip without any SQL.
+    async fn ping(&self, backend: &mut Box<Backend>) -> bool {
+        let answer = talk::ask(&mut backend.stream, &build::SYNC).await;
+        answer.is_ok_and(|answer| {
+            self.take_statuses(backend, &answer.statuses);
+            answer.error.is_none()
+        })
+    }
+
+    async fn reset(&self, backend: &mut Box<Backend>) -> bool {
+        let Undo { transaction, session } = std::mem::take(&mut backend.undo);
+        if transaction && !self.run(backend, b"ROLLBACK").await {
+            return false;
+        }
+        if session {
+            if !self.run(backend, b"DISCARD ALL").await {
+                return false;
+            }
+            backend.held.clear();
+            backend.carried.profile = self.profiles.fresh();
+        }
+        true
+    }
+
+    fn is_dead(&self, backend: &mut Box<Backend>) -> bool {
+        backend.stream.known_readable() && !self.hears_nothing_bad(backend)
+    }
+
+    fn rehome(&self, backend: &mut Box<Backend>) -> bool {
+        backend.stream.rehome().is_ok()
+    }
+
+    fn profile(&self, backend: &Box<Backend>) -> usize {
+        Arc::as_ptr(&backend.carried.profile).addr()
+    }
+}
+
+impl Dialer {
+    async fn run(&self, backend: &mut Box<Backend>, text: &[u8]) -> bool {
+        let mut query = Vec::new();
+        build::write_query(&mut query, text);
+        backend.held.set_unnamed(None);
+        let answer = talk::ask(&mut backend.stream, &query).await;
+        answer.is_ok_and(|answer| {
+            self.take_statuses(backend, &answer.statuses);
+            answer.error.is_none()
+        })
+    }
+
+    fn take_statuses(&self, backend: &mut Backend, statuses: &[(Vec<u8>, Vec<u8>)]) {
+        for (name, value) in statuses {
+            let default = backend.carried.fresh_value(name).map(<[u8]>::to_vec);
+            backend.carried.profile = self.profiles.with(&backend.carried.profile, name, value, default.as_deref());
+        }
+    }
+
+    /// Reads what an idle backend has said unasked. A changed setting (the server re-read its configuration) is a
+    /// new default; a notice says nothing; anything else, or the end, means that it is lost.
+    fn hears_nothing_bad(&self, backend: &mut Box<Backend>) -> bool {
+        let mut bytes = [0; 2048];
+        let mut read = ReadBuf::new(&mut bytes);
+        let context = &mut Context::from_waker(Waker::noop());
+        match Pin::new(&mut backend.stream).poll_read(context, &mut read) {
+            Poll::Pending => return true,
+            Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+            Poll::Ready(_) => return false,
+        }
+        let mut rest = read.filled();
+        while let Ok(Some(header)) = Header::read(rest, bytes_limit()) {
+            let Some(body) = rest.get(5..header.frame()) else { return false };
+            match header.tag {
+                backend::PARAMETER_STATUS => {
+                    let Ok((name, value)) = view::parameter_status(body) else { return false };
+                    for (known, default) in &mut backend.carried.fresh {
+                        if **known == *name {
+                            *default = value.into();
+                        }
+                    }
+                }
+                backend::NOTICE_RESPONSE => {}
+                _ => return false,
+            }
+            rest = rest.get(header.frame()..).unwrap_or_default();
+        }
+        rest.is_empty()
+    }
+}
+
+/// Messages of an idle backend that are looked at are short.
+const fn bytes_limit() -> usize {
+    2048
+}

@@ -1,0 +1,85 @@
+//! One connection to PostgreSQL: opening it, logging in, bringing it to a session's settings, resetting, pinging and
+//! cancelling.
+//!
+//! [`Dialer`] is what a pool asks to do all that (it implements `pool::Manager`); [`Backend`] is what it hands out.
+//! While a backend is leased its bytes are moved by `proxy` and understood by `session`, not here. Read [`connect`]
+//! first, then [`login`].
+
+pub mod adopt;
+pub mod cancel;
+pub mod connect;
+pub mod dialer;
+mod login;
+mod talk;
+
+pub use cancel::CancelKey;
+pub use dialer::{Dialer, Endpoint, Login, Target};
+
+use std::sync::Arc;
+
+use crate::net::Stream;
+use crate::prepared::Held;
+use crate::settings::Carried;
+
+/// One connection to PostgreSQL, logged in.
+#[derive(Debug)]
+pub struct Backend {
+    pub stream: Stream,
+    /// Its prepared statements.
+    pub held: Held,
+    /// Its settings.
+    pub carried: Carried,
+    /// How the statement it runs is cancelled.
+    pub cancel: Arc<CancelKey>,
+    /// What the next reset has to undo.
+    pub undo: Undo,
+}
+
+/// What a session left on a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Undo {
+    /// An open or failed transaction.
+    pub transaction: bool,
+    /// Anything that DISCARD ALL removes.
+    pub session: bool,
+}
+
+/// Why PostgreSQL could not be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    #[error("cannot connect to PostgreSQL at {host}: {reason}")]
+    Unreachable { host: String, reason: Arc<std::io::Error> },
+    /// PostgreSQL's own words.
+    #[error("PostgreSQL says: {}", .0.message())]
+    Report(Arc<Report>),
+    #[error("cannot log in to PostgreSQL as \"{user}\": {reason}")]
+    Login { user: String, reason: String },
+}
+
+/// An ErrorResponse of PostgreSQL, kept whole.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report(Box<[u8]>);
+
+impl Report {
+    #[must_use]
+    pub fn new(body: &[u8]) -> Self {
+        Self(body.into())
+    }
+
+    /// The frame's body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn code(&self) -> &[u8] {
+        crate::wire::view::Report::read(&self.0).code
+    }
+
+    #[must_use]
+    pub fn message(&self) -> String {
+        let report = crate::wire::view::Report::read(&self.0);
+        format!("{} ({})", String::from_utf8_lossy(report.message), String::from_utf8_lossy(report.code))
+    }
+}

@@ -1,0 +1,256 @@
+//! Who is connected: every live session, how to reach it, and how many there may be.
+//!
+//! It holds handles, not sessions: a [`Client`] can be told to cancel, to drain or to end, and its task is woken.
+//! What a session does then is decided in `proxy`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
+use std::task::Waker;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
+
+/// Our process ids lie above those of any PostgreSQL (Linux: `PID_MAX_LIMIT`), so the two are never confused.
+const FIRST_PID: i32 = 4_194_305;
+
+/// Key bytes in protocol 3.0 and from 3.2 on.
+const SHORT_KEY: usize = 4;
+const LONG_KEY: usize = 32;
+
+/// What a session can be told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Cancel the running statement, or stop waiting for a lease.
+    Cancel = 1,
+    /// Close as soon as no transaction is open.
+    Drain = 2,
+    /// Close at once.
+    End = 4,
+    /// Look at deadlines.
+    Tick = 8,
+}
+
+/// The signals that were sent since they were last taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signals(u8);
+
+impl Signals {
+    #[must_use]
+    pub fn has(self, signal: Signal) -> bool {
+        self.0 & signal as u8 != 0
+    }
+
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// A connected client, as others see it.
+#[derive(Debug)]
+pub struct Client {
+    pub pid: i32,
+    key: Key,
+    signals: AtomicU8,
+    waker: Mutex<Option<Waker>>,
+}
+
+#[derive(Debug)]
+enum Key {
+    Long(Box<[u8; LONG_KEY]>),
+    Short([u8; SHORT_KEY]),
+}
+
+impl Client {
+    /// The secret that a CancelRequest must hold.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        match &self.key {
+            Key::Long(key) => key.as_slice(),
+            Key::Short(key) => key,
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.signals.fetch_or(signal as u8, Ordering::AcqRel);
+        let waker = self.waker.lock().clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// What was signalled since the last call.
+    #[must_use]
+    pub fn take_signals(&self) -> Signals {
+        if self.signals.load(Ordering::Acquire) == 0 {
+            return Signals(0);
+        }
+        Signals(self.signals.swap(0, Ordering::AcqRel))
+    }
+
+    /// Wakes this task at the next signal.
+    pub fn listen(&self, waker: &Waker) {
+        let mut known = self.waker.lock();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+}
+
+/// All clients of the process.
+#[derive(Debug)]
+pub struct Clients {
+    by_pid: DashMap<i32, Arc<Client>, foldhash::fast::RandomState>,
+    next_pid: AtomicI32,
+    connected: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+/// There is no room for one more client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{limit} clients are connected, which is the limit")]
+pub struct TooMany {
+    pub limit: usize,
+}
+
+/// A place among the clients: from the accepted connection to its end, logged in or not.
+#[derive(Debug)]
+pub struct Seat {
+    clients: Arc<Clients>,
+    client: Option<Arc<Client>>,
+}
+
+impl Clients {
+    /// Takes at most `limit` connections at once.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            by_pid: DashMap::with_hasher(foldhash::fast::RandomState::default()),
+            next_pid: AtomicI32::new(FIRST_PID),
+            connected: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+        }
+    }
+
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Connections now, logged in or not.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Sessions now.
+    #[must_use]
+    pub fn logged_in(&self) -> usize {
+        self.by_pid.len()
+    }
+
+    /// Takes a place for a connection that was accepted.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn seat(self: &Arc<Self>) -> Result<Seat, TooMany> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if self.connected.fetch_add(1, Ordering::AcqRel) >= limit {
+            self.connected.fetch_sub(1, Ordering::AcqRel);
+            return Err(TooMany { limit });
+        }
+        Ok(Seat { clients: Arc::clone(self), client: None })
+    }
+
+    /// Cancels what the client with this process id does, if the key is its own. Takes the same time for any wrong
+    /// key of an existing client.
+    pub fn cancel(&self, pid: i32, key: &[u8]) -> bool {
+        let client = self.by_pid.get(&pid).map(|entry| Arc::clone(entry.value()));
+        let found = client.filter(|client| bool::from(client.key().ct_eq(key)));
+        if let Some(client) = &found {
+            client.signal(Signal::Cancel);
+        }
+        found.is_some()
+    }
+
+    /// Sends a signal to every session.
+    pub fn signal_all(&self, signal: Signal) {
+        let all: Vec<_> = self.by_pid.iter().map(|entry| Arc::clone(entry.value())).collect();
+        for client in all {
+            client.signal(signal);
+        }
+    }
+
+    fn fresh_pid(&self) -> i32 {
+        let pid = self.next_pid.fetch_add(1, Ordering::Relaxed);
+        if pid == i32::MAX {
+            self.next_pid.store(FIRST_PID, Ordering::Relaxed);
+        }
+        pid
+    }
+}
+
+impl Seat {
+    /// Enters a client that has logged in; `long_key` is what protocol 3.2 allows. `random` is its secret.
+    pub fn log_in(&mut self, long_key: bool, random: [u8; LONG_KEY]) -> Arc<Client> {
+        let key = if long_key {
+            Key::Long(Box::new(random))
+        } else {
+            let [a, b, c, d, ..] = random;
+            Key::Short([a, b, c, d])
+        };
+        let mut client = Client { pid: 0, key, signals: AtomicU8::new(0), waker: Mutex::new(None) };
+        loop {
+            client.pid = self.clients.fresh_pid();
+            match self.clients.by_pid.entry(client.pid) {
+                Entry::Occupied(_) => {}
+                Entry::Vacant(entry) => {
+                    let client = Arc::new(client);
+                    entry.insert(Arc::clone(&client));
+                    self.client = Some(Arc::clone(&client));
+                    return client;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(client) = &self.client {
+            self.clients.by_pid.remove(&client.pid);
+        }
+        self.clients.connected.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_free_again_when_its_client_has_gone() {
+        let clients = Arc::new(Clients::new(1));
+        let seat = clients.seat().expect("room");
+        assert_eq!(clients.seat().err(), Some(TooMany { limit: 1 }));
+        drop(seat);
+        assert!(clients.seat().is_ok());
+        assert_eq!(clients.connected(), 0);
+    }
+
+    #[test]
+    fn only_the_right_key_cancels() {
+        let clients = Arc::new(Clients::new(2));
+        let mut seat = clients.seat().expect("room");
+        let client = seat.log_in(false, [7; 32]);
+        assert!(!clients.cancel(client.pid, &[7; 3]));
+        assert!(!clients.cancel(client.pid, &[8; 4]));
+        assert!(!clients.cancel(client.pid + 1, &[7; 4]));
+        assert!(client.take_signals().is_empty());
+        assert!(clients.cancel(client.pid, &[7; 4]));
+        assert!(client.take_signals().has(Signal::Cancel));
+        drop(seat);
+        assert!(!clients.cancel(client.pid, &[7; 4]));
+    }
+}

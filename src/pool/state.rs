@@ -1,0 +1,337 @@
+//! What the pool's mutex protects: seats, queue and what is known of the server, and the decisions that need them all.
+//!
+//! Nothing here calls out. What must happen once the lock is free is noted in [`Chores`] and done by `tasks`.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff::Reach;
+use super::budget::{Budget, MemberId};
+use super::lease::Duty;
+use super::queue::{Queue, Ticket};
+use super::recycle::RecyclePolicy;
+use super::slots::{BackendId, Home, SeatLimits, Slots, Taken};
+use super::{LeaseError, Manager, Wish};
+use crate::config;
+
+/// How long somebody must have waited before a backend beyond `size` is opened. Shorter waits end sooner by a lease
+/// that comes back than by a connect, and a backend opened for them would be closed again at once.
+pub(super) const OVERFLOW_PATIENCE: Duration = Duration::from_millis(10);
+/// How soon a pool that wants a permit of its budget looks again.
+const PERMIT_RETRY: Duration = Duration::from_millis(50);
+
+/// One who waits, from [`super::Pool::wait`] until its [`super::Waiting`] picks up the outcome.
+#[derive(Debug)]
+pub(super) struct Waiter<M: Manager> {
+    pub(super) wish: Wish,
+    pub(super) waker: Option<Waker>,
+    pub(super) outcome: Outcome<M>,
+}
+
+pub(super) enum Outcome<M: Manager> {
+    Open,
+    /// A backend that is still registered at `from`.
+    Handed {
+        id: BackendId,
+        backend: M::Backend,
+        from: Home,
+    },
+    Failed(LeaseError<M::Error>),
+}
+
+/// What is left to do when the lock is free.
+pub(super) struct Chores<M: Manager> {
+    pub(super) wakers: Vec<Waker>,
+    pub(super) closed: Vec<M::Backend>,
+    pub(super) connects: Vec<BackendId>,
+    pub(super) proofs: Vec<Taken<M::Backend>>,
+    /// Permits that go back to the budget.
+    pub(super) freed: usize,
+    /// Permits that the budget had not.
+    pub(super) short: usize,
+    /// When to look again.
+    pub(super) alarm: Option<Instant>,
+}
+
+impl<M: Manager> Default for Chores<M> {
+    fn default() -> Self {
+        let (wakers, closed, connects, proofs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { wakers, closed, connects, proofs, freed: 0, short: 0, alarm: None }
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Totals {
+    pub(super) opened: u64,
+    pub(super) closed: u64,
+    pub(super) leases: u64,
+    pub(super) waited: u64,
+    pub(super) steals: u64,
+    pub(super) handed_over: u64,
+    pub(super) connect_failures: u64,
+}
+
+pub(super) struct State<M: Manager> {
+    pub(super) slots: Slots<M::Backend>,
+    pub(super) queue: Queue<Waiter<M>>,
+    pub(super) config: Arc<config::Pool>,
+    pub(super) policy: RecyclePolicy,
+    pub(super) backoff: config::Backoff,
+    pub(super) waiters_limit: usize,
+    pub(super) reach: Reach,
+    pub(super) last_error: Option<M::Error>,
+    /// Idle backends being pinged for somebody who waits.
+    pub(super) proving: usize,
+    pub(super) pinned: usize,
+    /// When the sleeping look-again task will wake.
+    pub(super) alarm: Option<Instant>,
+    pub(super) closed: bool,
+    pub(super) totals: Totals,
+}
+
+/// The pool as its budget knows it.
+#[derive(Clone, Copy)]
+pub(super) struct Account<'a> {
+    pub(super) budget: &'a Budget,
+    pub(super) member: MemberId,
+}
+
+pub(super) fn seat_limits(config: &config::Pool) -> SeatLimits {
+    SeatLimits { size: config.size, max_overflow: config.max_overflow, min_idle: config.min_idle }
+}
+
+impl<M: Manager> State<M> {
+    pub(super) fn new(config: config::Pool, backoff: config::Backoff, waiters_limit: usize) -> Self {
+        Self {
+            slots: Slots::new(seat_limits(&config)),
+            queue: Queue::default(),
+            policy: RecyclePolicy::of(&config),
+            config: Arc::new(config),
+            backoff,
+            waiters_limit,
+            reach: Reach::default(),
+            last_error: None,
+            proving: 0,
+            pinned: 0,
+            alarm: None,
+            closed: false,
+            totals: Totals::default(),
+        }
+    }
+
+    /// Waiters for whom nothing is under way.
+    pub(super) fn uncovered(&self) -> usize {
+        self.queue.waiting().saturating_sub(self.slots.connecting() + self.proving)
+    }
+
+    /// Ends a lease's special duty.
+    pub(super) fn relieve(&mut self, duty: Duty) {
+        match duty {
+            Duty::Session => {}
+            Duty::Pinned => self.pinned = self.pinned.saturating_sub(1),
+            Duty::Proof => self.proving = self.proving.saturating_sub(1),
+        }
+    }
+
+    /// A usable backend comes back to, or arrives at, `home`: to a waiter, to its shelf, or closed.
+    pub(super) fn take_back(&mut self, came: Came<M>, account: Account<'_>, now: Instant, chores: &mut Chores<M>) {
+        let waited_for = self.queue.waiting() > 0;
+        if !self.slots.keeps(came.id, waited_for, now) || account.budget.must_yield(account.member, now) {
+            self.close_seat(came.id, Some(came.backend), chores);
+        } else if let Some(ticket) = self.queue.call(came.home) {
+            self.totals.handed_over += u64::from(came.returned);
+            self.hand(ticket, came.id, came.backend, now, chores);
+        } else if let Err(stray) = self.slots.park(came.id, came.backend, came.profile, now) {
+            debug_assert!(false, "what comes back was leased");
+            chores.closed.push(stray);
+        }
+    }
+
+    fn hand(&mut self, ticket: Ticket, id: BackendId, backend: M::Backend, now: Instant, chores: &mut Chores<M>) {
+        let Some(waiter) = self.queue.waiter_mut(ticket) else {
+            debug_assert!(false, "who was called is still there");
+            return self.close_seat(id, Some(backend), chores);
+        };
+        let from = self.slots.pass_on(id, &waiter.wish, now);
+        waiter.outcome = Outcome::Handed { id, backend, from };
+        chores.wakers.extend(waiter.waker.take());
+    }
+
+    /// Frees a seat; its backend, idle or given, is dropped later and its permit given back.
+    pub(super) fn close_seat(&mut self, id: BackendId, backend: Option<M::Backend>, chores: &mut Chores<M>) {
+        let (freed, idle) = self.slots.vacate(id);
+        debug_assert!(freed, "a seat is freed once");
+        self.totals.closed += 1;
+        chores.freed += usize::from(freed);
+        chores.closed.extend(backend.into_iter().chain(idle));
+    }
+
+    /// The seat of a connect that came to nothing.
+    pub(super) fn give_up_seat(&mut self, id: BackendId, chores: &mut Chores<M>) {
+        chores.freed += usize::from(self.slots.vacate(id).0);
+    }
+
+    /// Closes what is idle and too old, too long idle or too much.
+    pub(super) fn sweep(&mut self, now: Instant, chores: &mut Chores<M>) {
+        let before = chores.closed.len();
+        self.slots.sweep(now, &self.policy, |backend| chores.closed.push(backend));
+        let swept = chores.closed.len() - before;
+        chores.freed += swept;
+        self.totals.closed += swept as u64;
+    }
+
+    /// Closes the idle backend used least recently, if unused since `before` where that is given.
+    pub(super) fn evict(&mut self, before: Option<Instant>, chores: &mut Chores<M>) -> bool {
+        let evicted = self.slots.evict_oldest(before);
+        let found = evicted.is_some();
+        chores.freed += usize::from(found);
+        self.totals.closed += u64::from(found);
+        chores.closed.extend(evicted);
+        found
+    }
+
+    /// Closes every idle backend that would need a ping: one of them was silent, and so are perhaps all.
+    pub(super) fn distrust_idle(&mut self, now: Instant, chores: &mut Chores<M>) {
+        let before = self.policy.stale_before(now);
+        while self.evict(Some(before), chores) {}
+    }
+
+    /// Fails the first `count` waiters.
+    pub(super) fn fail(&mut self, count: usize, error: &LeaseError<M::Error>, chores: &mut Chores<M>) {
+        for _ in 0..count {
+            let Some(waiter) = self.queue.call(None).and_then(|ticket| self.queue.waiter_mut(ticket)) else { return };
+            waiter.outcome = Outcome::Failed(error.clone());
+            chores.wakers.extend(waiter.waker.take());
+        }
+    }
+
+    /// How many waiters a refused connect fails: those that only connects could serve.
+    pub(super) fn refused_waiters(&self) -> usize {
+        let alive = self.slots.idle() + self.slots.leased();
+        if alive == 0 { self.queue.waiting() } else { self.slots.connecting() + self.slots.room(true) }
+    }
+
+    /// Sees to it that everything that can be done for those who wait is under way. Tasks will run on `home`.
+    pub(super) fn pump(&mut self, account: Account<'_>, home: Home, now: Instant, chores: &mut Chores<M>) {
+        if self.closed {
+            return;
+        }
+        self.hand_out_idle(now, chores);
+        self.prove_idle(home, now, chores);
+        let opened = self.open_for_waiters(account, home, now, chores);
+        if opened {
+            let ahead = self.slots.shortfall(self.queue.waiting());
+            for _ in 0..ahead.min(self.reach.allows_ahead(self.slots.connecting(), now)) {
+                if !self.open_one(account, home, false, now, chores) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn hand_out_idle(&mut self, now: Instant, chores: &mut Chores<M>) {
+        while self.slots.idle() > 0 {
+            let Some(first) = self.queue.first() else { return };
+            let (wish, policy) = (first.wish, self.policy);
+            let home = Some(wish.worker);
+            let Some(taken) = self.slots.take(home, &wish, now, |since| policy.is_fresh(since, now)) else { return };
+            if taken.expired {
+                self.close_seat(taken.id, Some(taken.backend), chores);
+                continue;
+            }
+            let Some(ticket) = self.queue.call(None) else { return };
+            self.slots.set_home(taken.id, taken.from);
+            self.hand(ticket, taken.id, taken.backend, now, chores);
+        }
+    }
+
+    fn prove_idle(&mut self, home: Home, now: Instant, chores: &mut Chores<M>) {
+        while self.uncovered() > 0 {
+            let Some(first) = self.queue.first() else { return };
+            let wish = Wish { holder: 0, ..first.wish };
+            let Some(taken) = self.slots.take(home, &wish, now, |_| true) else { return };
+            if taken.expired {
+                self.close_seat(taken.id, Some(taken.backend), chores);
+            } else {
+                self.proving += 1;
+                chores.proofs.push(taken);
+            }
+        }
+    }
+
+    /// False if not all who wait could be covered.
+    fn open_for_waiters(&mut self, account: Account<'_>, home: Home, now: Instant, chores: &mut Chores<M>) -> bool {
+        let Some(oldest) = self.queue.oldest() else {
+            account.budget.unwant(account.member);
+            return true;
+        };
+        let overflow_at = oldest + OVERFLOW_PATIENCE;
+        let overflow = overflow_at <= now;
+        let allowed = self.reach.allows(self.slots.connecting(), self.slots.room(overflow), now);
+        let wanted = self.uncovered();
+        let mut next = None;
+        for opened in 0..wanted.min(allowed) {
+            if !self.open_one(account, home, true, now, chores) {
+                chores.short = wanted.min(allowed) - opened;
+                next = Some(now + PERMIT_RETRY);
+                break;
+            }
+        }
+        if self.uncovered() == 0 {
+            account.budget.unwant(account.member);
+            return true;
+        }
+        let probe = self.reach.retry_at().filter(|at| *at > now);
+        let overflow = (!overflow && self.slots.room(true) > 0).then_some(overflow_at);
+        chores.alarm = [next, probe, overflow].into_iter().flatten().min();
+        false
+    }
+
+    /// Takes a permit and a seat for one connect.
+    fn open_one(&mut self, account: Account<'_>, home: Home, want: bool, now: Instant, chores: &mut Chores<M>) -> bool {
+        if !account.budget.acquire(account.member, want, now) {
+            return false;
+        }
+        self.open_with_permit(home, now, chores)
+    }
+
+    /// Fills a seat with a permit that was taken already; false, with the permit noted as free, if none is left.
+    pub(super) fn open_with_permit(&mut self, home: Home, now: Instant, chores: &mut Chores<M>) -> bool {
+        let reserved = self.slots.reserve(home, now);
+        match reserved {
+            Some(id) => chores.connects.push(id),
+            None => chores.freed += 1,
+        }
+        reserved.is_some()
+    }
+
+    /// Whether a permit that is offered would be used.
+    pub(super) fn needs_permit(&self, now: Instant) -> bool {
+        let overflow = self.queue.oldest().is_some_and(|at| at + OVERFLOW_PATIENCE <= now);
+        let allowed = self.reach.allows(self.slots.connecting(), self.slots.room(overflow), now);
+        !self.closed && self.uncovered().min(allowed) > 0
+    }
+}
+
+/// A backend that a lease or a connect gives to the pool.
+pub(super) struct Came<M: Manager> {
+    pub(super) id: BackendId,
+    pub(super) backend: M::Backend,
+    pub(super) profile: usize,
+    pub(super) home: Home,
+    /// By a session, not by a connect or a ping.
+    pub(super) returned: bool,
+}
+
+impl<M: Manager> std::fmt::Debug for Outcome<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open => f.write_str("Open"),
+            Self::Handed { id, .. } => write!(f, "Handed({id})"),
+            Self::Failed(error) => write!(f, "Failed({error:?})"),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, advance, sleep};
+
+use super::fake::{Failure, World, config, settle};
+use crate::config::Pool;
+use crate::pool::{Budget, Return, Wish};
+
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn worlds<const N: usize>(max: usize) -> [World; N] {
+    let budget = Budget::new(Some(max));
+    std::array::from_fn(|n| World::sharing(&budget, &format!("db{n}"), config(10, 0)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_backend_of_another_pool_is_closed_for_one_who_waits() {
+    let [a, b] = worlds(1);
+    a.lease().await.unwrap().release(Return::Clean, now());
+    let asked = now();
+    let lease = b.lease().await.unwrap();
+    assert_eq!((now(), a.script.live(), b.script.live(), a.budget.held()), (asked, 0, 1, 1));
+    lease.release(Return::Clean, now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_never_hold_more_than_the_cap_together() {
+    let [a, b, c] = worlds(4);
+    let waiting: Vec<_> =
+        [&a, &b, &c].iter().flat_map(|w| (0..5).map(|_| w.pool.wait(&Wish::default(), now()).unwrap())).collect();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!((a.script.live() + b.script.live() + c.script.live(), a.budget.held()), (4, 4));
+    drop(waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_with_more_than_its_share_yields_until_the_shares_are_equal() {
+    let [a, b] = worlds(4);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(a.lease().await.unwrap());
+    }
+    let mut waiting: Vec<_> = (0..4).map(|_| b.pool.wait(&Wish::default(), now()).unwrap()).collect();
+    let queued: Vec<_> = (0..8).map(|_| a.pool.wait(&Wish::default(), now()).unwrap()).collect();
+    settle().await;
+    for lease in held {
+        lease.release(Return::Clean, now());
+        settle().await;
+    }
+    assert_eq!((a.script.live(), b.script.live()), (2, 2));
+    let served = futures_util::future::join(waiting.remove(0), waiting.remove(0)).await;
+    assert!(served.0.is_ok() && served.1.is_ok());
+    let opened = (a.script.attempts(), b.script.attempts());
+    drop((served, queued));
+    assert_eq!(opened, (4, 2), "and then it stays like that");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_are_more_pools_than_permits_each_gets_its_turn() {
+    let [a, b] = worlds(1);
+    let mut lease = a.lease().await.unwrap();
+    let waiting = b.pool.wait(&Wish::default(), now()).unwrap();
+    let mut released = 0;
+    loop {
+        let again = a.pool.wait(&Wish::default(), now()).unwrap();
+        advance(Duration::from_millis(10)).await;
+        lease.release(Return::Clean, now());
+        released += 1;
+        settle().await;
+        if b.script.live() > 0 {
+            break;
+        }
+        lease = again.await.unwrap();
+        assert!(released < 100, "the other pool starves");
+    }
+    waiting.await.unwrap().release(Return::Clean, now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_within_its_share_keeps_what_it_used_a_moment_ago() {
+    let [a, b] = worlds(4);
+    a.lease().await.unwrap().release(Return::Clean, now());
+    let _held = [b.lease().await.unwrap(), b.lease().await.unwrap(), b.lease().await.unwrap()];
+    let asked = now();
+    let waiting = b.pool.wait(&Wish::default(), now()).unwrap();
+    settle().await;
+    assert_eq!(a.script.live(), 1);
+    waiting.await.unwrap().release(Return::Close, now());
+    assert!(now() - asked >= Duration::from_millis(900), "{:?}", now() - asked);
+    assert_eq!(a.script.live(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn backends_to_be_kept_are_spared_while_others_are_idle_but_not_for_a_pool_without_any() {
+    let budget = Budget::new(Some(4));
+    let kept = World::sharing(&budget, "kept", Pool { min_idle: 2, ..config(5, 0) });
+    let [spare, poor, poorer] = ["spare", "poor", "poorer"].map(|name| World::sharing(&budget, name, config(5, 0)));
+    kept.pool.maintain(now());
+    settle().await;
+    let both = [spare.lease().await.unwrap(), spare.lease().await.unwrap()];
+    both.into_iter().for_each(|lease| lease.release(Return::Clean, now()));
+    let first = poor.lease().await.unwrap();
+    assert_eq!((kept.script.live(), spare.script.live()), (2, 1));
+    let second = poorer.lease().await.unwrap();
+    assert_eq!((kept.script.live(), spare.script.live()), (1, 1));
+    drop((first, second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_stops_wanting_costs_nobody_a_backend() {
+    let [a, b] = worlds(1);
+    let lease = a.lease().await.unwrap();
+    drop(b.pool.wait(&Wish::default(), now()).unwrap());
+    advance(Duration::from_secs(1)).await;
+    lease.release(Return::Clean, now());
+    assert_eq!((a.script.live(), a.pool.snapshot().idle), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_higher_cap_serves_who_waits_and_a_lower_one_closes_what_comes_back() {
+    let [a, b] = worlds(1);
+    let lease = a.lease().await.unwrap();
+    let waiting = b.pool.wait(&Wish::default(), now()).unwrap();
+    a.budget.set_max(Some(2), now());
+    let other = waiting.await.unwrap();
+    a.budget.set_max(Some(1), now());
+    lease.release(Return::Clean, now());
+    other.release(Return::Clean, now());
+    assert_eq!(a.budget.held(), 1);
+    a.budget.set_max(Some(0), now());
+    assert_eq!(a.lease().await.err().or(b.lease().await.err()), Some(Failure::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_gone_leaves_its_permits_to_others() {
+    let [a, b] = worlds(1);
+    a.lease().await.unwrap().release(Return::Clean, now());
+    let budget = std::sync::Arc::clone(&a.budget);
+    drop(a);
+    settle().await;
+    assert_eq!(budget.held(), 0);
+    assert!(b.lease().await.is_ok());
+}

@@ -1,0 +1,9 @@
+//! The pure parts against naive models, the whole against a scripted manager, two threads against each other.
+
+mod budget;
+mod cancellation;
+mod fake;
+mod life;
+mod queue;
+mod slots;
+mod stress;

@@ -1,0 +1,123 @@
+//! What a session owns only while it does something; an idle one gives all of it back.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::time::Instant;
+
+use super::buffer::{Inbox, Outbox};
+use super::worker::{Alarm, SMALL_BUFFER};
+use crate::backend::Dialer;
+use crate::pool::{Lease, Waiting};
+use crate::session::{Outgoing, Wait};
+
+/// The active part of a session.
+#[derive(Debug)]
+pub struct Active {
+    pub(super) from_client: Inbox,
+    pub(super) to_client: Outbox,
+    /// Has room only while a backend is leased.
+    pub(super) from_backend: Inbox,
+    pub(super) to_backend: Outbox,
+    pub(super) ownership: Ownership,
+    /// What is still to come of a client's frame that was judged by its beginning.
+    pub(super) client_rest: Rest,
+    pub(super) backend_rest: Rest,
+    /// The client's next frame waits, and its type.
+    pub(super) held: Option<(Wait, u8)>,
+    pub(super) cancel: Option<Arc<AtomicBool>>,
+    pub(super) alarm: Arc<Alarm>,
+    pub(super) out: Outgoing,
+    /// Since when the backend owes an answer.
+    pub(super) busy_since: Option<Instant>,
+    /// When a frame last passed, in either direction.
+    pub(super) last_frame: Option<Instant>,
+    pub(super) bytes_from_client: u64,
+    pub(super) bytes_to_client: u64,
+}
+
+/// Whether the session has a backend.
+#[derive(Debug, Default)]
+pub(super) enum Ownership {
+    Leased { lease: Lease<Dialer>, asked: Instant, since: Instant },
+    #[default]
+    None,
+    Waiting { waiting: Waiting<Dialer>, asked: Instant },
+}
+
+/// The part of a frame that is not here yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Rest {
+    Forward(usize),
+    #[default]
+    None,
+    Swallow(usize),
+}
+
+impl Rest {
+    pub(super) fn of(bytes: usize, forward: bool) -> Self {
+        match (bytes, forward) {
+            (0, _) => Self::None,
+            (bytes, true) => Self::Forward(bytes),
+            (bytes, false) => Self::Swallow(bytes),
+        }
+    }
+
+    /// Takes up to `here` bytes off; how many those are and whether they are forwarded.
+    pub(super) fn take(&mut self, here: usize) -> (usize, bool) {
+        let (left, forward) = match *self {
+            Self::Forward(left) => (left, true),
+            Self::None => (0, false),
+            Self::Swallow(left) => (left, false),
+        };
+        let now = left.min(here);
+        *self = Self::of(left - now, forward);
+        (now, forward)
+    }
+}
+
+impl Active {
+    pub(super) fn new(room: Vec<u8>) -> Self {
+        Self {
+            from_client: Inbox::with_room(room),
+            to_client: Outbox::default(),
+            from_backend: Inbox::default(),
+            to_backend: Outbox::default(),
+            ownership: Ownership::None,
+            client_rest: Rest::None,
+            backend_rest: Rest::None,
+            held: None,
+            cancel: None,
+            alarm: Arc::default(),
+            out: Outgoing::default(),
+            busy_since: None,
+            last_frame: None,
+            bytes_from_client: 0,
+            bytes_to_client: 0,
+        }
+    }
+
+    /// Nothing is on its way and nothing is owned: the session can do without this.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.ownership, Ownership::None)
+            && self.from_client.is_empty()
+            && self.to_client.is_empty()
+            && self.client_rest == Rest::None
+            && self.cancel.is_none()
+    }
+
+    /// As new, but for memory that is kept.
+    pub(super) fn clear(&mut self) {
+        let room = std::mem::take(&mut self.from_client).into_room();
+        let room = if room.len() > SMALL_BUFFER { vec![0; SMALL_BUFFER] } else { room };
+        self.to_client.clear(SMALL_BUFFER);
+        self.to_backend.clear(SMALL_BUFFER);
+        *self = Self {
+            to_client: std::mem::take(&mut self.to_client),
+            to_backend: std::mem::take(&mut self.to_backend),
+            alarm: Arc::clone(&self.alarm),
+            out: std::mem::take(&mut self.out),
+            ..Self::new(room)
+        };
+    }
+}

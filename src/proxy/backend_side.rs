@@ -1,0 +1,132 @@
+//! From the backend: read, let the session judge what it watches, and write the rest straight on.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::active::{Active, Ownership, Rest};
+use super::ending::Ending;
+use super::serve::Serve;
+use crate::backend::Backend;
+use crate::session::{Leased, Session, Verdict};
+use crate::wire::scan::HEADER;
+use crate::wire::tag::backend;
+use crate::wire::{Frame, Header};
+
+/// Bytes of a long frame that must be here before it is judged by its beginning: enough for an error's code.
+const BEGINNING: usize = 4 * 1024;
+/// Longest message that a backend may send: PostgreSQL's own limit.
+const LIMIT: usize = i32::MAX as usize;
+
+impl Serve {
+    /// Reads from the backend while the client takes what was read before, and judges it.
+    pub(super) fn read_backend(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+        let Active { ownership: Ownership::Leased { lease, .. }, from_backend, .. } = active else {
+            return Ok(false);
+        };
+        if !active.to_client.is_empty() {
+            return Ok(false);
+        }
+        match from_backend.poll_fill(&mut lease.stream, cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(0) | Err(_)) => return Err(self.lost_backend(active)),
+            Poll::Ready(Ok(_)) => {}
+        }
+        self.judge_backend(active, cx, now)?;
+        if active.busy_since.is_some() && self.session.is_answered() {
+            active.busy_since = None;
+        }
+        self.release_if_done(active, now)?;
+        Ok(true)
+    }
+
+    fn judge_backend(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
+        let Active { ownership: Ownership::Leased { lease, .. }, from_backend, to_client, out, .. } = active else {
+            return Ok(());
+        };
+        let unread = from_backend.unread();
+        let Backend { held, carried, .. } = &mut ***lease;
+        let leased = &mut Leased { held, carried };
+        // What is forwarded from `run` on has not been copied: as long as nothing is left out or added, it need not be.
+        let (mut run, mut at) = (0, 0);
+        let mut need = 0;
+        while at < unread.len() {
+            if active.backend_rest != Rest::None {
+                let (bytes, forward) = active.backend_rest.take(unread.len() - at);
+                at += bytes;
+                if !forward {
+                    run = at;
+                }
+                continue;
+            }
+            let rest = unread.get(at..).unwrap_or_default();
+            let Some(header) = Header::read(rest, LIMIT).map_err(|fault| Ending::desync(&fault))? else {
+                need = HEADER;
+                break;
+            };
+            let here = (rest.len() - HEADER).min(header.body);
+            if !Session::watches(header.tag) {
+                at += HEADER + here;
+                active.backend_rest = Rest::of(header.body - here, true);
+                continue;
+            }
+            let whole = matches!(header.tag, backend::PARAMETER_STATUS | backend::COMMAND_COMPLETE);
+            let needed = if whole { header.body } else { header.body.min(BEGINNING) };
+            if here < needed {
+                need = HEADER + needed;
+                break;
+            }
+            let body = rest.get(HEADER..HEADER + here).unwrap_or_default();
+            let frame = Frame { tag: header.tag, len: header.body, body };
+            let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
+            let end = at + HEADER + here;
+            if !out.before.is_empty() {
+                to_client.push(unread.get(run..at).unwrap_or_default());
+                to_client.push(&out.before);
+                out.before.clear();
+                run = at;
+            }
+            let forward = matches!(verdict, Verdict::Forward);
+            if !forward {
+                to_client.push(unread.get(run..at).unwrap_or_default());
+                run = end;
+            }
+            active.backend_rest = Rest::of(header.body - here, forward);
+            if !out.after.is_empty() {
+                to_client.push(unread.get(run..end).unwrap_or_default());
+                to_client.push(&out.after);
+                out.after.clear();
+                run = end;
+            }
+            at = end;
+        }
+        let forwarded = unread.get(run..at).unwrap_or_default();
+        active.bytes_to_client += u64::try_from(at).unwrap_or(0);
+        let sent = if to_client.is_empty() {
+            to_client.send_directly(forwarded, &mut self.client, cx)
+        } else {
+            to_client.push(forwarded);
+            Ok(())
+        };
+        active.last_frame = Some(now);
+        active.to_backend.push(&active.out.to_backend);
+        active.out.to_backend.clear();
+        from_backend.consume(at);
+        from_backend.make_room(need.max(1));
+        sent.map_err(|_| Ending::ClientGone)
+    }
+
+    /// The backend's connection has ended.
+    fn lost_backend(&mut self, active: &Active) -> Ending {
+        let in_mid_frame = matches!(active.backend_rest, Rest::Forward(_));
+        tracing::warn!(
+            database = self.route.database,
+            user = self.route.user,
+            "a backend was lost while it was leased"
+        );
+        match self.session.backend_lost() {
+            Some(fault) if !in_mid_frame => Ending::Told(fault),
+            _ => Ending::Passed,
+        }
+    }
+}

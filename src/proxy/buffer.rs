@@ -1,0 +1,162 @@
+//! Bytes on their way: read and not yet judged ([`Inbox`]), judged and not yet written ([`Outbox`]).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::Stream;
+
+/// What was read from a stream.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// Initialised once and used over and over.
+    room: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Inbox {
+    #[must_use]
+    pub fn with_room(room: Vec<u8>) -> Self {
+        Self { room, start: 0, end: 0 }
+    }
+
+    /// Gives the room back; what it held is dropped.
+    #[must_use]
+    pub fn into_room(self) -> Vec<u8> {
+        self.room
+    }
+
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        self.room.get(self.start..self.end).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Bytes it can hold.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.room.len()
+    }
+
+    pub fn consume(&mut self, bytes: usize) {
+        self.start = (self.start + bytes).min(self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Makes sure that `bytes` fit from the first unread one on.
+    pub fn make_room(&mut self, bytes: usize) {
+        if self.room.len() - self.start >= bytes {
+            return;
+        }
+        self.room.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        if self.room.len() < bytes {
+            self.room.resize(bytes, 0);
+        }
+    }
+
+    /// Reads once, into what room there is; 0 is the stream's end. A partial read leaves the reactor knowing that
+    /// there is no more.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn poll_fill(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.end == self.room.len() {
+            self.make_room(self.room.len().max(1));
+        }
+        let mut buffer = ReadBuf::new(self.room.get_mut(self.end..).unwrap_or_default());
+        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        let bytes = buffer.filled().len();
+        self.end += bytes;
+        Poll::Ready(Ok(bytes))
+    }
+}
+
+/// What is to be written to a stream.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+    /// TLS holds bytes that were written and not yet sent.
+    unflushed: bool,
+}
+
+impl Outbox {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.unflushed
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Forgets what was not written, and memory beyond `keep` bytes.
+    pub fn clear(&mut self, keep: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(keep);
+        (self.written, self.unflushed) = (0, false);
+    }
+
+    /// Writes all of it; pending while the other end takes no more.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn poll_send(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.bytes.len() {
+            let rest = self.bytes.get(self.written..).unwrap_or_default();
+            match ready!(Pin::new(&mut *stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.written += bytes,
+            }
+            self.unflushed = stream.is_tls();
+        }
+        self.bytes.clear();
+        self.written = 0;
+        if self.unflushed {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes `bytes` straight from where they are; what the stream does not take is kept. Nothing may be waiting.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn send_directly(&mut self, bytes: &[u8], stream: &mut Stream, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match Pin::new(&mut *stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(bytes)) => rest = rest.get(bytes..).unwrap_or_default(),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.push(rest);
+                    break;
+                }
+            }
+        }
+        if stream.is_tls() {
+            self.unflushed = true;
+            if let Poll::Ready(sent) = self.poll_send(stream, cx) {
+                return sent;
+            }
+        }
+        Ok(())
+    }
+}

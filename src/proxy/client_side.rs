@@ -1,0 +1,156 @@
+//! From the client: read, find frames, let the session judge them, hand them on.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::active::{Active, Ownership, Rest};
+use super::ending::Ending;
+use super::serve::Serve;
+use super::worker::SMALL_BUFFER;
+use crate::backend::Backend;
+use crate::session::{Leased, Session, Verdict, Wait};
+use crate::wire::scan::HEADER;
+use crate::wire::{Frame, Header};
+
+/// Bytes of a long frame that must be here before it is judged by its beginning: enough for two names.
+const BEGINNING: usize = 4 * 1024;
+
+impl Serve {
+    /// Reads from the client while the backend takes what was read before, and judges it.
+    pub(super) fn read_client(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+        if !active.to_backend.is_empty() || matches!(active.held, Some((Wait::Lease, _))) {
+            return self.watch_for_loss(active, cx);
+        }
+        let mut progress = false;
+        if !active.from_client.is_empty() {
+            progress = self.judge_client(active, now)?;
+            if progress || active.held.is_some() {
+                return Ok(progress);
+            }
+        }
+        if !active.to_client.is_empty() {
+            // A client that does not read its answers gets no more of its requests read.
+            return Ok(progress);
+        }
+        if active.from_client.unread().len() == active.from_client.room() {
+            // A frame's beginning fills the buffer: judging it asked for what room it needs.
+            return Ok(progress);
+        }
+        match active.from_client.poll_fill(&mut self.client, cx) {
+            Poll::Pending => Ok(progress),
+            Poll::Ready(Ok(0) | Err(_)) => Err(Ending::ClientGone),
+            Poll::Ready(Ok(bytes)) => {
+                active.bytes_from_client += u64::try_from(bytes).unwrap_or(0);
+                self.judge_client(active, now)?;
+                if bytes >= SMALL_BUFFER && active.from_client.room() < self.worker.buffer {
+                    active.from_client.make_room(self.worker.buffer);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Nothing more can be taken from the client, but its leaving must be noticed. Bytes that are already here
+    /// hide its end; they are few, and read later.
+    fn watch_for_loss(&mut self, active: &mut Active, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        if active.from_client.unread().len() >= active.from_client.room() {
+            return Ok(false);
+        }
+        match active.from_client.poll_fill(&mut self.client, cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(0) | Err(_)) => Err(Ending::ClientGone),
+            Poll::Ready(Ok(bytes)) => {
+                active.bytes_from_client += u64::try_from(bytes).unwrap_or(0);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Judges what is here. Whether anything was consumed.
+    fn judge_client(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
+        let mut progress = false;
+        active.held = None;
+        while !active.from_client.is_empty() && active.to_backend.len() < self.worker.buffer {
+            if active.client_rest != Rest::None {
+                let (bytes, forward) = active.client_rest.take(active.from_client.unread().len());
+                if forward {
+                    active.to_backend.push(active.from_client.unread().get(..bytes).unwrap_or_default());
+                }
+                active.from_client.consume(bytes);
+                progress = true;
+                continue;
+            }
+            match self.judge_frame(active, now)? {
+                Step::Consumed => progress = true,
+                Step::NeedsMore => break,
+                Step::Held(wait, tag) => {
+                    active.held = Some((wait, tag));
+                    // A lease that is asked for is progress: it may be there at once.
+                    return Ok(progress | self.ask_for_lease(active, wait, tag, now)?);
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    fn judge_frame(&mut self, active: &mut Active, now: Instant) -> Result<Step, Ending> {
+        let limits = self.route.limits.load();
+        let unread = active.from_client.unread();
+        let Some(header) = Header::read(unread, limits.message).map_err(Ending::malformed)? else {
+            active.from_client.make_room(HEADER);
+            return Ok(Step::NeedsMore);
+        };
+        let needed = if Session::needs_whole(header.tag) { header.body } else { header.body.min(BEGINNING) };
+        if Session::needs_whole(header.tag) && header.body > limits.held_message {
+            return Err(Ending::too_long(header, limits.held_message));
+        }
+        drop(limits);
+        let here = unread.len() - HEADER;
+        if here < needed {
+            active.from_client.make_room(HEADER + needed);
+            return Ok(Step::NeedsMore);
+        }
+        let body = unread.get(HEADER..HEADER + here.min(header.body)).unwrap_or_default();
+        let frame = Frame { tag: header.tag, len: header.body, body };
+        let verdict = match &mut active.ownership {
+            Ownership::Leased { lease, .. } => {
+                let Backend { held, carried, .. } = &mut ***lease;
+                self.session.from_client(&frame, Some(&mut Leased { held, carried }), &mut active.out, now)
+            }
+            Ownership::None | Ownership::Waiting { .. } => {
+                self.session.from_client(&frame, None, &mut active.out, now)
+            }
+        }
+        .map_err(Ending::broken)?;
+        let forwarded = match verdict {
+            Verdict::Forward => Some(0),
+            Verdict::Replace(from) => Some(HEADER + from),
+            Verdict::Swallow => None,
+            Verdict::Hold(wait) => return Ok(Step::Held(wait, header.tag)),
+            Verdict::Terminate => return Err(Ending::Terminated),
+        };
+        active.to_backend.push(&active.out.to_backend);
+        active.to_client.push(&active.out.before);
+        active.out.to_backend.clear();
+        active.out.before.clear();
+        let whole = HEADER + body.len();
+        if let Some(from) = forwarded {
+            active.to_backend.push(unread.get(from..whole).unwrap_or_default());
+        }
+        active.client_rest = Rest::of(header.body - body.len(), forwarded.is_some());
+        active.from_client.consume(whole);
+        active.last_frame = Some(now);
+        if active.busy_since.is_none() && !self.session.is_answered() {
+            active.busy_since = Some(now);
+        }
+        Ok(Step::Consumed)
+    }
+}
+
+/// What became of the frame at the head of the inbox.
+enum Step {
+    Consumed,
+    Held(Wait, u8),
+    NeedsMore,
+}

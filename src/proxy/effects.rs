@@ -1,0 +1,334 @@
+//! Leases, cancels and deadlines: what the session's decisions do outside it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::active::{Active, Ownership, Rest};
+use super::buffer::Inbox;
+use super::ending::Ending;
+use super::serve::Serve;
+use crate::backend::{Backend, Dialer, Refusal, Undo, cancel};
+use crate::clients::Signal;
+use crate::config::ResetOnReturn;
+use crate::pool::{Exhausted, Lease, LeaseError, Return, Wish};
+use crate::session::{Leased, Wait};
+use crate::stats;
+use crate::wire::build::Fault;
+use crate::wire::sqlstate;
+use crate::wire::view::Transaction;
+
+impl Serve {
+    // === leases ===
+
+    /// Asks for the lease that a held frame needs. Whether the frame can be judged again.
+    pub(super) fn ask_for_lease(
+        &mut self,
+        active: &mut Active,
+        wait: Wait,
+        tag: u8,
+        now: Instant,
+    ) -> Result<bool, Ending> {
+        if wait != Wait::Lease || !matches!(active.ownership, Ownership::None) {
+            return Ok(false);
+        }
+        let wish = Wish {
+            worker: self.worker.index,
+            last_backend: self.last_backend,
+            profile: Arc::as_ptr(self.session.profile()).addr(),
+            priority: self.route.limits.load().priority,
+            holder: u64::try_from(self.handle.pid).unwrap_or(0),
+        };
+        if let Some(lease) = self.route.pool.try_lease(&wish, now) {
+            self.begin_lease(active, lease, now, now);
+            return Ok(true);
+        }
+        match self.route.pool.wait(&wish, now) {
+            Ok(waiting) => active.ownership = Ownership::Waiting { waiting, asked: now },
+            Err(error) => self.no_lease(active, tag, &lease_error(&error))?,
+        }
+        Ok(true)
+    }
+
+    /// Takes the lease that was waited for, if it has come.
+    pub(super) fn take_lease(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+        let Ownership::Waiting { waiting, asked } = &mut active.ownership else {
+            return Ok(false);
+        };
+        let asked = *asked;
+        match Pin::new(waiting).poll(cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(lease)) => {
+                // Poll may have taken its time: a ping, a move to this worker.
+                self.begin_lease(active, lease, asked, now.max(Instant::now()));
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => {
+                active.ownership = Ownership::None;
+                let tag = active.held.map_or(0, |(_, tag)| tag);
+                match error {
+                    LeaseError::Refused(refusal) => self.refused(active, tag, &refusal)?,
+                    error => self.no_lease(active, tag, &lease_error(&error))?,
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn begin_lease(&mut self, active: &mut Active, mut lease: Lease<Dialer>, asked: Instant, now: Instant) {
+        active.held = None;
+        active.from_backend = Inbox::with_room(self.worker.take_room());
+        self.last_backend = Some(lease.id());
+        let Backend { held, carried, .. } = &mut **lease;
+        self.session.leased(&mut Leased { held, carried }, &mut active.out);
+        active.to_backend.push(&active.out.to_backend);
+        active.out.to_backend.clear();
+        active.ownership = Ownership::Leased { lease, asked, since: now };
+    }
+
+    /// Gives the backend back if the session needs it no more and nothing of its conversation is left anywhere.
+    pub(super) fn release_if_done(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
+        let clean = self.session.may_release()
+            && active.to_backend.is_empty()
+            && active.from_backend.is_empty()
+            && active.client_rest == Rest::None
+            && active.backend_rest == Rest::None
+            && active.cancel.is_none();
+        if !clean {
+            return Ok(());
+        }
+        let how = match self.route.limits.load().reset_on_return {
+            ResetOnReturn::Discard => Undo { session: true, transaction: false },
+            ResetOnReturn::Auto | ResetOnReturn::None => Undo::default(),
+        };
+        self.release(active, how, now);
+        Ok(())
+    }
+
+    /// Ends a lease; the backend is reset first where something must be undone.
+    pub(super) fn release(&mut self, active: &mut Active, undo: Undo, now: Instant) {
+        let Ownership::Leased { mut lease, asked, since } = std::mem::take(&mut active.ownership) else {
+            return;
+        };
+        self.session.released();
+        self.worker.recorder.record(&stats::Lease {
+            waited: since.saturating_duration_since(asked),
+            held: now.saturating_duration_since(since),
+            bytes_from_client: std::mem::take(&mut active.bytes_from_client),
+            bytes_to_client: std::mem::take(&mut active.bytes_to_client),
+        });
+        self.worker.give_room(std::mem::take(&mut active.from_backend).into_room());
+        active.busy_since = None;
+        lease.undo = undo;
+        let how = if undo == Undo::default() { Return::Clean } else { Return::NeedsReset };
+        lease.release(how, now);
+    }
+
+    /// The frame that needed a lease is answered with an error.
+    fn no_lease(&mut self, active: &mut Active, tag: u8, fault: &Fault) -> Result<(), Ending> {
+        if fault.severity == crate::wire::build::Severity::Fatal {
+            return Err(Ending::Told(fault.clone()));
+        }
+        self.session.lease_failed(tag, fault, &mut active.out);
+        active.to_client.push(&active.out.before);
+        active.out.before.clear();
+        active.held = None;
+        self.skip_held_frame(active);
+        Ok(())
+    }
+
+    /// PostgreSQL does not want us: the client hears its words.
+    fn refused(&mut self, active: &mut Active, tag: u8, refusal: &Refusal) -> Result<(), Ending> {
+        tracing::warn!(database = self.route.database, user = self.route.user, %refusal, "no backend could be opened");
+        match refusal {
+            Refusal::Report(report) => {
+                active.to_client.push(&super::ending::report_frame(report));
+                Err(Ending::Passed)
+            }
+            other => self.no_lease(active, tag, &refusal_fault(other)),
+        }
+    }
+
+    /// The frame at the head of the inbox was answered and is not judged again.
+    fn skip_held_frame(&mut self, active: &mut Active) {
+        let unread = active.from_client.unread();
+        let Ok(Some(header)) = crate::wire::Header::read(unread, usize::MAX) else { return };
+        let here = unread.len().min(header.frame());
+        active.client_rest = Rest::of(header.frame() - here, false);
+        active.from_client.consume(here);
+    }
+
+    // === cancels ===
+
+    /// A CancelRequest for this session has come.
+    pub(super) fn cancelled(&mut self, active: &mut Active) {
+        match &active.ownership {
+            Ownership::Waiting { .. } => {
+                active.ownership = Ownership::None;
+                let tag = active.held.map_or(0, |(_, tag)| tag);
+                let fault = Fault::error(sqlstate::QUERY_CANCELED, "canceling statement due to user request")
+                    .detail("The statement was waiting for a backend of pgweir's pool.");
+                // Not fatal, so it cannot fail.
+                let _ = self.no_lease(active, tag, &fault);
+            }
+            Ownership::Leased { .. } => self.cancel_running(active),
+            Ownership::None => {}
+        }
+    }
+
+    /// Cancels what the backend runs. Until PostgreSQL has acted the backend is not given to anybody else.
+    pub(super) fn cancel_running(&self, active: &mut Active) {
+        let Ownership::Leased { lease, .. } = &active.ownership else { return };
+        if self.session.is_answered() || active.cancel.is_some() {
+            return;
+        }
+        let (target, key, client) = (self.route.target.endpoint(), Arc::clone(&lease.cancel), Arc::clone(&self.handle));
+        let done = Arc::new(AtomicBool::new(false));
+        active.cancel = Some(Arc::clone(&done));
+        tokio::spawn(async move {
+            if let Err(error) = cancel::cancel(&target, &key).await {
+                tracing::warn!(%error, "a cancel request could not be delivered");
+            }
+            done.store(true, Ordering::Release);
+            client.signal(Signal::Tick);
+        });
+    }
+
+    // === deadlines ===
+
+    /// Asks to be woken at the next deadline.
+    pub(super) fn set_alarm(&self, active: &Active) {
+        let at = match &active.ownership {
+            Ownership::None => None,
+            Ownership::Waiting { asked, .. } => Some(*asked + self.route.pool.timeout()),
+            Ownership::Leased { .. } => self.lease_deadline(active).map(|(at, _)| at),
+        };
+        self.worker.set_alarm(&active.alarm, &self.handle, at);
+    }
+
+    /// Does what a passed deadline demands, and lets go of a cancel that has been done.
+    pub(super) fn check_deadlines(&mut self, active: &mut Active, _cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
+        if active.cancel.as_ref().is_some_and(|done| done.load(Ordering::Acquire)) {
+            active.cancel = None;
+            self.release_if_done(active, now)?;
+        }
+        match &active.ownership {
+            Ownership::None => Ok(()),
+            Ownership::Waiting { asked, .. } if *asked + self.route.pool.timeout() <= now => {
+                let fault = exhausted(&self.route.database, &self.route.user, &self.route.pool.exhausted(now), self.route.pool.timeout());
+                active.ownership = Ownership::None;
+                let tag = active.held.map_or(0, |(_, tag)| tag);
+                self.no_lease(active, tag, &fault)
+            }
+            Ownership::Waiting { .. } => Ok(()),
+            Ownership::Leased { .. } => match self.lease_deadline(active) {
+                Some((at, limit)) if at <= now => self.past(active, limit),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// The first of the limits that this lease will meet.
+    fn lease_deadline(&self, active: &Active) -> Option<(Instant, Limit)> {
+        let limits = self.route.limits.load();
+        let Ownership::Leased { since, .. } = &active.ownership else { return None };
+        if !limits.bounds_leases() {
+            return None;
+        }
+        let query = match (limits.query_timeout, active.busy_since) {
+            (Some(limit), Some(since)) if active.cancel.is_none() => Some((since + limit, Limit::Query)),
+            _ => None,
+        };
+        let quiet = self.session.is_answered() && self.session.transaction() != Transaction::Idle;
+        let idle = match (limits.idle_in_transaction_timeout, active.last_frame) {
+            (Some(limit), Some(last)) if quiet => Some((last + limit, Limit::IdleInTransaction)),
+            _ => None,
+        };
+        let lease = limits.max_lease.map(|limit| (*since + limit, Limit::Lease));
+        [query, idle, lease].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn past(&mut self, active: &mut Active, limit: Limit) -> Result<(), Ending> {
+        let limits = self.route.limits.load_full();
+        let shown = |limit: Option<std::time::Duration>| format!("{:?}", limit.unwrap_or_default());
+        match limit {
+            Limit::Query => {
+                let fault = Fault::error(sqlstate::QUERY_CANCELED, "canceling statement due to pgweir's query_timeout")
+                    .detail(format!("The statement ran longer than pool.query_timeout = {}.", shown(limits.query_timeout)));
+                self.session.cancelling(&fault);
+                self.cancel_running(active);
+                Ok(())
+            }
+            Limit::IdleInTransaction => Err(Ending::Told(
+                Fault::fatal(
+                    sqlstate::IDLE_IN_TRANSACTION_TIMEOUT,
+                    "terminating connection due to pgweir's idle_in_transaction_timeout",
+                )
+                .detail(format!(
+                    "The transaction was idle longer than pool.idle_in_transaction_timeout = {}; it was rolled back.",
+                    shown(limits.idle_in_transaction_timeout)
+                )),
+            )),
+            Limit::Lease => Err(Ending::Told(
+                Fault::fatal(sqlstate::IDLE_IN_TRANSACTION_TIMEOUT, "terminating connection due to pgweir's max_lease")
+                    .detail(format!(
+                        "The backend was held longer than pool.max_lease = {}; an open transaction was rolled back.",
+                        shown(limits.max_lease)
+                    )),
+            )),
+        }
+    }
+}
+
+/// Which limit a lease has met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    IdleInTransaction,
+    Lease,
+    Query,
+}
+
+fn lease_error(error: &LeaseError<Refusal>) -> Fault {
+    match error {
+        LeaseError::Refused(refusal) => refusal_fault(refusal),
+        LeaseError::TooManyWaiting { limit } => {
+            Fault::error(sqlstate::TOO_MANY_CONNECTIONS, format!("{limit} clients are waiting for this pool already"))
+                .hint("Raise pool.size, or limits.waiters in pgweir's configuration.")
+        }
+        LeaseError::Closed => super::serve::shutting_down(),
+    }
+}
+
+fn refusal_fault(refusal: &Refusal) -> Fault {
+    Fault::fatal(sqlstate::CONNECTION_FAILURE, refusal.to_string())
+}
+
+/// What a client is told whose lease did not come in time.
+#[must_use]
+pub fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: std::time::Duration) -> Fault {
+    exhausted(database, user, pool, waited)
+}
+
+fn exhausted(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: std::time::Duration) -> Fault {
+    let fault = Fault::error(
+        sqlstate::TOO_MANY_CONNECTIONS,
+        format!("no backend of pool \"{database}\"/\"{user}\" became free within {waited:?}"),
+    );
+    if let Some(error) = &pool.last_connect_error {
+        return fault
+            .detail(format!("PostgreSQL does not let pgweir in: {error}"))
+            .hint("Look at the PostgreSQL server; pgweir goes on trying.");
+    }
+    let holder = pool.longest_holder.map_or_else(String::new, |(pid, held)| {
+        format!(" The client with process id {pid} has held its backend for {held:.1?}.")
+    });
+    fault
+        .detail(format!(
+            "The pool has size {} and max_overflow {}; {} backends are leased and {} clients wait.{holder}",
+            pool.size, pool.overflow, pool.leased, pool.waiting
+        ))
+        .hint("Shorten transactions, or raise pool.size, pool.max_overflow or pool.timeout in pgweir's configuration.")
+}

@@ -1,0 +1,140 @@
+//! How a session ends: what the client is told, and what becomes of its backend.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+
+use super::active::{Active, Ownership, Rest};
+use super::serve::Serve;
+use crate::backend::{Refusal, Report, Undo, cancel};
+use crate::config::ResetOnReturn;
+use crate::session::{Broken, Hold};
+use crate::wire::build::{self, Fault};
+use crate::wire::view::Transaction;
+use crate::wire::{Header, Malformed, sqlstate};
+
+/// How long a client may take to read its last message.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Why a session is over.
+#[derive(Debug)]
+pub enum Ending {
+    /// Without a word.
+    ClientGone,
+    /// The backend's own last words are on their way to the client.
+    Passed,
+    /// With Terminate.
+    Terminated,
+    /// The client is told why.
+    Told(Fault),
+}
+
+impl Ending {
+    pub(super) fn malformed(malformed: Malformed) -> Self {
+        Self::Told(malformed.into())
+    }
+
+    pub(super) fn too_long(header: Header, limit: usize) -> Self {
+        let malformed = Malformed::TooLong { tag: header.tag, length: header.body, limit };
+        Self::Told(
+            Fault::fatal(sqlstate::PROGRAM_LIMIT_EXCEEDED, malformed.to_string())
+                .hint("A statement that is prepared must be held whole: see limits.held_message in pgweir's configuration."),
+        )
+    }
+
+    pub(super) fn broken(broken: Broken) -> Self {
+        match broken {
+            Broken::Client(fault) => Self::Told(*fault),
+            Broken::Desync(_) => Self::desync(&broken),
+        }
+    }
+
+    pub(super) fn desync(reason: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%reason, "the conversation with a backend cannot be followed; both ends are closed");
+        Self::Told(
+            Fault::fatal(sqlstate::PROTOCOL_VIOLATION, "pgweir could not follow the conversation with PostgreSQL")
+                .detail(reason.to_string())
+                .hint("This is a defect of pgweir; an open transaction was rolled back."),
+        )
+    }
+}
+
+impl Serve {
+    /// Says the last words and settles what becomes of the backend.
+    pub(super) async fn finish(mut self, ending: Ending) {
+        let Some(mut active) = self.active.take() else { return };
+        let told = match &ending {
+            Ending::ClientGone | Ending::Terminated => None,
+            Ending::Passed => Some(Vec::new()),
+            // In the middle of a frame nothing can be said.
+            Ending::Told(_) if matches!(active.backend_rest, Rest::Forward(_)) => Some(Vec::new()),
+            Ending::Told(fault) => Some(fault.to_frame()),
+        };
+        self.part_with_backend(&mut active);
+        if let Some(frame) = told {
+            active.to_client.push(&frame);
+            let client = &mut self.client;
+            let speaking = async {
+                std::future::poll_fn(|cx| active.to_client.poll_send(client, cx)).await?;
+                client.shutdown().await
+            };
+            // A client that does not listen misses it.
+            let _ = tokio::time::timeout(LAST_WORDS, speaking).await;
+        }
+        self.worker.give_active(active);
+    }
+
+    fn part_with_backend(&mut self, active: &mut Active) {
+        let Ownership::Leased { lease, .. } = &active.ownership else {
+            active.ownership = Ownership::None;
+            return;
+        };
+        let nothing_in_flight = active.to_backend.is_empty()
+            && active.from_backend.is_empty()
+            && active.client_rest == Rest::None
+            && active.backend_rest == Rest::None
+            && active.cancel.is_none();
+        let leaves_session = self.session_left_state();
+        if nothing_in_flight && self.session.is_answered() {
+            // Between statements: what is open is rolled back, and the backend lives on.
+            let transaction = self.session.transaction() != Transaction::Idle;
+            self.release(active, Undo { transaction, session: leaves_session }, Instant::now());
+            return;
+        }
+        // Something runs that nobody waits for: PostgreSQL is told to stop it, and the backend is closed.
+        let (target, key) = (self.route.target.endpoint(), std::sync::Arc::clone(&lease.cancel));
+        if !self.session.is_answered() {
+            tokio::spawn(async move {
+                // A backend that cannot be reached is gone already.
+                let _ = cancel::cancel(&target, &key).await;
+            });
+        }
+        active.ownership = Ownership::None;
+    }
+
+    /// Whether the session may have left anything on its backend beside an open transaction.
+    fn session_left_state(&self) -> bool {
+        match self.route.limits.load().reset_on_return {
+            ResetOnReturn::Auto => self.route.rules.hold == Hold::Session,
+            ResetOnReturn::Discard => true,
+            ResetOnReturn::None => false,
+        }
+    }
+}
+
+/// PostgreSQL's own words, for a client.
+pub(super) fn report_frame(report: &Report) -> Vec<u8> {
+    let mut frame = Vec::new();
+    build::write_frame(&mut frame, crate::wire::tag::backend::ERROR_RESPONSE, |to| to.extend_from_slice(report.body()));
+    frame
+}
+
+/// What a client that logs in hears when PostgreSQL does not let pgweir in.
+#[must_use]
+pub fn refusal_frame(refusal: &Refusal) -> Vec<u8> {
+    match refusal {
+        Refusal::Report(report) => report_frame(report),
+        other => Fault::fatal(sqlstate::CONNECTION_FAILURE, other.to_string()).to_frame(),
+    }
+}

@@ -1,0 +1,23 @@
+//! One task per client: moves bytes between the client and whatever backend it has leased, and performs what
+//! `session` decides.
+//!
+//! It knows sockets, time and the pool, and no protocol beyond frame boundaries. A session is served by
+//! [`Serve`](serve::Serve), a future that is written by hand because thousands of them wait at once; its parts are
+//! `client_side`, `backend_side`, `effects` (leases, cancels, deadlines) and `ending`. What an active session
+//! borrows lives in [`active`]; what belongs to a thread in [`worker`]; what sessions of one pool share in [`route`].
+
+pub mod active;
+mod backend_side;
+pub mod buffer;
+mod client_side;
+mod effects;
+mod ending;
+pub mod route;
+pub mod serve;
+pub mod worker;
+
+pub use effects::lease_fault;
+pub use ending::refusal_frame;
+pub use route::{Limits, Route};
+pub use serve::serve;
+pub use worker::Worker;

@@ -1,0 +1,60 @@
+//! What the sessions of one database and user share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::backend::{Dialer, Target};
+use crate::config::{self, ResetOnReturn};
+use crate::pool::Pool;
+use crate::session::Rules;
+use crate::settings::Startups;
+
+/// The way from a client's database and user to its backends.
+#[derive(Debug)]
+pub struct Route {
+    pub database: String,
+    pub user: String,
+    pub pool: Pool<Dialer>,
+    pub target: Arc<Target>,
+    pub rules: Arc<Rules>,
+    pub startups: Startups,
+    /// Replaced by a reload, for sessions that live on too.
+    pub limits: ArcSwap<Limits>,
+}
+
+/// What bounds a session and its leases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    pub query_timeout: Option<Duration>,
+    pub idle_in_transaction_timeout: Option<Duration>,
+    pub max_lease: Option<Duration>,
+    pub reset_on_return: ResetOnReturn,
+    pub priority: u8,
+    /// Bytes of a message of any kind.
+    pub message: usize,
+    /// Bytes of a message that must be held whole.
+    pub held_message: usize,
+}
+
+impl Limits {
+    #[must_use]
+    pub fn new(pool: &config::Pool, limits: &config::Limits) -> Self {
+        Self {
+            query_timeout: pool.query_timeout,
+            idle_in_transaction_timeout: pool.idle_in_transaction_timeout,
+            max_lease: pool.max_lease,
+            reset_on_return: pool.reset_on_return,
+            priority: pool.priority,
+            message: limits.message,
+            held_message: limits.held_message,
+        }
+    }
+
+    /// Whether a lease has any deadline.
+    #[must_use]
+    pub fn bounds_leases(&self) -> bool {
+        self.query_timeout.is_some() || self.idle_in_transaction_timeout.is_some() || self.max_lease.is_some()
+    }
+}

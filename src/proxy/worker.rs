@@ -1,0 +1,171 @@
+//! What belongs to one worker thread and is borrowed by its sessions: buffers, alarms, counters.
+
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::active::Active;
+use crate::clients::{Client, Signal};
+use crate::stats::Recorder;
+
+/// Bytes first read from a client; a client that fills them gets the larger buffer.
+pub const SMALL_BUFFER: usize = 8 * 1024;
+/// What one worker keeps for reuse.
+const KEPT: usize = 256;
+/// How exactly deadlines are kept.
+const TICK: Duration = Duration::from_millis(20);
+
+/// One thread that serves sessions.
+#[derive(Debug)]
+pub struct Worker {
+    /// From 0.
+    pub index: usize,
+    /// Bytes of a large buffer.
+    pub buffer: usize,
+    pub recorder: Recorder,
+    sessions: AtomicUsize,
+    started: Instant,
+    spare_actives: Mutex<Vec<Box<Active>>>,
+    spare_rooms: Mutex<Vec<Vec<u8>>>,
+    alarms: Mutex<Vec<Weak<Alarm>>>,
+}
+
+/// A deadline that one active session may have at a time, in the worker's list for as long as the session's active
+/// part lives.
+#[derive(Debug, Default)]
+pub struct Alarm {
+    /// Milliseconds since the worker started; 0 is none.
+    due: AtomicU64,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl Worker {
+    #[must_use]
+    pub fn new(index: usize, buffer: usize) -> Self {
+        Self {
+            index,
+            buffer,
+            recorder: Recorder::default(),
+            sessions: AtomicUsize::new(0),
+            started: Instant::now(),
+            spare_actives: Mutex::default(),
+            spare_rooms: Mutex::default(),
+            alarms: Mutex::default(),
+        }
+    }
+
+    /// Sessions that were given to this worker and have not ended.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Counts a session for as long as the guard lives.
+    #[must_use]
+    pub fn occupy(self: &Arc<Self>) -> Occupied {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+        Occupied(Arc::clone(self))
+    }
+
+    /// Rings alarms until the worker ends.
+    pub async fn tick(self: Arc<Self>) -> std::convert::Infallible {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.ring(Instant::now());
+        }
+    }
+
+    fn ring(&self, now: Instant) {
+        let now = self.millis(now);
+        let mut due = Vec::new();
+        self.alarms.lock().retain(|alarm| {
+            let Some(alarm) = alarm.upgrade() else { return false };
+            let at = alarm.due.load(Ordering::Relaxed);
+            if at != 0 && at <= now {
+                alarm.due.store(0, Ordering::Relaxed);
+                due.push(alarm);
+            }
+            true
+        });
+        for alarm in due {
+            let client = alarm.client.lock().clone();
+            if let Some(client) = client {
+                client.signal(Signal::Tick);
+            }
+        }
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Signals `client` at about `at`, once; `None` takes that back.
+    pub(super) fn set_alarm(&self, alarm: &Alarm, client: &Arc<Client>, at: Option<Instant>) {
+        let due = at.map_or(0, |at| self.millis(at).max(1));
+        if alarm.due.load(Ordering::Relaxed) == due {
+            return;
+        }
+        if due != 0 {
+            let mut known = alarm.client.lock();
+            if !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, client)) {
+                *known = Some(Arc::clone(client));
+            }
+        }
+        alarm.due.store(due, Ordering::Relaxed);
+    }
+
+    // === what sessions borrow ===
+
+    pub(super) fn take_active(&self) -> Box<Active> {
+        let spare = self.spare_actives.lock().pop();
+        spare.unwrap_or_else(|| {
+            let active = Box::new(Active::new(self.room(SMALL_BUFFER)));
+            self.alarms.lock().push(Arc::downgrade(&active.alarm));
+            active
+        })
+    }
+
+    pub(super) fn give_active(&self, mut active: Box<Active>) {
+        *active.alarm.client.lock() = None;
+        active.clear();
+        let mut spare = self.spare_actives.lock();
+        if spare.len() < KEPT {
+            spare.push(active);
+        }
+    }
+
+    pub(super) fn take_room(&self) -> Vec<u8> {
+        let spare = self.spare_rooms.lock().pop();
+        spare.unwrap_or_else(|| self.room(self.buffer))
+    }
+
+    pub(super) fn give_room(&self, room: Vec<u8>) {
+        if room.len() != self.buffer {
+            return;
+        }
+        let mut spare = self.spare_rooms.lock();
+        if spare.len() < KEPT {
+            spare.push(room);
+        }
+    }
+
+    fn room(&self, bytes: usize) -> Vec<u8> {
+        vec![0; bytes.min(self.buffer)]
+    }
+}
+
+/// Counts one session of a worker.
+#[derive(Debug)]
+pub struct Occupied(Arc<Worker>);
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}

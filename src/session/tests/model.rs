@@ -1,0 +1,587 @@
+//! A small PostgreSQL in memory: it runs no SQL, but keeps statements, portals, transactions, settings, COPY and
+//! "ignore till Sync" as the real one does, and writes out its replies only when the real one would.
+//!
+//! Texts: `select N` (N rows), `insert X`, `begin`, `commit`, `rollback`, `set N=V`, `reset N`, `show N`,
+//! `deallocate all`, `discard all`, `copy in`, `copy view` (fails after it has asked for data), `copy out`, `notice`, `alter`
+//! (result types of the statements prepared so far change); `syntax` in a text fails its Parse, `boom` its execution,
+//! `late` its commit. COPY data that holds `bad` is refused.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::super::Fault;
+use crate::wire::tag::{backend, client};
+use crate::wire::view::{self, Bind, Parse, Target, Transaction};
+use crate::wire::{Header, build};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Prepared {
+    pub(super) text: String,
+    stale: bool,
+}
+
+#[derive(Debug)]
+struct Portal {
+    text: String,
+    sent: u32,
+    done: bool,
+}
+
+/// Where a COPY from the client came from, and what is left to do after it.
+#[derive(Debug)]
+enum Copying {
+    Execute,
+    Query(VecDeque<String>),
+}
+
+type Settings = BTreeMap<String, String>;
+
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) named: BTreeMap<Vec<u8>, Prepared>,
+    pub(super) unnamed: Option<Prepared>,
+    portals: BTreeMap<Vec<u8>, Portal>,
+    pub(super) status: Transaction,
+    skipping: bool,
+    extended: bool,
+    copying: Option<Copying>,
+    /// Spelling and order of the reported settings.
+    names: Vec<String>,
+    defaults: Settings,
+    current: Settings,
+    reported: Settings,
+    at_begin: Option<Settings>,
+    begun: Vec<String>,
+    late: bool,
+    pub(super) committed: Vec<String>,
+    input: Vec<u8>,
+    buffered: Vec<u8>,
+    /// What has been written out.
+    pub(super) output: Vec<u8>,
+    pub(super) dead: bool,
+}
+
+struct Failed(Fault);
+
+impl Model {
+    pub(super) fn new(settings: &[(&str, &str)]) -> Self {
+        let defaults: Settings =
+            settings.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
+        Self {
+            named: BTreeMap::new(),
+            unnamed: None,
+            portals: BTreeMap::new(),
+            status: Transaction::Idle,
+            skipping: false,
+            extended: false,
+            copying: None,
+            names: settings.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            current: defaults.clone(),
+            reported: defaults.clone(),
+            defaults,
+            at_begin: None,
+            begun: Vec::new(),
+            late: false,
+            committed: Vec::new(),
+            input: Vec::new(),
+            buffered: Vec::new(),
+            output: Vec::new(),
+            dead: false,
+        }
+    }
+
+    /// Takes bytes of a client and does all that they ask for.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        while let Some(header) = Header::read(&self.input, 1 << 20).expect("frames keep their boundaries") {
+            if self.dead || self.input.len() < header.frame() {
+                return;
+            }
+            let frame: Vec<u8> = self.input.drain(..header.frame()).collect();
+            self.take(header.tag, &frame[5..]);
+        }
+    }
+
+    pub(super) fn is_at_boundary(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// Whether it could be lent to another client without harm.
+    pub(super) fn is_clean(&self) -> bool {
+        self.status == Transaction::Idle
+            && !self.skipping
+            && self.copying.is_none()
+            && self.begun.is_empty()
+            && self.buffered.is_empty()
+            && self.at_begin.is_none()
+    }
+
+    fn take(&mut self, tag: u8, body: &[u8]) {
+        if self.copying.is_some() {
+            return self.take_copy(tag, body);
+        }
+        match tag {
+            client::SYNC => (self.skipping, self.extended) = (false, false),
+            client::QUERY | client::FUNCTION_CALL => self.extended = false,
+            client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL => {}
+            _ => self.extended = true,
+        }
+        if self.skipping {
+            return;
+        }
+        let result = match tag {
+            client::QUERY => return self.query(body),
+            client::PARSE => self.parse(body),
+            client::BIND => self.bind(body),
+            client::DESCRIBE => self.describe(body),
+            client::CLOSE => {
+                match Target::read(tag, body).expect("a close") {
+                    Target::Statement(b"") => self.unnamed = None,
+                    Target::Statement(name) => drop(self.named.remove(name)),
+                    Target::Portal(name) => drop(self.portals.remove(name)),
+                }
+                self.say(backend::CLOSE_COMPLETE, b"");
+                Ok(())
+            }
+            client::EXECUTE => self.execute(body),
+            client::SYNC => {
+                let result = self.end_statement();
+                if result.is_ok() {
+                    self.ready();
+                }
+                result
+            }
+            client::FLUSH => {
+                self.write_out();
+                Ok(())
+            }
+            client::FUNCTION_CALL => {
+                let result = self.function_call(body);
+                if result.is_ok() {
+                    self.ready();
+                }
+                result
+            }
+            client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL => Ok(()),
+            tag => panic!("a client's frame with tag {tag}"),
+        };
+        if let Err(failed) = result {
+            self.fail(failed);
+        }
+    }
+
+    // === replies ===
+
+    fn say(&mut self, tag: u8, body: &[u8]) {
+        build::write_frame(&mut self.buffered, tag, |to| to.extend_from_slice(body));
+    }
+
+    fn write_out(&mut self) {
+        self.output.append(&mut self.buffered);
+    }
+
+    fn ready(&mut self) {
+        for name in &self.names {
+            let key = name.to_ascii_lowercase();
+            if self.reported.get(&key) != self.current.get(&key) {
+                build::parameter_status_raw(&mut self.buffered, name.as_bytes(), self.current[&key].as_bytes());
+            }
+        }
+        self.reported = self.current.clone();
+        self.buffered.extend_from_slice(&build::ready_for_query(self.status));
+        self.write_out();
+    }
+
+    fn fail(&mut self, Failed(fault): Failed) {
+        self.buffered.extend_from_slice(&fault.to_frame());
+        // Errors are written out at once.
+        self.write_out();
+        self.copying = None;
+        self.undo();
+        if self.status == Transaction::Open {
+            self.status = Transaction::Failed;
+        }
+        if self.extended {
+            self.skipping = true;
+        } else {
+            self.ready();
+        }
+    }
+
+    // === transactions ===
+
+    fn start(&mut self) {
+        if self.at_begin.is_none() {
+            self.at_begin = Some(self.current.clone());
+        }
+    }
+
+    fn undo(&mut self) {
+        self.begun.clear();
+        self.portals.clear();
+        self.late = false;
+        if let Some(settings) = self.at_begin.take() {
+            self.current = settings;
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), Failed> {
+        self.status = Transaction::Idle;
+        if std::mem::take(&mut self.late) {
+            return Err(error("23505", "late"));
+        }
+        self.at_begin = None;
+        self.portals.clear();
+        self.committed.append(&mut self.begun);
+        Ok(())
+    }
+
+    /// The end of a Query or Sync: what no block holds is committed.
+    fn end_statement(&mut self) -> Result<(), Failed> {
+        if self.status == Transaction::Idle { self.commit() } else { Ok(()) }
+    }
+
+    fn refuse_in_failed(&self, text: &str) -> Result<(), Failed> {
+        if self.status == Transaction::Failed && !matches!(word(text), "commit" | "rollback") {
+            return Err(error("25P02", "current transaction is aborted"));
+        }
+        Ok(())
+    }
+
+    // === messages ===
+
+    fn query(&mut self, body: &[u8]) {
+        self.unnamed = None;
+        self.portals.remove(&b""[..]);
+        self.start();
+        let text = text_of(view::query_text(body));
+        if text.contains("syntax") {
+            return self.fail(error("42601", "syntax error"));
+        }
+        if text.trim().is_empty() {
+            self.say(backend::EMPTY_QUERY_RESPONSE, b"");
+            return self.after_query(Ok(()));
+        }
+        let statements = text.split(';').filter(|text| !text.trim().is_empty()).map(|text| text.trim().to_owned());
+        self.go_on(statements.collect());
+    }
+
+    fn go_on(&mut self, mut statements: VecDeque<String>) {
+        while let Some(text) = statements.pop_front() {
+            let result = self.refuse_in_failed(&text).and_then(|()| {
+                if returns_rows(&text) {
+                    self.say(backend::ROW_DESCRIPTION, b"\0\0");
+                }
+                self.run(&text, 0, 0)
+            });
+            match result {
+                Ok(Outcome::CopyIn) => {
+                    self.copying = Some(Copying::Query(statements));
+                    if text == "copy view" {
+                        self.fail(error("42809", "cannot copy to view"));
+                    }
+                    return;
+                }
+                Ok(_) => {}
+                Err(failed) => return self.fail(failed),
+            }
+        }
+        self.after_query(Ok(()));
+    }
+
+    fn after_query(&mut self, result: Result<(), Failed>) {
+        match result.and_then(|()| self.end_statement()) {
+            Ok(()) => self.ready(),
+            Err(failed) => self.fail(failed),
+        }
+    }
+
+    fn parse(&mut self, body: &[u8]) -> Result<(), Failed> {
+        let parse = Parse::read(body).expect("a parse");
+        self.start();
+        if parse.name.is_empty() {
+            self.unnamed = None;
+        }
+        let text = text_of(parse.text);
+        if text.contains("syntax") {
+            return Err(error("42601", "syntax error"));
+        }
+        self.refuse_in_failed(&text)?;
+        let prepared = Prepared { text, stale: false };
+        if parse.name.is_empty() {
+            self.unnamed = Some(prepared);
+        } else if self.named.contains_key(parse.name) {
+            let name = text_of(parse.name);
+            return Err(error("42P05", &format!("prepared statement \"{name}\" already exists")));
+        } else {
+            self.named.insert(parse.name.to_vec(), prepared);
+        }
+        self.say(backend::PARSE_COMPLETE, b"");
+        Ok(())
+    }
+
+    fn statement(&self, name: &[u8]) -> Result<Prepared, Failed> {
+        let found = if name.is_empty() { self.unnamed.clone() } else { self.named.get(name).cloned() };
+        found.ok_or_else(|| match text_of(name).as_str() {
+            "" => error("26000", "unnamed prepared statement does not exist"),
+            name => error("26000", &format!("prepared statement \"{name}\" does not exist")),
+        })
+    }
+
+    fn bind(&mut self, body: &[u8]) -> Result<(), Failed> {
+        let bind = Bind::read(body).expect("a bind");
+        assert_eq!(body.len(), bind.names_len() + 6, "a Bind keeps its values");
+        self.start();
+        let prepared = self.statement(bind.statement)?;
+        self.refuse_in_failed(&prepared.text)?;
+        if bind.portal.is_empty() {
+            self.portals.remove(bind.portal);
+        } else if self.portals.contains_key(bind.portal) {
+            return Err(error("42P03", "cursor already exists"));
+        }
+        if prepared.stale {
+            return Err(error("0A000", "cached plan must not change result type"));
+        }
+        self.portals.insert(bind.portal.to_vec(), Portal { text: prepared.text, sent: 0, done: false });
+        self.say(backend::BIND_COMPLETE, b"");
+        Ok(())
+    }
+
+    fn describe(&mut self, body: &[u8]) -> Result<(), Failed> {
+        self.start();
+        let text = match Target::read(client::DESCRIBE, body).expect("a describe") {
+            Target::Statement(name) => {
+                let prepared = self.statement(name)?;
+                if returns_rows(&prepared.text) {
+                    self.refuse_in_failed(&prepared.text)?;
+                }
+                if prepared.stale {
+                    return Err(error("0A000", "cached plan must not change result type"));
+                }
+                self.say(backend::PARAMETER_DESCRIPTION, b"\0\0");
+                prepared.text
+            }
+            Target::Portal(name) => match self.portals.get(name) {
+                Some(portal) => portal.text.clone(),
+                None => return Err(error("34000", "portal does not exist")),
+            },
+        };
+        if returns_rows(&text) {
+            self.say(backend::ROW_DESCRIPTION, b"\0\0");
+        } else {
+            self.say(backend::NO_DATA, b"");
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, body: &[u8]) -> Result<(), Failed> {
+        let (name, limit) = view::split_cstr(body).expect("an execute");
+        let limit = u32::from_be_bytes(limit.try_into().expect("a limit"));
+        self.start();
+        let Some(portal) = self.portals.get(name) else { return Err(error("34000", "portal does not exist")) };
+        let (text, sent) = (portal.text.clone(), portal.sent);
+        if text.is_empty() {
+            self.say(backend::EMPTY_QUERY_RESPONSE, b"");
+            return Ok(());
+        }
+        self.refuse_in_failed(&text)?;
+        if portal.done && !returns_rows(&text) {
+            return Err(error("55000", "portal cannot be run"));
+        }
+        let outcome = self.run(&text, limit, sent)?;
+        if let Some(portal) = self.portals.get_mut(name) {
+            portal.done = true;
+            if let Outcome::Rows(sent) = outcome {
+                portal.sent = sent;
+            }
+        }
+        if matches!(outcome, Outcome::CopyIn) {
+            self.copying = Some(Copying::Execute);
+            if text == "copy view" {
+                return Err(error("42809", "cannot copy to view"));
+            }
+        }
+        Ok(())
+    }
+
+    fn function_call(&mut self, body: &[u8]) -> Result<(), Failed> {
+        self.start();
+        let text = text_of(body);
+        self.refuse_in_failed(&text)?;
+        if text.contains("boom") {
+            return Err(error("22012", "boom"));
+        }
+        self.say(backend::FUNCTION_CALL_RESPONSE, b"\xff\xff\xff\xff");
+        self.end_statement()
+    }
+
+    fn take_copy(&mut self, tag: u8, body: &[u8]) {
+        match tag {
+            client::SYNC | client::FLUSH => {}
+            client::COPY_DATA if !text_of(body).contains("bad") => self.begun.push(text_of(body)),
+            client::COPY_DATA => self.fail(error("22P02", "bad data")),
+            client::COPY_FAIL => self.fail(error("57014", "COPY from stdin failed")),
+            client::COPY_DONE => {
+                self.say(backend::COMMAND_COMPLETE, b"COPY 1\0");
+                if let Some(Copying::Query(statements)) = self.copying.take() {
+                    self.go_on(statements);
+                }
+            }
+            _ => {
+                self.fail(error("08P01", "unexpected message during COPY from stdin"));
+                self.die();
+            }
+        }
+    }
+
+    /// Ends the connection with a last word.
+    pub(super) fn die(&mut self) {
+        let fault = Fault::fatal("57P01", "terminating connection");
+        self.buffered.extend_from_slice(&fault.to_frame());
+        self.write_out();
+        self.dead = true;
+    }
+
+    // === statements ===
+
+    fn run(&mut self, text: &str, limit: u32, sent: u32) -> Result<Outcome, Failed> {
+        if text.contains("boom") {
+            return Err(error("22012", "boom"));
+        }
+        self.late |= text.contains("late");
+        match text.split_once(' ').unwrap_or((text, "")) {
+            ("select", "pg_catalog.set_config") => unreachable!("texts of pgweir are upper case"),
+            ("select", count) => return Ok(self.rows(count.parse().unwrap_or(1), limit, sent)),
+            ("show", name) => {
+                let value = self.current.get(name).cloned().unwrap_or_default();
+                self.say(backend::DATA_ROW, value.as_bytes());
+                self.complete("SHOW");
+            }
+            ("begin" | "commit" | "rollback", _) => return self.run_transaction(text),
+            ("set", setting) => {
+                let (name, value) = setting.split_once('=').expect("a setting");
+                self.current.insert(name.to_ascii_lowercase(), value.to_owned());
+                self.complete("SET");
+            }
+            ("reset" | "RESET", name) => {
+                let name = name.replace('"', "").to_ascii_lowercase();
+                self.reset(&name);
+                self.complete("RESET");
+            }
+            ("SELECT", calls) => {
+                for call in calls.split("pg_catalog.set_config(E'").skip(1) {
+                    let mut parts = call.split('\'');
+                    let (name, value) = (parts.next().expect("a name"), parts.nth(1).expect("a value"));
+                    self.current.insert(name.to_owned(), value.to_owned());
+                }
+                self.complete("SELECT 1");
+            }
+            ("deallocate", _) => {
+                self.named.clear();
+                self.complete("DEALLOCATE ALL");
+            }
+            ("discard", _) => {
+                self.named.clear();
+                self.current = self.defaults.clone();
+                self.complete("DISCARD ALL");
+            }
+            ("copy", "out") => {
+                self.say(backend::COPY_OUT_RESPONSE, b"\0\0\0");
+                self.say(backend::COPY_DATA, b"row\n");
+                self.say(backend::COPY_DONE, b"");
+                self.complete("COPY 1");
+            }
+            ("copy", _) => {
+                self.say(backend::COPY_IN_RESPONSE, b"\0\0\0");
+                self.write_out();
+                return Ok(Outcome::CopyIn);
+            }
+            ("notice", _) => {
+                self.say(backend::NOTICE_RESPONSE, b"SNOTICE\0VNOTICE\0C00000\0Mwell\0\0");
+                self.complete("DO");
+            }
+            ("alter", _) => {
+                self.named.values_mut().chain(self.unnamed.as_mut()).for_each(|prepared| prepared.stale = true);
+                self.complete("ALTER TABLE");
+            }
+            _ => {
+                self.begun.push(text.to_owned());
+                self.complete("INSERT 0 1");
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn run_transaction(&mut self, text: &str) -> Result<Outcome, Failed> {
+        match (word(text), self.status) {
+            ("begin", Transaction::Idle) => self.status = Transaction::Open,
+            ("begin", _) => self.warn("there is already a transaction in progress"),
+            ("commit", Transaction::Open) => self.commit()?,
+            ("commit", Transaction::Idle) => {
+                self.warn("there is no transaction in progress");
+                self.commit()?;
+            }
+            (_, before) => {
+                if before == Transaction::Idle {
+                    self.warn("there is no transaction in progress");
+                }
+                self.status = Transaction::Idle;
+                self.undo();
+                self.complete("ROLLBACK");
+                return Ok(Outcome::Done);
+            }
+        }
+        self.complete(&word(text).to_ascii_uppercase());
+        Ok(Outcome::Done)
+    }
+
+    fn rows(&mut self, count: u32, limit: u32, sent: u32) -> Outcome {
+        let upto = if limit == 0 { count } else { count.min(sent + limit) };
+        for _ in sent..upto {
+            self.say(backend::DATA_ROW, b"\0\0");
+        }
+        if upto < count || (limit > 0 && upto == sent + limit) {
+            self.say(backend::PORTAL_SUSPENDED, b"");
+        } else {
+            self.complete(&format!("SELECT {}", upto - sent));
+        }
+        Outcome::Rows(upto)
+    }
+
+    fn reset(&mut self, name: &str) {
+        match self.defaults.get(name) {
+            Some(value) => drop(self.current.insert(name.to_owned(), value.clone())),
+            None => drop(self.current.remove(name)),
+        }
+    }
+
+    fn complete(&mut self, tag: &str) {
+        self.say(backend::COMMAND_COMPLETE, format!("{tag}\0").as_bytes());
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.buffered.extend_from_slice(&build::warning("25P01", message));
+    }
+}
+
+enum Outcome {
+    Done,
+    CopyIn,
+    /// Rows of the portal that have been sent altogether.
+    Rows(u32),
+}
+
+fn error(code: &'static str, message: &str) -> Failed {
+    Failed(Fault::error(code, message))
+}
+
+fn returns_rows(text: &str) -> bool {
+    matches!(word(text), "select" | "show" | "SELECT")
+}
+
+fn word(text: &str) -> &str {
+    text.split(' ').next().unwrap_or_default()
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

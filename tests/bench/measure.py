@@ -1,0 +1,120 @@
+"""One measurement each: a short pgbench run, and what idle clients cost."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+from contenders import DATABASE, IDLE_CLIENTS, SCALE, USER
+
+HERE = pathlib.Path(__file__).resolve().parent
+CLIENTS = 50
+THREADS = 2
+# Latencies are logged for this share of transactions, which costs pgbench next to nothing.
+SAMPLED = 0.05
+SETTLE_SECONDS = 2
+
+ROWS = f"""\\set first random(1, {SCALE * 100_000 - 1000})
+SELECT aid, bid, abalance, filler FROM pgbench_accounts WHERE aid BETWEEN :first AND :first + 999;
+"""
+WORKLOADS = {
+    "simple": ("-S simple", ["-S", "-M", "simple"]),
+    "extended": ("-S extended", ["-S", "-M", "extended"]),
+    "prepared": ("-S prepared", ["-S", "-M", "prepared"]),
+    "rows": ("1000-row results", ["-M", "simple", "-f", "rows.sql"]),
+}
+
+
+class MeasureFailed(Exception):
+    """pgbench or an idle client did not get through."""
+
+
+@dataclasses.dataclass
+class Run:
+    tps: float
+    # CPU time of the proxy per transaction, in µs; none for PostgreSQL itself.
+    cpu: float | None
+    # Milliseconds of the sampled transactions.
+    latencies: list
+
+
+def cpu_seconds(pid):
+    """User and system time that all threads of the process have had."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def pgbench(contender, workload, seconds):
+    _, options = WORKLOADS[workload]
+    with tempfile.TemporaryDirectory(prefix="pgweir-bench-") as home:
+        (pathlib.Path(home) / "rows.sql").write_text(ROWS)
+        command = ["pgbench", "-n", "-c", str(CLIENTS), "-j", str(THREADS), "-T", str(seconds), *options]
+        command += ["--log", f"--sampling-rate={SAMPLED}", contender.url]
+        before = cpu_seconds(contender.pid) if contender.pid else 0
+        done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+        after = cpu_seconds(contender.pid) if contender.pid else 0
+        tps = re.search(r"tps = ([\d.]+)", done.stdout)
+        count = re.search(r"transactions actually processed: (\d+)", done.stdout)
+        if done.returncode or not tps or not int(count[1]):
+            raise MeasureFailed(f"pgbench through {contender.name}, {workload}: {done.stderr.strip()[-500:]}")
+        latencies = [
+            int(line.split()[2]) / 1000
+            for log in pathlib.Path(home).glob("pgbench_log.*")
+            for line in log.read_text().splitlines()
+        ]
+    cpu = (after - before) / int(count[1]) * 1e6 if contender.pid else None
+    return Run(float(tps[1]), cpu, latencies)
+
+
+def memory_kb(pid):
+    """Proportional share of memory, in KB: what the process would free by ending."""
+    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1])
+
+
+class IdleClients:
+    """A process that holds sessions open; every step waits for its word."""
+
+    def __init__(self, contender, count):
+        command = [sys.executable, HERE / "idle_clients.py", contender.port, USER, DATABASE, count]
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.expect("open")
+
+    def expect(self, word):
+        if self.process.stdout.readline().strip() != word:
+            self.close()
+            raise MeasureFailed(f"idle clients: no '{word}'")
+
+    def query(self):
+        self.process.stdin.write("query\n")
+        self.process.stdin.flush()
+        self.expect("queried")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def idle_memory(contender):
+    """KB for each idle client: just logged in, and after one query in each."""
+    # What the first clients allocate once and for all is not the cost of the others.
+    first = IdleClients(contender, 50)
+    first.query()
+    first.close()
+    time.sleep(SETTLE_SECONDS)
+    base = memory_kb(contender.pid)
+    crowd = IdleClients(contender, IDLE_CLIENTS)
+    try:
+        time.sleep(SETTLE_SECONDS)
+        fresh = (memory_kb(contender.pid) - base) / IDLE_CLIENTS
+        crowd.query()
+        time.sleep(SETTLE_SECONDS)
+        return fresh, (memory_kb(contender.pid) - base) / IDLE_CLIENTS
+    finally:
+        crowd.close()

@@ -1,0 +1,118 @@
+//! Cancel requests that a script can't show: who waits, who is too late, who guesses.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::harness::{Frame, WireClient, eventually, frame, pgweir, postgres};
+
+fn code(frames: &[Frame]) -> Option<String> {
+    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
+}
+
+#[tokio::test]
+async fn a_waiting_client_is_taken_out_of_the_queue() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let mut holder = proxy.wire().await;
+    let mut waiter = proxy.wire().await;
+    holder.query("begin").await;
+    waiter.send(&frame::query("select 'never run'")).await;
+    // Nothing announces that a client has begun to wait, so the request is repeated until one finds it waiting.
+    let canceller = waiter.canceller();
+    let cancelling = async {
+        loop {
+            canceller.fire().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let frames = tokio::select! {
+        frames = waiter.until(b'Z') => frames,
+        () = cancelling => unreachable!("it goes on until the waiter has its answer"),
+    };
+    assert_eq!(code(&frames).as_deref(), Some("57014"), "{frames:?}");
+    holder.query("commit").await;
+    assert_eq!(waiter.value("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_late_cancel_never_hits_the_next_client() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let mut one = proxy.wire().await;
+    let mut other = proxy.wire().await;
+    for _ in 0..100 {
+        // The request races the end of its statement.
+        one.send(&frame::query("select 1")).await;
+        let cancel = one.cancel();
+        let victim = other.query("select pg_sleep(0.002)");
+        let ((), frames) = tokio::join!(cancel, victim);
+        assert_eq!(code(&frames), None, "{frames:?}");
+        one.until(b'Z').await;
+    }
+}
+
+#[tokio::test]
+async fn a_guessed_key_cancels_nothing() {
+    let proxy = pgweir().start().await;
+    let mut client = proxy.wire().await;
+    client.send(&frame::query("select pg_sleep(0.3), 'done'")).await;
+    let process = client.process_id();
+    assert!(process > 0, "drivers expect a positive process id: {process}");
+    for guess in [0_i32, -1, 1] {
+        let mut stranger = WireClient::open(proxy.address()).await;
+        let key = [process.to_be_bytes(), guess.to_be_bytes()].concat();
+        stranger.send(&frame::cancel_request(&key)).await;
+        assert_eq!(stranger.until_end().await, [Frame::End]);
+    }
+    let frames = client.until(b'Z').await;
+    assert!(frames.iter().any(|frame| frame.summary() == "DataRow(, done)"), "{frames:?}");
+}
+
+#[tokio::test]
+async fn many_cancels_at_once_reach_their_statements() {
+    let proxy = pgweir().pool_size(8).start().await;
+    let mut clients = join_all((0..8).map(|_| proxy.wire())).await;
+    for client in &mut clients {
+        client.send(&frame::query("select pg_sleep(60) /* c_many */")).await;
+    }
+    let admin = postgres().await.admin().await;
+    eventually("all run", async || {
+        let sql = "select count(*) = 8 from pg_stat_activity where query like '%c_many%' and state = 'active' and pid <> pg_backend_pid()";
+        admin.query_one(sql, &[]).await.is_ok_and(|row| row.get(0))
+    })
+    .await;
+    join_all(clients.iter().map(WireClient::cancel)).await;
+    for client in &mut clients {
+        assert_eq!(code(&client.until(b'Z').await).as_deref(), Some("57014"));
+        assert_eq!(client.value("select 1").await, "1");
+    }
+}
+
+#[tokio::test]
+async fn protocol_3_2_gives_a_longer_key_that_works() {
+    let proxy = pgweir().start().await;
+    let mut client = WireClient::open(proxy.address()).await;
+    client.send(&frame::startup(3, 2, &[("user", "postgres"), ("database", "postgres")])).await;
+    let frames = client.until(b'Z').await;
+    assert!(frames.iter().all(|frame| frame.tag() != b'v'), "3.2 is spoken: {frames:?}");
+    assert!(client.key_data().len() > 8, "a longer key: {}", client.key_data().len());
+    client.send(&frame::query("select pg_sleep(60) /* c_long */")).await;
+    let admin = postgres().await.admin().await;
+    eventually("it runs", async || {
+        let sql = "select count(*) = 1 from pg_stat_activity where query like '%c_long%' and state = 'active' and pid <> pg_backend_pid()";
+        admin.query_one(sql, &[]).await.is_ok_and(|row| row.get(0))
+    })
+    .await;
+    client.cancel().await;
+    assert_eq!(code(&client.until(b'Z').await).as_deref(), Some("57014"));
+}
+
+#[tokio::test]
+async fn a_newer_minor_version_is_negotiated_down_to_3_2() {
+    let proxy = pgweir().start().await;
+    let mut client = WireClient::open(proxy.address()).await;
+    client.send(&frame::startup(3, 9999, &[("user", "postgres"), ("database", "postgres")])).await;
+    let frames = client.until(b'Z').await;
+    assert_eq!(frames[0].tag(), b'v', "{frames:?}");
+    assert_eq!(frames[0].body(), [0, 3, 0, 2, 0, 0, 0, 0]);
+    assert_eq!(client.value("select 1").await, "1");
+}

@@ -1,0 +1,40 @@
+//! What every test stands on: a throw-away PostgreSQL ([`postgres`]), the real `pgweir` binary ([`pgweir`]) and a raw
+//! protocol client ([`wire`]). It holds no test and knows nothing of what a single test wants to show.
+//!
+//! Go next to [`postgres`](mod@postgres) for the cluster, to [`proxy`] for the binary, to [`wire`] for bytes.
+
+pub mod frame;
+pub mod postgres;
+pub mod proxy;
+pub mod tls;
+pub mod wire;
+
+pub use frame::Frame;
+pub use postgres::{Cluster, own_postgres, postgres};
+pub use proxy::{Builder, Proxy, pgweir};
+pub use wire::WireClient;
+
+use std::time::Duration;
+
+/// The longest that anything in a test is waited for. It ends a hanging test with an explanation; nothing is ever
+/// asserted about being faster than this.
+pub const GUARD: Duration = Duration::from_secs(30);
+
+/// Waits for `future`, or panics saying that `what` did not happen.
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(GUARD, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: nothing within {GUARD:?}"),
+    }
+}
+
+/// Asks `question` until it answers yes; panics after [`GUARD`]. For facts that only a third party (usually
+/// `pg_stat_activity`) can tell and that nothing announces.
+pub async fn eventually(what: &str, mut question: impl AsyncFnMut() -> bool) {
+    let asked = async {
+        while !question().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(what, asked).await;
+}

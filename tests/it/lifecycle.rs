@@ -1,0 +1,133 @@
+//! Start, reload, drain, end.
+
+use crate::harness::{Frame, WireClient, eventually, frame, pgweir, postgres};
+
+fn code(frames: &[Frame]) -> Option<String> {
+    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
+}
+
+#[tokio::test]
+async fn sigterm_closes_idle_clients_and_lets_transactions_end() {
+    let mut proxy = pgweir().pool_size(2).start().await;
+    let mut idle = proxy.wire().await;
+    let mut busy = proxy.wire().await;
+    busy.query("begin").await;
+    proxy.signal("TERM");
+    assert_eq!(code(&idle.until_end().await).as_deref(), Some("57P01"));
+
+    // libpq tries its next host on 57P03; a closed port does as well once the listener is gone.
+    if let Ok(stream) = tokio::net::TcpStream::connect(proxy.address()).await {
+        let mut late = WireClient::over(Box::new(stream));
+        late.send(&frame::startup(3, 0, &[("user", "postgres"), ("database", "postgres")])).await;
+        assert_eq!(code(&late.until_end().await).as_deref(), Some("57P03"));
+    }
+
+    assert_eq!(busy.value("select 'still here'").await, "still here");
+    let frames = busy.query("commit").await;
+    assert!(frames.iter().any(|frame| frame.summary() == "CommandComplete(COMMIT)"), "{frames:?}");
+    assert_eq!(code(&busy.until_end().await).as_deref(), Some("57P01"));
+    assert!(proxy.wait_exit().await.success());
+}
+
+#[tokio::test]
+async fn a_running_statement_is_answered_before_its_client_is_closed() {
+    let mut proxy = pgweir().start().await;
+    let mut client = proxy.wire().await;
+    client.send(&frame::query("select pg_sleep(0.5), 'done' /* l_running */")).await;
+    let admin = postgres().await.admin().await;
+    eventually("the statement runs", async || {
+        let sql =
+            "select count(*) = 1 from pg_stat_activity where query like '%l_running%' and pid <> pg_backend_pid()";
+        admin.query_one(sql, &[]).await.is_ok_and(|row| row.get(0))
+    })
+    .await;
+    proxy.signal("TERM");
+    let frames = client.until(b'Z').await;
+    assert!(frames.iter().any(|frame| frame.summary() == "DataRow(, done)"), "{frames:?}");
+    assert_eq!(code(&client.until_end().await).as_deref(), Some("57P01"));
+    assert!(proxy.wait_exit().await.success());
+}
+
+#[tokio::test]
+async fn shutdown_timeout_ends_what_does_not_end() {
+    let mut proxy = pgweir().set("process.shutdown_timeout", "'300ms'").start().await;
+    let mut client = proxy.wire().await;
+    client.query("begin").await;
+    proxy.signal("TERM");
+    let frames = client.until_end().await;
+    assert_eq!(code(&frames).as_deref(), Some("57P01"), "{frames:?}");
+    proxy.wait_exit().await;
+}
+
+#[tokio::test]
+async fn sigint_ends_at_once_and_leaves_no_backend() {
+    let user = "l_sigint";
+    postgres().await.execute(&format!("create role {user} login")).await;
+    let mut proxy = pgweir().start().await;
+    let mut client = WireClient::login(proxy.address(), user, "postgres").await;
+    client.query("begin").await;
+    proxy.signal("INT");
+    proxy.wait_exit().await;
+    assert_eq!(client.until_end().await.last(), Some(&Frame::End));
+    eventually("no backend is left", async || {
+        postgres().await.count(&format!("select count(*) from pg_stat_activity where usename = '{user}'")).await == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sighup_changes_a_pools_size_under_its_clients() {
+    let mut proxy = pgweir().pool_size(1).set("pool.timeout", "'500ms'").start().await;
+    let mut first = proxy.wire().await;
+    let mut second = proxy.wire().await;
+    first.query("begin").await;
+    assert_eq!(code(&second.query("select 1").await).as_deref(), Some("53300"));
+    proxy.reload(|builder| builder.pool_size(2).set("process.workers", "7"));
+    // What can't be changed while running is named.
+    proxy.log_line("workers").await;
+    eventually("the second backend", async || code(&second.query("select 1").await).is_none()).await;
+    let frames = first.query("commit").await;
+    assert!(frames.iter().any(|frame| frame.summary() == "CommandComplete(COMMIT)"), "{frames:?}");
+}
+
+#[tokio::test]
+async fn a_bad_file_on_reload_keeps_the_old_configuration() {
+    let mut proxy = pgweir().pool_size(1).start().await;
+    let mut client = proxy.wire().await;
+    proxy.reload(|builder| builder.set("pool.sise", "3"));
+    proxy.log_line("sise").await;
+    assert_eq!(client.value("select 1").await, "1");
+    assert_eq!(proxy.wire().await.value("select 2").await, "2");
+}
+
+#[tokio::test]
+async fn a_bad_file_is_refused_at_start_with_line_and_key() {
+    let (status, log) = pgweir().set("pool.sise", "3").start_refused().await;
+    assert!(!status.success());
+    assert!(log.contains("pool.sise") && log.contains("size"), "{log}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_refused_at_start() {
+    let proxy = pgweir().start().await;
+    let taken = format!("'{}'", proxy.address());
+    let (status, log) = pgweir().set("listen.address", &taken).start_refused().await;
+    assert!(!status.success());
+    assert!(log.contains(&proxy.address().port().to_string()), "{log}");
+}
+
+#[tokio::test]
+async fn unix_sockets_serve_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = postgres().await;
+    let proxy = pgweir()
+        .set("listen.unix_socket", &format!("'{}'", folder.path().display()))
+        .set("server.host", &format!("'{}'", cluster.socket_folder().display()))
+        .start()
+        .await;
+    let path = folder.path().join(format!(".s.PGSQL.{}", proxy.address().port()));
+    let mut client = WireClient::open_unix(&path).await;
+    client.send(&frame::startup(3, 0, &[("user", "postgres"), ("database", "postgres")])).await;
+    client.until(b'Z').await;
+    assert_eq!(client.value("select inet_client_addr() is null").await, "t");
+}

@@ -1,0 +1,115 @@
+//! Limits of time and size, and what exceeds them learns.
+
+use crate::harness::{Frame, eventually, frame, pgweir, postgres};
+
+fn code(frames: &[Frame]) -> Option<String> {
+    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
+}
+
+#[tokio::test]
+async fn query_timeout_cancels_and_the_client_lives() {
+    let proxy = pgweir().pool_size(1).set("pool.query_timeout", "'200ms'").start().await;
+    let mut client = proxy.wire().await;
+    let frames = client.query("select pg_sleep(60)").await;
+    let error = frames.iter().find(|frame| frame.tag() == b'E').expect("an error");
+    assert_eq!(error.field(b'C').as_deref(), Some("57014"), "{frames:?}");
+    assert!(format!("{error:?}").contains("query_timeout"), "the limit is named: {error:?}");
+    assert_eq!(client.value("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn an_idle_transaction_is_rolled_back_and_its_client_closed() {
+    let proxy = pgweir().pool_size(1).set("pool.idle_in_transaction_timeout", "'200ms'").start().await;
+    postgres().await.execute("create table li_idle (n int)").await;
+    let mut client = proxy.wire().await;
+    client.query("begin; insert into li_idle values (1)").await;
+    let frames = client.until_end().await;
+    assert_eq!(code(&frames).as_deref(), Some("25P03"), "{frames:?}");
+    assert!(format!("{frames:?}").contains("idle_in_transaction_timeout"), "the limit is named: {frames:?}");
+    assert_eq!(proxy.wire().await.value("select count(*) from li_idle").await, "0");
+}
+
+#[tokio::test]
+async fn a_lease_ends_at_its_limit() {
+    let proxy = pgweir().pool_size(1).set("pool.max_lease", "'400ms'").start().await;
+    let mut client = proxy.wire().await;
+    client.query("begin").await;
+    client.send(&frame::query("select pg_sleep(60)")).await;
+    let frames = client.until_end().await;
+    assert_eq!(code(&frames).as_deref(), Some("25P03"), "{frames:?}");
+    assert!(format!("{frames:?}").contains("max_lease"), "the limit is named: {frames:?}");
+    assert_eq!(proxy.wire().await.value("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_message_that_must_be_held_whole_has_a_limit() {
+    let proxy = pgweir().pool_size(1).set("limits.held_message", "'64KB'").start().await;
+    let mut other = proxy.wire().await;
+    let mut client = proxy.wire().await;
+    let long = format!("select 1 /* {} */", "x".repeat(200_000));
+    client.send(&[frame::parse("s", &long, &[]), frame::sync()].concat()).await;
+    let frames = client.until(b'Z').await;
+    assert!(code(&frames).is_some(), "{frames:?}");
+    // A Query needs not be held: it streams.
+    let streamed = format!("select length('{}')", "x".repeat(200_000));
+    assert_eq!(other.value(&streamed).await, "200000");
+}
+
+#[tokio::test]
+async fn a_client_may_hold_so_many_statements_and_no_more() {
+    let proxy = pgweir().pool_size(1).set("limits.client_statements", "3").start().await;
+    let mut client = proxy.wire().await;
+    for number in 0..3 {
+        client.send(&[frame::parse(&format!("s{number}"), "select 1", &[]), frame::sync()].concat()).await;
+        assert_eq!(code(&client.until(b'Z').await), None);
+    }
+    client.send(&[frame::parse("s3", "select 1", &[]), frame::sync()].concat()).await;
+    let frames = client.until(b'Z').await;
+    assert!(code(&frames).is_some(), "{frames:?}");
+    client.send(&[frame::named(b'C', b'S', "s0"), frame::parse("s3", "select 1", &[]), frame::sync()].concat()).await;
+    assert_eq!(code(&client.until(b'Z').await), None);
+}
+
+#[tokio::test]
+async fn waiters_have_a_limit() {
+    let proxy = pgweir().pool_size(1).set("limits.waiters", "1").start().await;
+    let mut holder = proxy.wire().await;
+    holder.query("begin").await;
+    let mut waiting = Vec::new();
+    // One of two that wait at once is refused, whichever comes second.
+    for _ in 0..2 {
+        let mut client = proxy.wire().await;
+        client.send(&frame::query("select 1")).await;
+        waiting.push(client);
+    }
+    let (first, second) = waiting.split_at_mut(1);
+    let refused = tokio::select! {
+        frames = first[0].until(b'Z') => frames,
+        frames = second[0].until(b'Z') => frames,
+    };
+    assert_eq!(code(&refused).as_deref(), Some("53300"), "{refused:?}");
+    holder.query("commit").await;
+}
+
+#[tokio::test]
+async fn memory_stays_bounded_while_a_large_result_passes_a_slow_reader() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.process_id())).expect("its status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS").to_owned();
+        line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number")
+    };
+    let mut client = proxy.wire().await;
+    client.query("select 1").await;
+    let before = resident();
+    client.send(&frame::query("select repeat('x', 30000000), n from generate_series(1, 4) n")).await;
+    assert_eq!(client.frame().await.tag(), b'T');
+    let backend = "select count(*) = 1 from pg_stat_activity where query like '%30000000), n from%' and wait_event = 'ClientWrite'";
+    let admin = postgres().await.admin().await;
+    eventually("the backend is held back", async || admin.query_one(backend, &[]).await.is_ok_and(|row| row.get(0)))
+        .await;
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 16_000, "{grown} KB more while a result of 120 MB waits");
+    let frames = client.until(b'Z').await;
+    assert_eq!(frames.iter().filter(|frame| frame.tag() == b'D').count(), 4);
+}
