@@ -20,6 +20,8 @@ use std::sync::Arc;
 use crate::net::Stream;
 use crate::prepared::Held;
 use crate::settings::Carried;
+use crate::wire::tag::backend;
+use crate::wire::{build, view};
 
 /// One connection to PostgreSQL, logged in.
 #[derive(Debug)]
@@ -72,14 +74,32 @@ impl Report {
         &self.0
     }
 
+    /// The frame of the same report, as one that ends the connection.
+    #[must_use]
+    pub fn as_fatal(&self) -> Vec<u8> {
+        let mut frame = Vec::new();
+        build::write_frame(&mut frame, backend::ERROR_RESPONSE, |to| {
+            let mut rest = self.body();
+            while let Some((kind @ 1.., after)) = rest.split_first() {
+                let Some((value, next)) = view::split_cstr(after) else { break };
+                to.push(*kind);
+                to.extend_from_slice(if matches!(kind, b'S' | b'V') { b"FATAL" } else { value });
+                to.push(0);
+                rest = next;
+            }
+            to.push(0);
+        });
+        frame
+    }
+
     #[must_use]
     pub fn code(&self) -> &[u8] {
-        crate::wire::view::Report::read(&self.0).code
+        view::Report::read(&self.0).code
     }
 
     #[must_use]
     pub fn message(&self) -> String {
-        let report = crate::wire::view::Report::read(&self.0);
+        let report = view::Report::read(&self.0);
         format!("{} ({})", String::from_utf8_lossy(report.message), String::from_utf8_lossy(report.code))
     }
 }

@@ -282,6 +282,7 @@ fn links_in_the_documents_lead_somewhere() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+#[cfg(test)]
 mod tests {
     use super::{code_only, import_table, imports};
 

@@ -5,12 +5,7 @@
 
 mod conversations;
 mod copies;
-mod deaths;
 mod frames;
-mod healing;
-mod leases;
 mod model;
-mod random;
-mod settings;
 mod statements;
 mod world;

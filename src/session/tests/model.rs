@@ -473,7 +473,10 @@ impl Model {
                     let (name, value) = (parts.next().expect("a name"), parts.nth(1).expect("a value"));
                     self.current.insert(name.to_owned(), value.to_owned());
                 }
-                self.complete("SELECT 1");
+                if !calls.starts_with("WHERE ") {
+                    self.say(backend::DATA_ROW, b"\0\0");
+                }
+                self.complete("SELECT 0");
             }
             ("deallocate", _) => {
                 self.named.clear();

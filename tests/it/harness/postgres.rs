@@ -221,7 +221,7 @@ impl Drop for Cluster {
 fn hba(options: &Options) -> String {
     let mut text = String::from("local all all trust\nlocal replication all trust\n");
     if options.client_ca.is_some() {
-        text.push_str("hostssl all by_cert 127.0.0.1/32 cert\n");
+        text.push_str("hostssl all by_cert 127.0.0.1/32 cert\nhost all by_cert 127.0.0.1/32 reject\n");
     }
     for (role, method) in [("by_password", "password"), ("by_md5", "md5"), ("by_scram", "scram-sha-256")] {
         let _ = writeln!(text, "host all {role} 127.0.0.1/32 {method}");

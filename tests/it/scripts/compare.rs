@@ -56,3 +56,32 @@ fn cut(frame: Option<&Frame>) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Transcript, difference};
+    use crate::harness::Frame;
+
+    fn transcript(frames: &[(u8, &'static [u8])]) -> Transcript {
+        let frames = frames.iter().map(|(tag, body)| Frame::Message(*tag, Bytes::from_static(body))).collect();
+        Transcript { connections: [("a".to_owned(), frames)].into() }
+    }
+
+    #[test]
+    fn equal_transcripts_have_no_difference() {
+        let one = transcript(&[(b'C', b"SELECT 1\0"), (b'Z', b"I")]);
+        assert_eq!(difference(&one, &one), None);
+    }
+
+    #[test]
+    fn what_differs_is_marked_and_shown_in_full() {
+        let direct = transcript(&[(b'1', b""), (b'E', b"SERROR\0C26000\0Mno \"s\"\0\0"), (b'Z', b"I")]);
+        let proxied = transcript(&[(b'1', b""), (b'E', b"SERROR\0C26000\0Mno \"s_17\"\0\0"), (b'Z', b"T")]);
+        let report = difference(&direct, &proxied).expect("a difference");
+        assert!(report.contains("M=no \"s\" ") && report.contains("M=no \"s_17\" "), "{report}");
+        assert!(report.contains("! ReadyForQuery(I)") && report.contains("| ReadyForQuery(T)"), "{report}");
+        assert!(report.contains("  ParseComplete") && !report.contains("! ParseComplete"), "{report}");
+    }
+}

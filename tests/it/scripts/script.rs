@@ -222,3 +222,27 @@ fn patterns(rest: &str) -> Result<Vec<String>, String> {
     patterns.retain(|pattern| !pattern.is_empty());
     if depth == 0 { Ok(patterns) } else { Err("a ( without )".to_owned()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, Deed, read};
+
+    #[test]
+    fn blocks_and_continued_lines_are_one() {
+        let text = "# why\nbackends 2\na: connect\na: {\n  Parse \"\" \"select 1\"\n  # not sent\n  Sync\n}\na: expect One(a, b) \\\n   Two ...\n";
+        let script = read("x", text).expect("a script");
+        assert_eq!((script.backends, script.steps.len()), (Some(2), 3));
+        let Action::On(_, Deed::Send { bytes, pieces: None }) = &script.steps[1].action else { panic!("a write") };
+        assert_eq!(bytes.first_chunk(), Some(b"P"));
+        assert!(bytes.ends_with(b"S\0\0\0\x04"));
+        let Action::On(_, Deed::Expect(patterns)) = &script.steps[2].action else { panic!("an expectation") };
+        assert_eq!(patterns[..], ["One(a, b)", "Two", "..."]);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        assert!(read("x", "\na: Qery \"x\"").is_err_and(|error| error.starts_with("x:2: ") && error.contains("Qery")));
+        assert!(read("x", "setpu select 1").is_err());
+        assert!(read("x", "a: Sync \"too much\"").is_err());
+    }
+}

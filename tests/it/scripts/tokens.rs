@@ -100,3 +100,21 @@ fn repeated(bytes: Vec<u8>, after: &str) -> Result<(Vec<u8>, &str), String> {
     let times: usize = count[..end].parse().map_err(|_| "* needs a number")?;
     Ok((bytes.repeat(times), &count[end..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Token, split_messages, tokens};
+
+    #[test]
+    fn strings_repeat_and_add_up() {
+        let text = |bytes: &[u8]| Token::Text(bytes.to_vec());
+        assert_eq!(tokens(r#""ab"*2 + "c\x00\n""#), Ok(vec![text(b"ababc\0\n")]));
+        assert_eq!(tokens(r#"Bind "" ["7" null]"#).map(|tokens| tokens.len()), Ok(6));
+        assert!(tokens(r#""no end"#).is_err());
+    }
+
+    #[test]
+    fn semicolons_in_strings_part_nothing() {
+        assert_eq!(split_messages(r#"Query "a; \"b;"; Sync;"#), [r#"Query "a; \"b;""#, "Sync"]);
+    }
+}

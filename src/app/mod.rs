@@ -1,0 +1,178 @@
+//! Wiring: builds everything from a configuration, spawns it, reloads it and drains it.
+//!
+//! [`start`] gives a running pgweir, which a test or the demo drives as it likes; [`run`] is the life of the process,
+//! signals included. Nothing here decides anything about a session, a pool or a message.
+
+mod reload;
+mod run;
+mod snapshot;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{Credentials, MockKey};
+use crate::clients::Signal;
+use crate::config::{Config, Live};
+use crate::control::Control;
+use crate::net::{self, ListenTls, ServerTls, UnixDoor};
+use crate::proxy::Worker;
+use crate::server::Server;
+use crate::server::accept::{Lane, Listener, accept};
+use crate::server::routes::Routes;
+
+pub use run::run;
+pub use snapshot::{Percentiles, Snapshot};
+
+/// How often pools are looked after.
+const MAINTENANCE: Duration = Duration::from_secs(1);
+/// How long sessions that are ended at once may take to say so.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A running pgweir. Dropping it ends everything at once.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    unix_socket: Option<PathBuf>,
+    pub(self) server: Arc<Server>,
+    pub(self) control: Option<Arc<Control>>,
+    lanes: Arc<[Lane]>,
+    sessions: TaskTracker,
+    stop: CancellationToken,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    _door: Option<UnixDoor>,
+}
+
+/// Builds and starts all that `config` describes. Must be called on a tokio runtime, which becomes the control
+/// runtime: listeners and maintenance run there, sessions on threads of their own.
+///
+/// # Errors
+/// An address that cannot be listened on, a certificate that cannot be read, no thread or randomness to be had.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    let listen_tls = ListenTls::load(&config.listen.tls).context("listen.tls")?;
+    let server_tls = ServerTls::load(&config.server.tls).context("server.tls")?;
+    let credentials = Credentials::from_config(&config)?;
+    let stop = CancellationToken::new();
+    let sessions = TaskTracker::new();
+    let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new());
+    let (listeners, addresses, door) = listen(&config)?;
+    let unix_socket = door.as_ref().map(|door| door.path().to_owned());
+    let (lanes, threads) = spawn_workers(&config, &stop)?;
+    let control = Control::connect(&config, server_tls).map(Arc::new);
+    let live = Arc::new(Live::new(config));
+    let server = Arc::new(Server::new(live, routes, credentials, listen_tls, MockKey::random()?));
+    for listener in listeners {
+        let accepting = accept(listener, Arc::clone(&server), Arc::clone(&lanes), sessions.clone());
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            if let Some(Err(error)) = stopped.run_until_cancelled(accepting).await {
+                tracing::error!(%error, "listening ended");
+            }
+        });
+    }
+    tokio::spawn(maintain(Arc::clone(&server), stop.clone()));
+    Ok(Running { addresses, unix_socket, server, control, lanes, sessions, stop, threads, _door: door })
+}
+
+fn listen(config: &Config) -> anyhow::Result<(Vec<Listener>, Vec<SocketAddr>, Option<UnixDoor>)> {
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for address in &config.listen.addresses {
+        let listener = net::listen_tcp(*address, config.listen.backlog)?;
+        addresses.push(listener.local_addr()?);
+        listeners.push(Listener::Tcp(listener));
+    }
+    let mut door = None;
+    if let Some(folder) = &config.listen.unix_socket {
+        let port = addresses.first().map_or(5432, SocketAddr::port);
+        let opened = net::listen_unix(folder, port, config.listen.unix_socket_mode, config.listen.backlog)?;
+        listeners.push(Listener::Unix(opened.listener()?));
+        door = Some(opened);
+    }
+    Ok((listeners, addresses, door))
+}
+
+/// One thread with its own runtime for each worker.
+fn spawn_workers(
+    config: &Config,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Arc<[Lane]>, Vec<std::thread::JoinHandle<()>>)> {
+    let (mut lanes, mut threads) = (Vec::new(), Vec::new());
+    for index in 0..config.process.workers {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let worker = Arc::new(Worker::new(index, config.limits.buffer));
+        lanes.push(Lane { worker: Arc::clone(&worker), runtime: runtime.handle().clone() });
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new().name(format!("pgweir-{index}")).spawn(move || {
+            runtime.block_on(stopped.run_until_cancelled(worker.tick()));
+            runtime.shutdown_background();
+        })?;
+        threads.push(thread);
+    }
+    Ok((lanes.into(), threads))
+}
+
+async fn maintain(server: Arc<Server>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(MAINTENANCE);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        server.routes.maintain(Instant::now());
+    }
+}
+
+impl Running {
+    /// Where clients connect, with the ports that were chosen.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The whole path of the unix socket, where there is one.
+    #[must_use]
+    pub fn unix_socket(&self) -> Option<&PathBuf> {
+        self.unix_socket.as_ref()
+    }
+
+    /// Clients, pools and times at this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        snapshot::take(&self.server, &self.lanes)
+    }
+
+    /// Refuses new clients, lets transactions end, and closes everything: at the latest after `timeout`.
+    pub async fn drain(self, timeout: Duration) {
+        self.server.start_draining();
+        self.server.clients.signal_all(Signal::Drain);
+        self.sessions.close();
+        if tokio::time::timeout(timeout, self.sessions.wait()).await.is_err() {
+            let left = self.server.clients.logged_in();
+            tracing::warn!(clients = left, "process.shutdown_timeout = {timeout:?} is over; closing the clients that are left");
+        }
+        self.end().await;
+    }
+
+    /// Closes everything at once.
+    pub async fn end(self) {
+        self.server.start_draining();
+        self.server.clients.signal_all(Signal::End);
+        self.sessions.close();
+        // Those who do not listen are cut off.
+        let _ = tokio::time::timeout(LAST_WORDS, self.sessions.wait()).await;
+        self.server.routes.pools().close_all(Instant::now());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! A new configuration for a running pgweir: what can change does, what cannot is named, nobody is dropped.
+
+use anyhow::Context;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+use super::Running;
+use crate::auth::{CredentialSource, Credentials};
+use crate::config::Config;
+use crate::net::{ListenTls, ServerTls};
+
+impl Running {
+    /// Applies `config`. Returns the keys that need a restart.
+    ///
+    /// # Errors
+    /// A certificate that cannot be read; nothing has changed then.
+    pub fn reload(&self, config: &Config) -> anyhow::Result<Vec<String>> {
+        let listen_tls = ListenTls::load(&config.listen.tls).context("listen.tls")?;
+        let server_tls = ServerTls::load(&config.server.tls).context("server.tls")?;
+        let credentials = Credentials::from_config(config)?;
+        let changes = self.server.config.replace(config);
+        let now = Instant::now();
+        self.server.clients.set_limit(config.listen.max_clients);
+        self.server.tls.store(listen_tls.map(Arc::new));
+        self.server.credentials.store(Arc::new(credentials));
+        let current = self.server.config.current();
+        let known = self.server.credentials.load_full();
+        self.server.routes.reconfigure(&current, server_tls, |user| known.lookup(user).map(|found| found.backend), now);
+        tracing::info!(changed = %changes, "configuration reloaded");
+        Ok(changes.needing_restart().map(str::to_owned).collect())
+    }
+}

@@ -1,0 +1,87 @@
+//! The life of the process: start, signals, end.
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Running, start};
+use crate::config::{self, Config, Sources};
+use crate::net;
+
+/// Runs pgweir until SIGTERM (drain) or SIGINT (at once); SIGHUP re-reads `sources`.
+///
+/// # Errors
+/// It could not be started.
+pub async fn run(config: Config, sources: Sources) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP")?;
+    let (before, files) = net::raise_open_files();
+    let running = start(config).await?;
+    announce(&running, before, files);
+    if let Some(control) = &running.control {
+        control.watch();
+    }
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => {
+                tracing::info!("SIGINT: ending at once");
+                running.end().await;
+                return Ok(());
+            }
+            _ = hang_up.recv() => reload(&running, &sources),
+        }
+    }
+    let timeout = running.server.config.current().process.shutdown_timeout;
+    tracing::info!(clients = running.server.clients.logged_in(), "SIGTERM: draining, for at most {timeout:?}");
+    tokio::select! {
+        () = running.drain(timeout) => tracing::info!("drained"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: ending at once"),
+    }
+    Ok(())
+}
+
+/// One line that says where pgweir is and what bounds it.
+fn announce(running: &Running, files_before: u64, files: u64) {
+    let config = running.server.config.current();
+    let mut addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();
+    addresses.extend(running.unix_socket().map(|path| path.display().to_string()));
+    let databases: Vec<&str> = config.databases.keys().map(String::as_str).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        addresses = addresses.join(","),
+        databases = if databases.is_empty() { "*".to_owned() } else { databases.join(",") },
+        mode = config.pool.mode.word(),
+        size = config.pool.size,
+        max_overflow = config.pool.max_overflow,
+        workers = config.process.workers,
+        max_clients = config.listen.max_clients,
+        open_files = files,
+        control = if running.control.is_some() { "on" } else { "off: no [control] in the configuration" },
+        "pgweir is ready"
+    );
+    let needed = u64::try_from(config.listen.max_clients).unwrap_or(u64::MAX);
+    if files < needed {
+        tracing::warn!(
+            open_files = files,
+            before = files_before,
+            max_clients = config.listen.max_clients,
+            "the system allows fewer open files than listen.max_clients needs; raise the hard limit (ulimit -Hn)"
+        );
+    }
+}
+
+fn reload(running: &Running, sources: &Sources) {
+    let loaded = match config::load(sources) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            tracing::error!("SIGHUP: the configuration has mistakes, and the old one stays in force:\n{mistakes}");
+            return;
+        }
+    };
+    match running.reload(&loaded.config) {
+        Ok(restart) if restart.is_empty() => {}
+        Ok(restart) => tracing::warn!(keys = restart.join(", "), "SIGHUP: these changes need a restart"),
+        Err(error) => tracing::error!("SIGHUP: the old configuration stays in force: {error:#}"),
+    }
+}

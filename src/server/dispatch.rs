@@ -1,0 +1,284 @@
+//! From an accepted connection to a session that is served.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+
+use super::handshake::{Failed, Wanted, handshake};
+use super::login::{Identified, log_in};
+use super::{Server, replication};
+use crate::auth;
+use crate::backend::{Dialer, Refusal, adopt};
+use crate::clients::{Client, Seat, TooMany};
+use crate::net::Stream;
+use crate::pool::{Lease, LeaseError, Return, Wish};
+use crate::proxy::{self, Route, Worker};
+use crate::session::Session;
+use crate::settings::{self, Known, Settings};
+use crate::wire::build::{self, Fault};
+use crate::wire::sqlstate;
+use crate::wire::startup::{NEWEST_MINOR, Startup};
+use crate::wire::view::Transaction;
+
+/// How long a client that is refused may take to read why.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Longest name that PostgreSQL tells apart (NAMEDATALEN − 1); longer ones it cuts off.
+const LONGEST_NAME: usize = 63;
+
+/// A client that has logged in and been greeted.
+struct Greeted {
+    stream: Stream,
+    seat: Seat,
+    handle: Arc<Client>,
+    next: Next,
+}
+
+enum Next {
+    Replication(Box<replication::Line>),
+    Session { session: Session, route: Arc<Route> },
+}
+
+/// Takes a connection from its first byte to its end.
+pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Server>, worker: Arc<Worker>) {
+    let limit = server.config.current().listen.login_timeout;
+    // The login needs far more memory than the session that follows: it lives in a box of its own.
+    let greeting = tokio::time::timeout(limit, Box::pin(greet(stream, seat, &server, &worker))).await;
+    match greeting {
+        Ok(Ok(Some(Greeted { stream, seat, handle, next: Next::Session { session, route } }))) => {
+            drop(server);
+            proxy::serve(stream, session, seat, handle, worker, route).await;
+        }
+        Ok(Ok(Some(Greeted { stream, seat, handle, next: Next::Replication(line) }))) => {
+            Box::pin(replication::relay(stream, *line, &handle)).await;
+            drop(seat);
+        }
+        Ok(Ok(None)) => {}
+        Ok(Err(Failed::Ended(error))) => tracing::debug!(%error, "a connection ended before it logged in"),
+        Ok(Err(Failed::Told { mut stream, fault })) => {
+            let speaking = async {
+                stream.write_all(&fault.to_frame()).await?;
+                stream.shutdown().await
+            };
+            // A client that does not listen misses it.
+            let _ = tokio::time::timeout(LAST_WORDS, speaking).await;
+        }
+        Err(_) => tracing::warn!("a client did not log in within listen.login_timeout = {limit:?}"),
+    }
+}
+
+async fn greet(
+    stream: Stream,
+    seat: Result<Seat, TooMany>,
+    server: &Server,
+    worker: &Worker,
+) -> Result<Option<Greeted>, Failed> {
+    let (mut stream, startup) = match handshake(stream, server).await? {
+        Wanted::Session(stream, startup) => (stream, startup),
+        Wanted::Cancel { pid, key } => {
+            server.clients.cancel(pid, &key);
+            return Ok(None);
+        }
+    };
+    if startup.minor > NEWEST_MINOR || !startup.extensions.is_empty() {
+        let minor = startup.minor.min(NEWEST_MINOR);
+        stream.write_all(&build::negotiate_protocol(minor, &startup.extensions)).await?;
+    }
+    if server.is_draining() {
+        let fault = Fault::fatal(sqlstate::CANNOT_CONNECT_NOW, "pgweir is shutting down");
+        return Err(Failed::told(stream, fault));
+    }
+    let seat = match seat {
+        Ok(seat) => seat,
+        Err(full) => {
+            tracing::warn!(limit = full.limit, "a client was refused: listen.max_clients is reached");
+            let fault = Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+                .detail(format!("pgweir's limit is listen.max_clients = {}.", full.limit));
+            return Err(Failed::told(stream, fault));
+        }
+    };
+    let names = match Names::of(&startup) {
+        Ok(names) => names,
+        Err(fault) => return Err(Failed::told(stream, fault)),
+    };
+    let (stream, identified) = log_in(stream, server, &names.user).await?;
+    enter(stream, seat, server, worker, &startup, &names, identified).await.map(Some)
+}
+
+/// Whom and what a startup packet names.
+struct Names {
+    user: String,
+    database: String,
+    replication: bool,
+}
+
+impl Names {
+    fn of(startup: &Startup) -> Result<Self, Fault> {
+        let text = |name: &str| -> Result<Option<String>, Fault> {
+            let Some(value) = startup.parameter(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+            let text = std::str::from_utf8(value).map_err(|_| {
+                Fault::fatal(sqlstate::INVALID_AUTHORIZATION, format!("startup parameter \"{name}\" is not valid UTF-8"))
+            })?;
+            let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= LONGEST_NAME).last();
+            Ok(text.get(..end.unwrap_or(0)).map(str::to_owned))
+        };
+        let Some(user) = text("user")? else {
+            return Err(Fault::fatal(
+                sqlstate::INVALID_AUTHORIZATION,
+                "no PostgreSQL user name specified in startup packet",
+            ));
+        };
+        let replication = match startup.parameter("replication").map(<[u8]>::to_ascii_lowercase).as_deref() {
+            None | Some(b"false" | b"off" | b"no" | b"0" | b"f" | b"n") => false,
+            Some(b"true" | b"on" | b"yes" | b"1" | b"t" | b"y" | b"database") => true,
+            Some(other) => {
+                let other = String::from_utf8_lossy(other);
+                return Err(Fault::fatal("22023", format!("invalid value for parameter \"replication\": \"{other}\""))
+                    .hint("Valid values are: \"false\", 0, \"true\", 1, \"database\"."));
+            }
+        };
+        Ok(Self { database: text("database")?.unwrap_or_else(|| user.clone()), user, replication })
+    }
+}
+
+/// Brings a client that has proved who it is to its first ReadyForQuery.
+async fn enter(
+    mut stream: Stream,
+    mut seat: Seat,
+    server: &Server,
+    worker: &Worker,
+    startup: &Startup,
+    names: &Names,
+    identified: Identified,
+) -> Result<Greeted, Failed> {
+    let config = server.config.current();
+    let backend = &identified.credential.backend;
+    let next = if names.replication {
+        match replication::open(&server.routes, &config, startup, names.pair(), backend, identified.keys).await {
+            Ok(line) => Next::Replication(Box::new(line)),
+            Err(fault) => return Err(ended_with(stream, &fault).await),
+        }
+    } else {
+        let route = match server.routes.open(&config, &names.database, &names.user, backend) {
+            Ok(route) => route,
+            Err(fault) => return Err(ended_with(stream, &no_route(&fault).to_frame()).await),
+        };
+        if let Some(keys) = identified.keys {
+            route.target.learn(keys);
+        }
+        match known_startup(&route, server, worker, startup).await {
+            Ok(known) => {
+                stream.write_all(&greeting(&known.statuses)).await?;
+                let session = Session::new(Arc::clone(&route.rules), known.profile);
+                Next::Session { session, route }
+            }
+            Err(frame) => return Err(ended_with(stream, &frame).await),
+        }
+    };
+    if let Next::Replication(line) = &next {
+        stream.write_all(&greeting(&line.statuses)).await?;
+    }
+    let random = match auth::random() {
+        Ok(random) => random,
+        Err(fault) => return Err(Failed::told(stream, Fault::fatal("XX000", fault.to_string()))),
+    };
+    let handle = seat.log_in(startup.minor >= 2, random);
+    let mut ready = build::backend_key_data(handle.pid, handle.key());
+    ready.extend_from_slice(&build::ready_for_query(Transaction::Idle));
+    stream.write_all(&ready).await?;
+    stream.flush().await?;
+    if server.is_draining() {
+        handle.signal(crate::clients::Signal::Drain);
+    }
+    Ok(Greeted { stream, seat, handle, next })
+}
+
+impl Names {
+    fn pair(&self) -> (&str, &str) {
+        (&self.database, &self.user)
+    }
+}
+
+fn greeting(statuses: &[u8]) -> Vec<u8> {
+    let mut greeting = build::authentication_ok();
+    greeting.extend_from_slice(statuses);
+    greeting
+}
+
+/// As PostgreSQL does, says that the client is who it is before it says why that is of no use.
+async fn ended_with(mut stream: Stream, frame: &[u8]) -> Failed {
+    let mut last_words = build::authentication_ok();
+    last_words.extend_from_slice(frame);
+    let speaking = async {
+        stream.write_all(&last_words).await?;
+        stream.shutdown().await
+    };
+    let spoken = tokio::time::timeout(LAST_WORDS, speaking).await;
+    Failed::Ended(spoken.map_or_else(Into::into, |spoken| spoken.err().unwrap_or_else(|| std::io::Error::other("refused"))))
+}
+
+fn no_route(fault: &super::routes::NoRoute) -> Fault {
+    match fault {
+        super::routes::NoRoute::NoDatabase(_) => Fault::fatal(sqlstate::INVALID_CATALOG_NAME, fault.to_string())
+            .detail("pgweir's configuration has [databases], and neither this name nor \"*\" among them."),
+        super::routes::NoRoute::TooManyPools(_) => Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, fault.to_string())
+            .hint("Raise limits.pools in pgweir's configuration."),
+    }
+}
+
+/// What a session with these startup parameters begins with: known, or found out on a backend now.
+///
+/// # Errors
+/// The ErrorResponse for the client.
+async fn known_startup(route: &Route, server: &Server, worker: &Worker, startup: &Startup) -> Result<Known, Vec<u8>> {
+    let wanted: Settings = settings::requested(startup).map_err(|word| {
+        let word = String::from_utf8_lossy(&word).into_owned();
+        Fault::fatal("42601", format!("invalid command-line argument for server process: {word}")).to_frame()
+    })?;
+    if let Some(known) = route.startups.get(&wanted) {
+        return Ok(known);
+    }
+    let mut lease = lease(route, worker).await?;
+    match adopt::adopt(&mut lease, &wanted, server.routes.profiles()).await {
+        Ok(adopt::Adopted::Known(known)) => {
+            lease.release(Return::Clean, Instant::now());
+            route.startups.learn(wanted, known.clone());
+            Ok(known)
+        }
+        Ok(adopt::Adopted::Refused(report)) => {
+            lease.release(Return::Clean, Instant::now());
+            Err(report.as_fatal())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a backend was lost while it checked startup parameters");
+            Err(Fault::fatal(sqlstate::CONNECTION_FAILURE, "the connection to PostgreSQL was lost").to_frame())
+        }
+    }
+}
+
+async fn lease(route: &Route, worker: &Worker) -> Result<Lease<Dialer>, Vec<u8>> {
+    let now = Instant::now();
+    let wish = Wish { worker: worker.index, priority: route.limits.load().priority, ..Wish::default() };
+    if let Some(lease) = route.pool.try_lease(&wish, now) {
+        return Ok(lease);
+    }
+    let refused = |error: LeaseError<Refusal>| match error {
+        LeaseError::Refused(refusal) => proxy::refusal_frame(&refusal),
+        LeaseError::Closed => Fault::fatal(sqlstate::CANNOT_CONNECT_NOW, "pgweir is shutting down").to_frame(),
+        full @ LeaseError::TooManyWaiting { .. } => {
+            Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, full.to_string()).to_frame()
+        }
+    };
+    let waiting = route.pool.wait(&wish, now).map_err(refused)?;
+    match tokio::time::timeout(route.pool.timeout(), waiting).await {
+        Ok(leased) => leased.map_err(refused),
+        Err(_) => {
+            let now = Instant::now();
+            let mut fault = proxy::lease_fault(&route.database, &route.user, &route.pool.exhausted(now), route.pool.timeout());
+            fault.severity = build::Severity::Fatal;
+            Err(fault.to_frame())
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a connection wants, before anybody has logged in: TLS, a cancel, or a session (manual: "Start-up",
+//! "SSL Session Encryption").
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Server;
+use crate::config::ListenTlsMode;
+use crate::net::{Stream, TlsOpening};
+use crate::wire::build::Fault;
+use crate::wire::sqlstate;
+use crate::wire::startup::{self, Packet, Startup};
+
+/// First byte of a TLS handshake record (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What a connection turned out to want.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    Cancel { pid: i32, key: Vec<u8> },
+    Session(Stream, Startup),
+}
+
+/// Why a connection does not become a session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    /// It ended, or said something to which there is no answer.
+    #[error("the connection ended: {0}")]
+    Ended(#[from] io::Error),
+    #[error("{}", fault.message)]
+    Told { stream: Box<Stream>, fault: Fault },
+}
+
+impl Failed {
+    pub(super) fn told(stream: Stream, fault: Fault) -> Self {
+        Self::Told { stream: Box::new(stream), fault }
+    }
+}
+
+/// Reads packets until one starts a session or cancels.
+pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wanted, Failed> {
+    let listen = &server.config.current().listen;
+    let limit = server.config.current().limits.startup_packet;
+    let (mut may_ask_tls, mut may_ask_gss) = (true, true);
+    let mut read = Vec::new();
+    loop {
+        let packet = match next_packet(&mut stream, &mut read, limit).await? {
+            Next::Packet(packet) => packet,
+            Next::Tls if may_ask_tls => {
+                stream = direct_tls(stream, server, &read).await?;
+                (may_ask_tls, may_ask_gss) = (false, false);
+                read.clear();
+                continue;
+            }
+            Next::Tls => return Err(refuse(stream, "unexpected TLS handshake")),
+            Next::Refused(reason) => return Err(refuse(stream, &reason)),
+        };
+        match packet {
+            Packet::SslRequest if may_ask_tls => {
+                if !read.is_empty() {
+                    return Err(refuse(stream, "received unencrypted data after SSL request"));
+                }
+                stream = requested_tls(stream, server).await?;
+                may_ask_tls = false;
+            }
+            Packet::GssEncRequest if may_ask_gss => {
+                if !read.is_empty() {
+                    return Err(refuse(stream, "received unencrypted data after GSSAPI encryption request"));
+                }
+                stream.write_all(b"N").await?;
+                stream.flush().await?;
+                may_ask_gss = false;
+            }
+            Packet::SslRequest | Packet::GssEncRequest => {
+                return Err(refuse(stream, "encryption was asked for twice"));
+            }
+            Packet::Cancel { pid, key } => return Ok(Wanted::Cancel { pid, key }),
+            Packet::Startup(startup) => {
+                if !read.is_empty() {
+                    return Err(refuse(stream, "received data after the startup packet, before authentication"));
+                }
+                if listen.tls.mode == ListenTlsMode::Require && !stream.is_tls() {
+                    let fault = Fault::fatal(sqlstate::INVALID_AUTHORIZATION, "this server accepts encrypted connections only")
+                        .hint("Connect with sslmode=require.");
+                    return Err(Failed::told(stream, fault));
+                }
+                return Ok(Wanted::Session(stream, startup));
+            }
+        }
+    }
+}
+
+enum Next {
+    Packet(Packet),
+    Refused(String),
+    Tls,
+}
+
+/// Reads one packet; what follows it stays in `read`.
+async fn next_packet(stream: &mut Stream, read: &mut Vec<u8>, limit: usize) -> io::Result<Next> {
+    loop {
+        if read.first() == Some(&TLS_HANDSHAKE) {
+            return Ok(Next::Tls);
+        }
+        match startup::packet_len(read, limit) {
+            Err(refused) => return Ok(Next::Refused(refused.to_string())),
+            Ok(Some(length)) if read.len() >= length => {
+                let packet: Vec<u8> = read.drain(..length).collect();
+                return Ok(match Packet::read(&packet) {
+                    Ok(packet) => Next::Packet(packet),
+                    Err(refused) => Next::Refused(refused.to_string()),
+                });
+            }
+            Ok(_) => {}
+        }
+        let mut more = [0; 2048];
+        match stream.read(&mut more).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            bytes => read.extend_from_slice(more.get(..bytes).unwrap_or_default()),
+        }
+    }
+}
+
+async fn requested_tls(mut stream: Stream, server: &Server) -> io::Result<Stream> {
+    match server.tls.load_full() {
+        Some(tls) if !stream.is_tls() && !matches!(stream.peer(), crate::net::Peer::Unix) => {
+            stream.write_all(b"S").await?;
+            stream.flush().await?;
+            tls.accept(stream, &[], TlsOpening::Requested).await
+        }
+        _ => {
+            stream.write_all(b"N").await?;
+            stream.flush().await?;
+            Ok(stream)
+        }
+    }
+}
+
+async fn direct_tls(stream: Stream, server: &Server, read: &[u8]) -> io::Result<Stream> {
+    match server.tls.load_full() {
+        Some(tls) => tls.accept(stream, read, TlsOpening::Direct).await,
+        None => Err(io::Error::new(io::ErrorKind::Unsupported, "a TLS handshake came, and TLS is off")),
+    }
+}
+
+fn refuse(stream: Stream, reason: &str) -> Failed {
+    Failed::told(stream, Fault::fatal(sqlstate::PROTOCOL_VIOLATION, reason))
+}

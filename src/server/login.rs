@@ -1,0 +1,194 @@
+//! Who a client is (manual: "Start-up", authentication messages).
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Server;
+use super::handshake::Failed;
+use crate::auth::{
+    self, AuthFault, ClientKey, Credential, CredentialSource, MECHANISM, Nonce, ScramKeys, verify_md5,
+};
+use crate::config::AuthMethod;
+use crate::net::Stream;
+use crate::wire::build::{self, Fault};
+use crate::wire::scan::HEADER;
+use crate::wire::tag::client;
+use crate::wire::view::split_cstr;
+use crate::wire::{Header, sqlstate};
+
+/// Longest answer to an authentication request, in bytes: PostgreSQL's own limit (`PG_MAX_AUTH_TOKEN_LENGTH`).
+const LONGEST_ANSWER: usize = 65_535;
+
+/// A client that has proved who it is.
+#[derive(Debug)]
+pub(super) struct Identified {
+    pub(super) credential: Credential,
+    /// What logs in to PostgreSQL where the same secret is stored there.
+    pub(super) keys: Option<ScramKeys>,
+}
+
+/// Why a login fails: what the client is told, and what only the log is told.
+struct Denied {
+    fault: Fault,
+    reason: String,
+}
+
+impl From<io::Error> for Denied {
+    fn from(error: io::Error) -> Self {
+        Self { fault: Fault::fatal(sqlstate::CONNECTION_FAILURE, "connection lost"), reason: error.to_string() }
+    }
+}
+
+/// Authenticates a client that calls itself `user`.
+pub(super) async fn log_in(mut stream: Stream, server: &Server, user: &str) -> Result<(Stream, Identified), Failed> {
+    let known = server.credentials.load().lookup(user);
+    let method = known.as_ref().map_or(server.config.current().listen.auth, |known| known.method);
+    match prove(&mut stream, server, user, known.as_ref(), method).await {
+        Ok(key) => match known {
+            Some(credential) => {
+                let keys = key.zip(credential.scram.as_ref()).map(|(key, secret)| ScramKeys::pass_through(key, secret));
+                Ok((stream, Identified { credential, keys }))
+            }
+            None => Err(Failed::told(stream, denied(user))),
+        },
+        Err(Denied { fault, reason }) => {
+            tracing::warn!(user, peer = %stream.peer(), method = method.word(), reason, "login failed");
+            Err(Failed::told(stream, fault))
+        }
+    }
+}
+
+async fn prove(
+    stream: &mut Stream,
+    server: &Server,
+    user: &str,
+    known: Option<&Credential>,
+    method: AuthMethod,
+) -> Result<Option<ClientKey>, Denied> {
+    let wrong = |reason: &str| Denied {
+        fault: denied(user),
+        reason: if known.is_none() { format!("no such user ({reason})") } else { reason.to_owned() },
+    };
+    match method {
+        AuthMethod::Trust if stream.is_loopback() || server.config.current().listen.allow_remote_trust => {
+            if known.is_some() { Ok(None) } else { Err(wrong("trust")) }
+        }
+        AuthMethod::Trust => Err(Denied {
+            fault: Fault::fatal(sqlstate::INVALID_AUTHORIZATION, "trust authentication is for clients on this machine only"),
+            reason: "trust from another machine, and listen.allow_remote_trust is off".to_owned(),
+        }),
+        AuthMethod::Cert => {
+            let name = stream.peer_certificate_name();
+            if known.is_some() && name.as_deref() == Some(user) {
+                return Ok(None);
+            }
+            let shown = name.map_or_else(|| "no certificate".to_owned(), |name| format!("a certificate for \"{name}\""));
+            Err(Denied {
+                fault: Fault::fatal(
+                    sqlstate::INVALID_AUTHORIZATION,
+                    format!("certificate authentication failed for user \"{user}\""),
+                ),
+                reason: format!("the client showed {shown}"),
+            })
+        }
+        AuthMethod::Password => {
+            send(stream, &build::ask_password()).await?;
+            let answer = answer(stream).await?;
+            let (password, _) = split_cstr(&answer).ok_or_else(|| violation("malformed password message"))?;
+            Credential::verify_password(known, user, password, &server.mock).map_err(|fault| wrong(&fault.to_string()))
+        }
+        AuthMethod::Md5 => {
+            let salt = auth::random().map_err(|fault| internal(&fault))?;
+            send(stream, &build::ask_md5(salt)).await?;
+            let answer = answer(stream).await?;
+            let (text, _) = split_cstr(&answer).ok_or_else(|| violation("malformed password message"))?;
+            let stored = known.and_then(|known| known.stored.as_ref());
+            if verify_md5(stored, user, salt, text) { Ok(None) } else { Err(wrong("password does not match")) }
+        }
+        AuthMethod::ScramSha256 => scram(stream, server, user, known).await.map(Some).map_err(|failed| match failed {
+            ScramFailed::Denied(denied) => denied,
+            ScramFailed::Fault(fault) if fault.is_protocol_violation() => violation(&fault.to_string()),
+            ScramFailed::Fault(fault) => wrong(&fault.to_string()),
+        }),
+    }
+}
+
+enum ScramFailed {
+    Denied(Denied),
+    Fault(AuthFault),
+}
+
+impl From<AuthFault> for ScramFailed {
+    fn from(fault: AuthFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Denied> for ScramFailed {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<io::Error> for ScramFailed {
+    fn from(error: io::Error) -> Self {
+        Self::Denied(error.into())
+    }
+}
+
+async fn scram(
+    stream: &mut Stream,
+    server: &Server,
+    user: &str,
+    known: Option<&Credential>,
+) -> Result<ClientKey, ScramFailed> {
+    let mut exchange = Credential::scram_server(known, user, &server.mock, Nonce::random()?);
+    send(stream, &build::ask_sasl(&[MECHANISM])).await?;
+    let initial = answer(stream).await?;
+    let (mechanism, rest) = split_cstr(&initial).ok_or_else(|| violation("malformed SASL message"))?;
+    if mechanism != MECHANISM.as_bytes() {
+        return Err(violation("client selected an invalid SASL authentication mechanism").into());
+    }
+    let first = match rest.split_first_chunk::<4>() {
+        Some((length, data)) if usize::try_from(u32::from_be_bytes(*length)) == Ok(data.len()) => data,
+        _ => return Err(violation("malformed SASL message").into()),
+    };
+    let challenge = exchange.first(first)?;
+    send(stream, &build::sasl_continue(challenge)).await?;
+    let response = answer(stream).await?;
+    let (outcome, key) = exchange.finish(&response)?;
+    send(stream, &build::sasl_final(outcome)).await?;
+    Ok(key)
+}
+
+/// Reads the client's answer to an authentication request.
+async fn answer(stream: &mut Stream) -> Result<Vec<u8>, Denied> {
+    let mut head = [0; HEADER];
+    stream.read_exact(&mut head).await?;
+    let header = Header::read(&head, LONGEST_ANSWER).map_err(|fault| violation(&fault.to_string()))?;
+    let Some(header) = header.filter(|header| header.tag == client::PASSWORD) else {
+        return Err(violation(&format!("expected password response, got message type {}", head[0])));
+    };
+    let mut body = vec![0; header.body];
+    stream.read_exact(&mut body).await?;
+    Ok(body)
+}
+
+async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+/// One text for an unknown user and a wrong password.
+fn denied(user: &str) -> Fault {
+    Fault::fatal(sqlstate::INVALID_PASSWORD, format!("password authentication failed for user \"{user}\""))
+}
+
+fn violation(reason: &str) -> Denied {
+    Denied { fault: Fault::fatal(sqlstate::PROTOCOL_VIOLATION, reason), reason: reason.to_owned() }
+}
+
+fn internal(fault: &AuthFault) -> Denied {
+    Denied { fault: Fault::fatal("XX000", "authentication is not possible now"), reason: fault.to_string() }
+}

@@ -1,0 +1,69 @@
+//! The front door: accepting connections, TLS, startup packets, authentication, and handing each client to what
+//! serves it.
+//!
+//! [`accept`] takes connections, [`handshake`] finds out what they want, [`login`] who they are, [`dispatch`] brings
+//! a session onto its way. [`routes`] knows the way from a database and user to a pool. What a session does
+//! afterwards is `proxy`'s.
+
+pub mod accept;
+pub mod dispatch;
+mod handshake;
+mod login;
+mod replication;
+pub mod routes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use crate::auth::{Credentials, MockKey};
+use crate::clients::Clients;
+use crate::config::Live;
+use crate::net::ListenTls;
+use routes::Routes;
+
+/// What every connection needs of the process. Built by `app`; a reload replaces parts of it.
+#[derive(Debug)]
+pub struct Server {
+    pub config: Arc<Live>,
+    pub clients: Arc<Clients>,
+    pub routes: Routes,
+    pub credentials: ArcSwap<Credentials>,
+    pub tls: ArcSwapOption<ListenTls>,
+    /// What exchanges with unknown users are made of.
+    pub mock: MockKey,
+    draining: AtomicBool,
+}
+
+impl Server {
+    #[must_use]
+    pub fn new(
+        config: Arc<Live>,
+        routes: Routes,
+        credentials: Credentials,
+        tls: Option<ListenTls>,
+        mock: MockKey,
+    ) -> Self {
+        let clients = Arc::new(Clients::new(config.current().listen.max_clients));
+        Self {
+            config,
+            clients,
+            routes,
+            credentials: ArcSwap::from_pointee(credentials),
+            tls: ArcSwapOption::from_pointee(tls),
+            mock,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on new clients are refused.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}

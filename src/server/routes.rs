@@ -1,0 +1,202 @@
+//! The way from a client's database and user to its pool, made when first asked for and kept up by reloads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{BackendCredential, BackendLogin};
+use crate::backend::{Dialer, Endpoint, Login, Target};
+use crate::config::{Config, Host, PoolMode};
+use crate::net::ServerTls;
+use crate::pool::{Blueprint, Budget, PoolKey, Pools, PoolsExhausted};
+use crate::prepared::Registry;
+use crate::proxy::{Limits, Route};
+use crate::session::{Hold, Rules};
+use crate::settings::{Profiles, Startups};
+
+/// Every route in use, and what they are made of.
+#[derive(Debug)]
+pub struct Routes {
+    routes: DashMap<PoolKey, Arc<Route>>,
+    pools: Arc<Pools<Dialer>>,
+    /// One for each PostgreSQL server, by its hosts.
+    budgets: Mutex<HashMap<Vec<Host>, Arc<Budget>>>,
+    registry: Arc<Registry>,
+    profiles: Arc<Profiles>,
+    tls: ArcSwapOption<ServerTls>,
+}
+
+/// Why there is no way.
+#[derive(Debug, thiserror::Error)]
+pub enum NoRoute {
+    #[error("database \"{0}\" does not exist")]
+    NoDatabase(String),
+    #[error(transparent)]
+    TooManyPools(#[from] PoolsExhausted),
+}
+
+impl Routes {
+    #[must_use]
+    pub fn new(config: &Config, tls: Option<ServerTls>, tasks: TaskTracker) -> Self {
+        Self {
+            routes: DashMap::new(),
+            pools: Arc::new(Pools::new(config.limits.pools, config.limits.waiters, tasks)),
+            budgets: Mutex::default(),
+            registry: Arc::new(Registry::new(config.limits.statements)),
+            profiles: Arc::new(Profiles::new(config.limits.profiles)),
+            tls: ArcSwapOption::from_pointee(tls),
+        }
+    }
+
+    #[must_use]
+    pub fn pools(&self) -> &Arc<Pools<Dialer>> {
+        &self.pools
+    }
+
+    #[must_use]
+    pub fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+
+    /// The route of a client's database and user.
+    ///
+    /// # Errors
+    /// [`NoRoute`].
+    pub fn open(
+        &self,
+        config: &Config,
+        database: &str,
+        user: &str,
+        credential: &BackendCredential,
+    ) -> Result<Arc<Route>, NoRoute> {
+        let key = PoolKey { database: database.to_owned(), user: user.to_owned() };
+        if let Some(route) = self.routes.get(&key)
+            && self.pools.get(&key).is_some()
+        {
+            return Ok(Arc::clone(route.value()));
+        }
+        let endpoint = self.endpoint(config, database, user, credential)?;
+        let target = Arc::new(Target::new(endpoint, login_of(credential)));
+        let settings = config.pool_for(database, user);
+        let pool = self.pools.open::<PoolsExhausted>(&key, || {
+            Ok(Blueprint {
+                manager: Dialer {
+                    target: Arc::clone(&target),
+                    profiles: Arc::clone(&self.profiles),
+                    statements: config.limits.backend_statements,
+                },
+                config: settings.clone(),
+                budget: self.budget(config, &target.endpoint().hosts),
+                backoff: config.server.backoff.clone(),
+            })
+        })?;
+        let route = Arc::new(Route {
+            database: database.to_owned(),
+            user: user.to_owned(),
+            target: Arc::clone(&pool.manager().target),
+            rules: Arc::new(self.rules(config, &settings)),
+            startups: Startups::new(config.limits.profiles),
+            limits: ArcSwap::from_pointee(Limits::new(&settings, &config.limits)),
+            pool,
+        });
+        self.routes.insert(key, Arc::clone(&route));
+        Ok(route)
+    }
+
+    /// Where a client's backends are, and who they log in as.
+    ///
+    /// # Errors
+    /// [`NoRoute::NoDatabase`].
+    pub fn endpoint(
+        &self,
+        config: &Config,
+        database: &str,
+        user: &str,
+        credential: &BackendCredential,
+    ) -> Result<Endpoint, NoRoute> {
+        let place = config.database_for(database).ok_or_else(|| NoRoute::NoDatabase(database.to_owned()))?;
+        Ok(Endpoint {
+            hosts: place.hosts,
+            dbname: place.dbname,
+            user: credential.user.clone().unwrap_or_else(|| user.to_owned()),
+            tls: self.tls.load().as_deref().cloned(),
+            tls_mode: config.server.tls.mode,
+            connect_timeout: config.server.connect_timeout,
+            keepalive: config.server.keepalive.clone(),
+        })
+    }
+
+    /// Brings all routes and pools to a new configuration; sessions live on.
+    pub fn reconfigure(
+        &self,
+        config: &Config,
+        tls: Option<ServerTls>,
+        credential: impl Fn(&str) -> Option<BackendCredential>,
+        now: Instant,
+    ) {
+        self.tls.store(tls.map(Arc::new));
+        self.pools.set_limits(config.limits.pools, config.limits.waiters);
+        for budget in self.budgets.lock().values() {
+            budget.set_max(config.server.max_connections, now);
+        }
+        self.pools.reconfigure(now, |key| Some(config.pool_for(&key.database, &key.user)));
+        for route in self.routes.iter() {
+            let settings = config.pool_for(&route.database, &route.user);
+            route.limits.store(Arc::new(Limits::new(&settings, &config.limits)));
+            route.pool.set_backoff(config.server.backoff.clone());
+            route.startups.forget();
+            let Some(credential) = credential(&route.user) else { continue };
+            route.target.set_login(login_of(&credential));
+            if let Ok(endpoint) = self.endpoint(config, &route.database, &route.user, &credential)
+                && route.target.move_to(endpoint)
+            {
+                route.pool.retire_all(now);
+            }
+        }
+        // Sessions that start from now on get new rules: modes and limits of a session are fixed at its login.
+        self.routes.clear();
+    }
+
+    /// Once a second: pools that were removed for idleness take their routes with them.
+    pub fn maintain(&self, now: Instant) {
+        self.pools.maintain(now);
+        self.routes.retain(|key, _| self.pools.get(key).is_some());
+    }
+
+    fn rules(&self, config: &Config, pool: &crate::config::Pool) -> Rules {
+        Rules {
+            hold: match pool.mode {
+                PoolMode::Session => Hold::Session,
+                PoolMode::Statement => Hold::Statement,
+                PoolMode::Transaction => Hold::Transaction,
+            },
+            promote_unnamed: pool.promote_unnamed,
+            client_statements: config.limits.client_statements,
+            pipeline: config.limits.pipeline,
+            registry: Arc::clone(&self.registry),
+            profiles: Arc::clone(&self.profiles),
+        }
+    }
+
+    fn budget(&self, config: &Config, hosts: &[Host]) -> Arc<Budget> {
+        let mut budgets = self.budgets.lock();
+        let budget = budgets.entry(hosts.to_vec()).or_insert_with(|| Budget::new(config.server.max_connections));
+        Arc::clone(budget)
+    }
+}
+
+/// What backends of this credential log in with.
+#[must_use]
+pub fn login_of(credential: &BackendCredential) -> Login {
+    match &credential.login {
+        BackendLogin::Password(password) => Login::Password(password.clone()),
+        BackendLogin::Md5Hash(hash) => Login::Md5Hash(*hash),
+        // The keys come with a client's login.
+        BackendLogin::ScramPassThrough | BackendLogin::None => Login::None,
+    }
+}
