@@ -43,7 +43,6 @@ pub struct Running {
     pub(self) server: Arc<Server>,
     pub(self) control: Option<Arc<Control>>,
     lanes: Arc<[Lane]>,
-    sessions: TaskTracker,
     stop: CancellationToken,
     threads: Vec<std::thread::JoinHandle<()>>,
     _door: Option<UnixDoor>,
@@ -59,7 +58,6 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let server_tls = ServerTls::load(&config.server.tls).context("server.tls")?;
     let credentials = Credentials::from_config(&config)?;
     let stop = CancellationToken::new();
-    let sessions = TaskTracker::new();
     let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new());
     let (listeners, addresses, door) = listen(&config)?;
     let unix_socket = door.as_ref().map(|door| door.path().to_owned());
@@ -68,7 +66,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let live = Arc::new(Live::new(config));
     let server = Arc::new(Server::new(live, routes, credentials, listen_tls, MockKey::random()?));
     for listener in listeners {
-        let accepting = accept(listener, Arc::clone(&server), Arc::clone(&lanes), sessions.clone());
+        let accepting = accept(listener, Arc::clone(&server), Arc::clone(&lanes));
         let stopped = stop.clone();
         tokio::spawn(async move {
             if let Some(Err(error)) = stopped.run_until_cancelled(accepting).await {
@@ -77,7 +75,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         });
     }
     tokio::spawn(maintain(Arc::clone(&server), stop.clone()));
-    Ok(Running { addresses, unix_socket, server, control, lanes, sessions, stop, threads, _door: door })
+    Ok(Running { addresses, unix_socket, server, control, lanes, stop, threads, _door: door })
 }
 
 fn listen(config: &Config) -> anyhow::Result<(Vec<Listener>, Vec<SocketAddr>, Option<UnixDoor>)> {
@@ -148,8 +146,8 @@ impl Running {
     pub async fn drain(self, timeout: Duration) {
         self.server.start_draining();
         self.server.clients.signal_all(Signal::Drain);
-        self.sessions.close();
-        if tokio::time::timeout(timeout, self.sessions.wait()).await.is_err() {
+        self.server.sessions.close();
+        if tokio::time::timeout(timeout, self.server.sessions.wait()).await.is_err() {
             let left = self.server.clients.logged_in();
             tracing::warn!(clients = left, "process.shutdown_timeout = {timeout:?} is over; closing the clients that are left");
         }
@@ -160,9 +158,9 @@ impl Running {
     pub async fn end(self) {
         self.server.start_draining();
         self.server.clients.signal_all(Signal::End);
-        self.sessions.close();
+        self.server.sessions.close();
         // Those who do not listen are cut off.
-        let _ = tokio::time::timeout(LAST_WORDS, self.sessions.wait()).await;
+        let _ = tokio::time::timeout(LAST_WORDS, self.server.sessions.wait()).await;
         self.server.routes.pools().close_all(Instant::now());
     }
 }

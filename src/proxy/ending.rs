@@ -19,7 +19,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Why a session is over.
 #[derive(Debug)]
-pub enum Ending {
+pub(super) enum Ending {
     /// Without a word.
     ClientGone,
     /// The backend's own last words are on their way to the client.

@@ -2,7 +2,7 @@
 //! `session` decides.
 //!
 //! It knows sockets, time and the pool, and no protocol beyond frame boundaries. A session is served by
-//! [`Serve`](serve::Serve), a future that is written by hand because thousands of them wait at once; its parts are
+//! [`Serving`], a future that is written by hand because thousands of them wait at once; its parts are
 //! `client_side`, `backend_side`, `effects` (leases, cancels, deadlines) and `ending`. What an active session
 //! borrows lives in [`active`]; what belongs to a thread in [`worker`]; what sessions of one pool share in [`route`].
 
@@ -19,5 +19,5 @@ pub mod worker;
 pub use effects::lease_fault;
 pub use ending::refusal_frame;
 pub use route::{Limits, Route};
-pub use serve::serve;
-pub use worker::Worker;
+pub use serve::Serving;
+pub use worker::{Occupied, Worker};

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::active::{Active, Ownership, Rest};
 use super::ending::Ending;
+use super::worker::Occupied;
 use super::{Route, Worker};
 use crate::clients::{Client, Seat, Signal};
 use crate::net::Stream;
@@ -19,7 +20,7 @@ use crate::wire::sqlstate;
 
 /// A session that has logged in.
 #[derive(Debug)]
-pub struct Serve {
+pub(super) struct Serve {
     pub(super) client: Stream,
     pub(super) session: Session,
     pub(super) handle: Arc<Client>,
@@ -30,38 +31,85 @@ pub struct Serve {
     pub(super) draining: bool,
 }
 
-/// Serves a client from its first ReadyForQuery to its end.
-pub async fn serve(client: Stream, session: Session, seat: Seat, handle: Arc<Client>, worker: Arc<Worker>, route: Arc<Route>) {
-    let mut serve = Serve { client, session, handle, worker, route, last_backend: None, active: None, draining: false };
-    let ending = (&mut serve).await;
-    Box::pin(serve.finish(ending)).await;
-    drop(seat);
+/// A session from its first ReadyForQuery to its end: the task of a client that has logged in. Written by hand,
+/// because an `async fn` would hold all of its arguments twice.
+#[derive(Debug)]
+pub struct Serving {
+    state: State,
+    _place: (Seat, Occupied),
 }
 
-impl Future for Serve {
-    type Output = Ending;
+enum State {
+    Ending(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Serving(Serve),
+    Over,
+}
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ending(_) => "Ending",
+            Self::Serving(_) => "Serving",
+            Self::Over => "Over",
+        })
+    }
+}
+
+impl Serving {
+    /// Serves a client that has been told that it may begin. `place` is what it occupies until its end.
+    #[must_use]
+    pub fn new(
+        client: Stream,
+        session: Session,
+        handle: Arc<Client>,
+        worker: Arc<Worker>,
+        route: Arc<Route>,
+        place: (Seat, Occupied),
+    ) -> Self {
+        let serve =
+            Serve { client, session, handle, worker, route, last_backend: None, active: None, draining: false };
+        Self { state: State::Serving(serve), _place: place }
+    }
+}
+
+impl Future for Serving {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.handle.listen(cx.waker());
-        let now = Instant::now();
-        let mut active = this.active.take().unwrap_or_else(|| this.worker.take_active());
-        let outcome = this.run(&mut active, cx, now);
-        if let Err(ending) = outcome {
-            this.active = Some(active);
-            return Poll::Ready(ending);
+        if let State::Serving(serve) = &mut this.state {
+            let Poll::Ready(ending) = serve.advance(cx) else { return Poll::Pending };
+            if let State::Serving(serve) = std::mem::replace(&mut this.state, State::Over) {
+                this.state = State::Ending(Box::pin(serve.finish(ending)));
+            }
         }
-        if active.is_idle() && this.session.is_between_transactions() {
-            this.worker.give_active(active);
-        } else {
-            this.set_alarm(&active);
-            this.active = Some(active);
+        match &mut this.state {
+            State::Ending(ending) => ending.as_mut().poll(cx),
+            State::Serving(_) | State::Over => Poll::Ready(()),
         }
-        Poll::Pending
     }
 }
 
 impl Serve {
+    /// Does what can be done now; ready when the session is over.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        self.handle.listen(cx.waker());
+        let now = Instant::now();
+        let mut active = self.active.take().unwrap_or_else(|| self.worker.take_active());
+        let outcome = self.run(&mut active, cx, now);
+        if let Err(ending) = outcome {
+            self.active = Some(active);
+            return Poll::Ready(ending);
+        }
+        if active.is_idle() && self.session.is_between_transactions() {
+            self.worker.give_active(active);
+        } else {
+            self.set_alarm(&active);
+            self.active = Some(active);
+        }
+        Poll::Pending
+    }
+
     /// Does all that can be done now.
     fn run(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
         self.heed_signals(active, cx, now)?;
@@ -137,4 +185,14 @@ impl Serve {
 pub(super) fn shutting_down() -> Fault {
     Fault::fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
         .detail("pgweir is shutting down.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_a_small_task() {
+        assert!(size_of::<Serving>() <= 184, "{}", size_of::<Serving>());
+    }
 }

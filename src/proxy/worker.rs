@@ -164,6 +164,14 @@ impl Worker {
 #[derive(Debug)]
 pub struct Occupied(Arc<Worker>);
 
+impl Occupied {
+    /// The worker that it counts for.
+    #[must_use]
+    pub fn worker(&self) -> &Arc<Worker> {
+        &self.0
+    }
+}
+
 impl Drop for Occupied {
     fn drop(&mut self) {
         self.0.sessions.fetch_sub(1, Ordering::Relaxed);

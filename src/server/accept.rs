@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
 
 use super::{Server, dispatch};
 use crate::net::Stream;
@@ -42,7 +41,6 @@ pub async fn accept(
     listener: Listener,
     server: Arc<Server>,
     lanes: Arc<[Lane]>,
-    tasks: TaskTracker,
 ) -> io::Result<std::convert::Infallible> {
     let tcp;
     let unix;
@@ -59,7 +57,7 @@ pub async fn accept(
     };
     loop {
         match sockets.next().await {
-            Ok(accepted) => hand_over(accepted, &server, &lanes, &tasks),
+            Ok(accepted) => hand_over(accepted, &server, &lanes),
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "accepting a connection failed");
@@ -83,24 +81,24 @@ impl Sockets<'_> {
     }
 }
 
-fn hand_over(accepted: Accepted, server: &Arc<Server>, lanes: &[Lane], tasks: &TaskTracker) {
+fn hand_over(accepted: Accepted, server: &Arc<Server>, lanes: &[Lane]) {
     let Some(lane) = lanes.iter().min_by_key(|lane| lane.worker.sessions()) else { return };
     let seat = server.clients.seat();
-    let occupied = lane.worker.occupy();
-    let (server, worker) = (Arc::clone(server), Arc::clone(&lane.worker));
+    let sessions = server.sessions.clone();
+    // Counted here, not in the task: of many connections at once each must see those before it.
+    let (server, occupied) = (Arc::clone(server), lane.worker.occupy());
     let serving = async move {
-        let _occupied = occupied;
         let keepalive = server.config.current().listen.keepalive.clone();
         let stream = match accepted {
             Accepted::Tcp(socket) => Stream::from_tcp(socket, &keepalive),
             Accepted::Unix(socket) => Stream::from_unix(socket),
         };
         match stream {
-            Ok(stream) => dispatch::welcome(stream, seat, server, worker).await,
+            Ok(stream) => dispatch::welcome(stream, seat, server, occupied).await,
             Err(error) => tracing::debug!(%error, "a connection ended before it began"),
         }
     };
-    lane.runtime.spawn(tasks.track_future(serving));
+    lane.runtime.spawn(sessions.track_future(serving));
 }
 
 /// The peer has gone already; nothing is wrong with us.

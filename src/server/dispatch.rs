@@ -14,7 +14,7 @@ use crate::backend::{Dialer, Refusal, adopt};
 use crate::clients::{Client, Seat, TooMany};
 use crate::net::Stream;
 use crate::pool::{Lease, LeaseError, Return, Wish};
-use crate::proxy::{self, Route, Worker};
+use crate::proxy::{self, Occupied, Route, Serving, Worker};
 use crate::session::Session;
 use crate::settings::{self, Known, Settings};
 use crate::wire::build::{self, Fault};
@@ -42,14 +42,16 @@ enum Next {
 }
 
 /// Takes a connection from its first byte to its end.
-pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Server>, worker: Arc<Worker>) {
+/// Runs on the worker's runtime, where the session then gets a task of its own, smaller than this one.
+pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Server>, occupied: Occupied) {
+    let worker = Arc::clone(occupied.worker());
     let limit = server.config.current().listen.login_timeout;
     // The login needs far more memory than the session that follows: it lives in a box of its own.
     let greeting = tokio::time::timeout(limit, Box::pin(greet(stream, seat, &server, &worker))).await;
     match greeting {
         Ok(Ok(Some(Greeted { stream, seat, handle, next: Next::Session { session, route } }))) => {
-            drop(server);
-            proxy::serve(stream, session, seat, handle, worker, route).await;
+            let serving = Serving::new(stream, session, handle, worker, route, (seat, occupied));
+            tokio::spawn(server.sessions.track_future(serving));
         }
         Ok(Ok(Some(Greeted { stream, seat, handle, next: Next::Replication(line) }))) => {
             Box::pin(replication::relay(stream, *line, &handle)).await;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio_util::task::TaskTracker;
 
 use crate::auth::{Credentials, MockKey};
 use crate::clients::Clients;
@@ -33,6 +34,8 @@ pub struct Server {
     pub tls: ArcSwapOption<ListenTls>,
     /// What exchanges with unknown users are made of.
     pub mock: MockKey,
+    /// The tasks of all connections.
+    pub sessions: TaskTracker,
     draining: AtomicBool,
 }
 
@@ -53,6 +56,7 @@ impl Server {
             credentials: ArcSwap::from_pointee(credentials),
             tls: ArcSwapOption::from_pointee(tls),
             mock,
+            sessions: TaskTracker::new(),
             draining: AtomicBool::new(false),
         }
     }
