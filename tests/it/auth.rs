@@ -102,12 +102,15 @@ async fn an_unknown_database_is_refused() {
 }
 
 #[tokio::test]
-async fn trust_is_refused_for_addresses_that_are_not_loopback() {
-    let builder = pgweir().set("listen.address", "'0.0.0.0:0'");
-    let proxy = builder.clone().start().await;
-    // From 127.0.0.1 it holds; whether the machine has another address is not ours to choose.
+async fn trust_beyond_loopback_must_be_forced() {
+    let everywhere = pgweir().set("listen.address", "'0.0.0.0:0'");
+    let (status, log) = everywhere.clone().start_refused().await;
+    assert!(!status.success());
+    assert!(log.contains("listen.auth") && log.contains("allow_remote_trust"), "{log}");
+
+    let proxy = everywhere.set("listen.allow_remote_trust", "true").start().await;
     let config = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", proxy.address().port());
-    proxy.connect(&config).await.expect("loopback is trusted");
+    proxy.connect(&config).await.expect("everybody is trusted");
 }
 
 #[tokio::test]

@@ -104,14 +104,16 @@ async fn waiters_are_served_in_the_order_of_their_coming() {
     let proxy = pgweir().pool_size(1).set("process.workers", "1").start().await;
     let holder = connect(&proxy, &user).await;
     holder.batch_execute("create table p_order (id serial, who int)").await.unwrap();
-    holder.batch_execute("begin").await.unwrap();
+    // They log in while a backend is free: a startup packet that nobody sent before is checked on one.
     let mut waiters = Vec::new();
-    for number in 0..5 {
-        let mut waiter = harness::WireClient::login(proxy.address(), &user, "postgres").await;
+    for _ in 0..5 {
+        waiters.push(harness::WireClient::login(proxy.address(), &user, "postgres").await);
+    }
+    holder.batch_execute("begin").await.unwrap();
+    for (number, waiter) in waiters.iter_mut().enumerate() {
         waiter.send(&harness::frame::query(&format!("insert into p_order (who) values ({number})"))).await;
         // One worker reads its clients in the order in which their bytes come.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        waiters.push(waiter);
     }
     holder.batch_execute("commit").await.unwrap();
     for waiter in &mut waiters {

@@ -137,7 +137,7 @@ impl Frame {
         let body = self.body();
         if matches!(self.tag(), b'E' | b'N') {
             let fields = body.split(|byte| *byte == 0).filter(|field| !field.is_empty());
-            return fields.map(|field| format!("{}={} ", char::from(field[0]), text(&field[1..]))).collect();
+            return fields.map(|field| format!("{}={} ", char::from(field[0]), up_to(400, &field[1..]))).collect();
         }
         let shown = &body[..body.len().min(96)];
         let more = if shown.len() < body.len() { format!(" … {} bytes", body.len()) } else { String::new() };
@@ -159,7 +159,11 @@ fn int(body: &[u8], at: usize) -> Option<i32> {
 }
 
 fn text(bytes: &[u8]) -> String {
-    if bytes.len() > 80 {
+    up_to(80, bytes)
+}
+
+fn up_to(most: usize, bytes: &[u8]) -> String {
+    if bytes.len() > most {
         return format!("<{} bytes>", bytes.len());
     }
     let escaped = |character: char| match character {
