@@ -23,6 +23,8 @@ pub struct Active {
     /// What is still to come of a client's frame that was judged by its beginning.
     pub(super) client_rest: Rest,
     pub(super) backend_rest: Rest,
+    /// The client has said goodbye: what it asked for before is done, and then the session ends.
+    pub(super) leaving: bool,
     /// The client's next frame waits, and its type.
     pub(super) held: Option<(Wait, u8)>,
     pub(super) cancel: Option<Arc<AtomicBool>>,
@@ -86,6 +88,7 @@ impl Active {
             ownership: Ownership::None,
             client_rest: Rest::None,
             backend_rest: Rest::None,
+            leaving: false,
             held: None,
             cancel: None,
             alarm: Arc::default(),

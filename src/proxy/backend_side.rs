@@ -50,6 +50,7 @@ impl Serve {
         // What is forwarded from `run` on has not been copied: as long as nothing is left out or added, it need not be.
         let (mut run, mut at) = (0, 0);
         let mut need = 0;
+        let nothing_half_sent = active.to_backend.is_empty() && active.client_rest == Rest::None;
         while at < unread.len() {
             if active.backend_rest != Rest::None {
                 let (bytes, forward) = active.backend_rest.take(unread.len() - at);
@@ -99,6 +100,10 @@ impl Serve {
                 run = end;
             }
             at = end;
+            if header.tag == backend::READY_FOR_QUERY && nothing_half_sent && self.session.may_release() {
+                // What follows is said to nobody: the lease is over.
+                break;
+            }
         }
         let forwarded = unread.get(run..at).unwrap_or_default();
         active.bytes_to_client += u64::try_from(at).unwrap_or(0);
@@ -113,7 +118,7 @@ impl Serve {
         active.out.to_backend.clear();
         from_backend.consume(at);
         from_backend.make_room(need.max(1));
-        sent.map_err(|_| Ending::ClientGone)
+        if sent.is_err() { super::serve::client_deaf(active) } else { Ok(()) }
     }
 
     /// The backend's connection has ended.

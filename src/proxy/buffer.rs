@@ -64,6 +64,16 @@ impl Inbox {
         }
     }
 
+    /// Adds bytes that were read elsewhere.
+    pub fn put(&mut self, bytes: &[u8]) {
+        let here = self.end - self.start;
+        self.make_room(here + bytes.len());
+        if let Some(room) = self.room.get_mut(self.end..self.end + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.end += bytes.len();
+        }
+    }
+
     /// Reads once, into what room there is; 0 is the stream's end. A partial read leaves the reactor knowing that
     /// there is no more.
     ///
@@ -88,6 +98,8 @@ pub struct Outbox {
     written: usize,
     /// TLS holds bytes that were written and not yet sent.
     unflushed: bool,
+    /// Nobody is there to read: whatever is pushed is dropped.
+    deaf: bool,
 }
 
 impl Outbox {
@@ -102,14 +114,27 @@ impl Outbox {
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        if !self.deaf {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Drops what waits and all that follows: the other end has gone, and what it began goes on.
+    pub fn deafen(&mut self) {
+        self.clear(0);
+        self.deaf = true;
+    }
+
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        self.deaf
     }
 
     /// Forgets what was not written, and memory beyond `keep` bytes.
     pub fn clear(&mut self, keep: usize) {
         self.bytes.clear();
         self.bytes.shrink_to(keep);
-        (self.written, self.unflushed) = (0, false);
+        (self.written, self.unflushed, self.deaf) = (0, false, false);
     }
 
     /// Writes all of it; pending while the other end takes no more.
@@ -139,7 +164,7 @@ impl Outbox {
     /// # Errors
     /// The stream's.
     pub fn send_directly(&mut self, bytes: &[u8], stream: &mut Stream, cx: &mut Context<'_>) -> io::Result<()> {
-        let mut rest = bytes;
+        let mut rest = if self.deaf { &[][..] } else { bytes };
         while !rest.is_empty() {
             match Pin::new(&mut *stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -151,7 +176,7 @@ impl Outbox {
                 }
             }
         }
-        if stream.is_tls() {
+        if stream.is_tls() && !self.deaf {
             self.unflushed = true;
             if let Poll::Ready(sent) = self.poll_send(stream, cx) {
                 return sent;

@@ -19,6 +19,9 @@ const BEGINNING: usize = 4 * 1024;
 impl Serve {
     /// Reads from the client while the backend takes what was read before, and judges it.
     pub(super) fn read_client(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+        if active.leaving {
+            return Ok(false);
+        }
         if !active.to_backend.is_empty() || matches!(active.held, Some((Wait::Lease, _))) {
             return self.watch_for_loss(active, cx);
         }
@@ -128,7 +131,12 @@ impl Serve {
             Verdict::Replace(from) => Some(HEADER + from),
             Verdict::Swallow => None,
             Verdict::Hold(wait) => return Ok(Step::Held(wait, header.tag)),
-            Verdict::Terminate => return Err(Ending::Terminated),
+            Verdict::Terminate => {
+                active.leaving = true;
+                let everything = active.from_client.unread().len();
+                active.from_client.consume(everything);
+                return Ok(Step::Consumed);
+            }
         };
         active.to_backend.push(&active.out.to_backend);
         active.to_client.push(&active.out.before);

@@ -91,13 +91,20 @@ impl Serve {
 
     /// Gives the backend back if the session needs it no more and nothing of its conversation is left anywhere.
     pub(super) fn release_if_done(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
-        let clean = self.session.may_release()
+        let done = self.session.may_release()
             && active.to_backend.is_empty()
-            && active.from_backend.is_empty()
             && active.client_rest == Rest::None
             && active.backend_rest == Rest::None
             && active.cancel.is_none();
-        if !clean {
+        if !done {
+            return Ok(());
+        }
+        if !active.from_backend.is_empty() {
+            // It said something that nobody had asked: probably that it ends.
+            self.session.released();
+            active.ownership = Ownership::None;
+            active.from_backend = Inbox::default();
+            active.busy_since = None;
             return Ok(());
         }
         let how = match self.route.limits.load().reset_on_return {

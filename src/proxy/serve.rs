@@ -56,18 +56,24 @@ impl std::fmt::Debug for State {
 }
 
 impl Serving {
-    /// Serves a client that has been told that it may begin. `place` is what it occupies until its end.
+    /// Serves a client that has been told that it may begin. `place` is what it occupies until its end, `ahead`
+    /// what it has sent already.
     #[must_use]
     pub fn new(
         client: Stream,
         session: Session,
         handle: Arc<Client>,
-        worker: Arc<Worker>,
         route: Arc<Route>,
         place: (Seat, Occupied),
+        ahead: &[u8],
     ) -> Self {
-        let serve =
-            Serve { client, session, handle, worker, route, last_backend: None, active: None, draining: false };
+        let worker = Arc::clone(place.1.worker());
+        let active = (!ahead.is_empty()).then(|| {
+            let mut active = worker.take_active();
+            active.from_client.put(ahead);
+            active
+        });
+        let serve = Serve { client, session, handle, worker, route, last_backend: None, active, draining: false };
         Self { state: State::Serving(serve), _place: place }
     }
 }
@@ -120,6 +126,7 @@ impl Serve {
             progress |= self.read_backend(active, cx, now)?;
             progress |= self.read_client(active, cx, now)?;
             if !progress {
+                self.leave_if_done(active)?;
                 return self.leave_if_draining(active);
             }
         }
@@ -142,6 +149,16 @@ impl Serve {
         self.check_deadlines(active, cx, now)
     }
 
+    /// After its Terminate a session ends as soon as what it asked for before is done.
+    fn leave_if_done(&self, active: &Active) -> Result<(), Ending> {
+        let done = active.leaving
+            && self.session.is_answered()
+            && active.held.is_none()
+            && active.to_backend.is_empty()
+            && (active.to_client.is_empty() || active.to_client.is_deaf());
+        if done { Err(Ending::Terminated) } else { Ok(()) }
+    }
+
     /// While pgweir drains, a session ends as soon as it has no transaction and is owed nothing.
     fn leave_if_draining(&self, active: &Active) -> Result<(), Ending> {
         let nothing_owed = self.session.is_between_transactions()
@@ -159,7 +176,7 @@ impl Serve {
         match active.to_client.poll_send(&mut self.client, cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(())) => Ok(true),
-            Poll::Ready(Err(_)) => Err(Ending::ClientGone),
+            Poll::Ready(Err(_)) => client_deaf(active).map(|()| true),
         }
     }
 
@@ -180,6 +197,15 @@ impl Serve {
             }
         }
     }
+}
+
+/// The client takes no more bytes. One that said goodbye need not listen; any other has gone.
+pub(super) fn client_deaf(active: &mut Active) -> Result<(), Ending> {
+    if !active.leaving {
+        return Err(Ending::ClientGone);
+    }
+    active.to_client.deafen();
+    Ok(())
 }
 
 pub(super) fn shutting_down() -> Fault {

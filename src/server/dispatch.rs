@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use super::handshake::{Failed, Wanted, handshake};
+use super::handshake::{Caller, Failed, Wanted, handshake};
 use super::login::{Identified, log_in};
 use super::{Server, replication};
 use crate::auth;
@@ -25,12 +25,15 @@ use crate::wire::view::Transaction;
 /// How long a client that is refused may take to read why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// Backends that a login may lose before it gives up.
+const ATTEMPTS: usize = 5;
+
 /// Longest name that PostgreSQL tells apart (NAMEDATALEN − 1); longer ones it cuts off.
 const LONGEST_NAME: usize = 63;
 
 /// A client that has logged in and been greeted.
 struct Greeted {
-    stream: Stream,
+    caller: Caller,
     seat: Seat,
     handle: Arc<Client>,
     next: Next,
@@ -49,12 +52,12 @@ pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Se
     // The login needs far more memory than the session that follows: it lives in a box of its own.
     let greeting = tokio::time::timeout(limit, Box::pin(greet(stream, seat, &server, &worker))).await;
     match greeting {
-        Ok(Ok(Some(Greeted { stream, seat, handle, next: Next::Session { session, route } }))) => {
-            let serving = Serving::new(stream, session, handle, worker, route, (seat, occupied));
+        Ok(Ok(Some(Greeted { caller, seat, handle, next: Next::Session { session, route } }))) => {
+            let serving = Serving::new(caller.stream, session, handle, route, (seat, occupied), &caller.ahead);
             tokio::spawn(server.sessions.track_future(serving));
         }
-        Ok(Ok(Some(Greeted { stream, seat, handle, next: Next::Replication(line) }))) => {
-            Box::pin(replication::relay(stream, *line, &handle)).await;
+        Ok(Ok(Some(Greeted { caller, seat, handle, next: Next::Replication(line) }))) => {
+            Box::pin(replication::relay(caller, *line, &handle)).await;
             drop(seat);
         }
         Ok(Ok(None)) => {}
@@ -77,8 +80,8 @@ async fn greet(
     server: &Server,
     worker: &Worker,
 ) -> Result<Option<Greeted>, Failed> {
-    let (mut stream, startup) = match handshake(stream, server).await? {
-        Wanted::Session(stream, startup) => (stream, startup),
+    let (mut caller, startup) = match handshake(stream, server).await? {
+        Wanted::Session(caller, startup) => (caller, startup),
         Wanted::Cancel { pid, key } => {
             server.clients.cancel(pid, &key);
             return Ok(None);
@@ -86,11 +89,11 @@ async fn greet(
     };
     if startup.minor > NEWEST_MINOR || !startup.extensions.is_empty() {
         let minor = startup.minor.min(NEWEST_MINOR);
-        stream.write_all(&build::negotiate_protocol(minor, &startup.extensions)).await?;
+        caller.stream.write_all(&build::negotiate_protocol(minor, &startup.extensions)).await?;
     }
     if server.is_draining() {
         let fault = Fault::fatal(sqlstate::CANNOT_CONNECT_NOW, "pgweir is shutting down");
-        return Err(Failed::told(stream, fault));
+        return Err(Failed::told(caller.stream, fault));
     }
     let seat = match seat {
         Ok(seat) => seat,
@@ -98,15 +101,15 @@ async fn greet(
             tracing::warn!(limit = full.limit, "a client was refused: listen.max_clients is reached");
             let fault = Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
                 .detail(format!("pgweir's limit is listen.max_clients = {}.", full.limit));
-            return Err(Failed::told(stream, fault));
+            return Err(Failed::told(caller.stream, fault));
         }
     };
     let names = match Names::of(&startup) {
         Ok(names) => names,
-        Err(fault) => return Err(Failed::told(stream, fault)),
+        Err(fault) => return Err(Failed::told(caller.stream, fault)),
     };
-    let (stream, identified) = log_in(stream, server, &names.user).await?;
-    enter(stream, seat, server, worker, &startup, &names, identified).await.map(Some)
+    let (caller, identified) = log_in(caller, server, &names.user).await?;
+    enter(caller, seat, server, worker, &startup, &names, identified).await.map(Some)
 }
 
 /// Whom and what a startup packet names.
@@ -147,7 +150,7 @@ impl Names {
 
 /// Brings a client that has proved who it is to its first ReadyForQuery.
 async fn enter(
-    mut stream: Stream,
+    mut caller: Caller,
     mut seat: Seat,
     server: &Server,
     worker: &Worker,
@@ -160,41 +163,41 @@ async fn enter(
     let next = if names.replication {
         match replication::open(&server.routes, &config, startup, names.pair(), backend, identified.keys).await {
             Ok(line) => Next::Replication(Box::new(line)),
-            Err(fault) => return Err(ended_with(stream, &fault).await),
+            Err(fault) => return Err(ended_with(caller.stream, &fault).await),
         }
     } else {
         let route = match server.routes.open(&config, &names.database, &names.user, backend) {
             Ok(route) => route,
-            Err(fault) => return Err(ended_with(stream, &no_route(&fault).to_frame()).await),
+            Err(fault) => return Err(ended_with(caller.stream, &no_route(&fault).to_frame()).await),
         };
         if let Some(keys) = identified.keys {
             route.target.learn(keys);
         }
         match known_startup(&route, server, worker, startup).await {
             Ok(known) => {
-                stream.write_all(&greeting(&known.statuses)).await?;
+                caller.stream.write_all(&greeting(&known.statuses)).await?;
                 let session = Session::new(Arc::clone(&route.rules), known.profile);
                 Next::Session { session, route }
             }
-            Err(frame) => return Err(ended_with(stream, &frame).await),
+            Err(frame) => return Err(ended_with(caller.stream, &frame).await),
         }
     };
     if let Next::Replication(line) = &next {
-        stream.write_all(&greeting(&line.statuses)).await?;
+        caller.stream.write_all(&greeting(&line.statuses)).await?;
     }
     let random = match auth::random() {
         Ok(random) => random,
-        Err(fault) => return Err(Failed::told(stream, Fault::fatal("XX000", fault.to_string()))),
+        Err(fault) => return Err(Failed::told(caller.stream, Fault::fatal("XX000", fault.to_string()))),
     };
     let handle = seat.log_in(startup.minor >= 2, random);
     let mut ready = build::backend_key_data(handle.pid, handle.key());
     ready.extend_from_slice(&build::ready_for_query(Transaction::Idle));
-    stream.write_all(&ready).await?;
-    stream.flush().await?;
+    caller.stream.write_all(&ready).await?;
+    caller.stream.flush().await?;
     if server.is_draining() {
         handle.signal(crate::clients::Signal::Drain);
     }
-    Ok(Greeted { stream, seat, handle, next })
+    Ok(Greeted { caller, seat, handle, next })
 }
 
 impl Names {
@@ -235,29 +238,28 @@ fn no_route(fault: &super::routes::NoRoute) -> Fault {
 /// # Errors
 /// The ErrorResponse for the client.
 async fn known_startup(route: &Route, server: &Server, worker: &Worker, startup: &Startup) -> Result<Known, Vec<u8>> {
-    let wanted: Settings = settings::requested(startup).map_err(|word| {
-        let word = String::from_utf8_lossy(&word).into_owned();
-        Fault::fatal("42601", format!("invalid command-line argument for server process: {word}")).to_frame()
+    let wanted: Settings = settings::requested(startup).map_err(|words| {
+        Fault::fatal("42601", words).to_frame()
     })?;
     if let Some(known) = route.startups.get(&wanted) {
         return Ok(known);
     }
-    let mut lease = lease(route, worker).await?;
-    match adopt::adopt(&mut lease, &wanted, server.routes.profiles()).await {
-        Ok(adopt::Adopted::Known(known)) => {
-            lease.release(Return::Clean, Instant::now());
-            route.startups.learn(wanted, known.clone());
-            Ok(known)
-        }
-        Ok(adopt::Adopted::Refused(report)) => {
-            lease.release(Return::Clean, Instant::now());
-            Err(report.as_fatal())
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a backend was lost while it checked startup parameters");
-            Err(Fault::fatal(sqlstate::CONNECTION_FAILURE, "the connection to PostgreSQL was lost").to_frame())
+    for _ in 0..ATTEMPTS {
+        let mut lease = lease(route, worker).await?;
+        match adopt::adopt(&mut lease, &wanted, server.routes.profiles()).await {
+            Ok(adopt::Adopted::Known(known)) => {
+                lease.release(Return::Clean, Instant::now());
+                route.startups.learn(wanted, known.clone());
+                return Ok(known);
+            }
+            Ok(adopt::Adopted::Refused(report)) => {
+                lease.release(Return::Clean, Instant::now());
+                return Err(report.as_fatal());
+            }
+            Err(error) => tracing::warn!(%error, "a backend was lost while it checked startup parameters"),
         }
     }
+    Err(Fault::fatal(sqlstate::CONNECTION_FAILURE, "the connection to PostgreSQL was lost").to_frame())
 }
 
 async fn lease(route: &Route, worker: &Worker) -> Result<Lease<Dialer>, Vec<u8>> {

@@ -10,16 +10,35 @@ use crate::config::ListenTlsMode;
 use crate::net::{Stream, TlsOpening};
 use crate::wire::build::Fault;
 use crate::wire::sqlstate;
-use crate::wire::startup::{self, Packet, Startup};
+use crate::wire::startup::{self, Packet, Refused, Startup};
 
 /// First byte of a TLS handshake record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A client on its way in.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) stream: Stream,
+    /// What it has sent ahead and nobody has looked at yet.
+    pub(super) ahead: Vec<u8>,
+}
+
+impl Caller {
+    /// Reads exactly `bytes`.
+    pub(super) async fn read(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut read: Vec<u8> = self.ahead.drain(..bytes.min(self.ahead.len())).collect();
+        let here = read.len();
+        read.resize(bytes, 0);
+        self.stream.read_exact(read.get_mut(here..).unwrap_or_default()).await?;
+        Ok(read)
+    }
+}
 
 /// What a connection turned out to want.
 #[derive(Debug)]
 pub(super) enum Wanted {
     Cancel { pid: i32, key: Vec<u8> },
-    Session(Stream, Startup),
+    Session(Caller, Startup),
 }
 
 /// Why a connection does not become a session.
@@ -54,7 +73,13 @@ pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wan
                 continue;
             }
             Next::Tls => return Err(refuse(stream, "unexpected TLS handshake")),
-            Next::Refused(reason) => return Err(refuse(stream, &reason)),
+            Next::Refused(reason) => {
+                let code = match reason {
+                    Refused::Version { .. } => sqlstate::FEATURE_NOT_SUPPORTED,
+                    Refused::Layout | Refused::Length => sqlstate::PROTOCOL_VIOLATION,
+                };
+                return Err(Failed::told(stream, Fault::fatal(code, reason.to_string())));
+            }
         };
         match packet {
             Packet::SslRequest if may_ask_tls => {
@@ -77,15 +102,12 @@ pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wan
             }
             Packet::Cancel { pid, key } => return Ok(Wanted::Cancel { pid, key }),
             Packet::Startup(startup) => {
-                if !read.is_empty() {
-                    return Err(refuse(stream, "received data after the startup packet, before authentication"));
-                }
                 if listen.tls.mode == ListenTlsMode::Require && !stream.is_tls() {
                     let fault = Fault::fatal(sqlstate::INVALID_AUTHORIZATION, "this server accepts encrypted connections only")
                         .hint("Connect with sslmode=require.");
                     return Err(Failed::told(stream, fault));
                 }
-                return Ok(Wanted::Session(stream, startup));
+                return Ok(Wanted::Session(Caller { stream, ahead: read }, startup));
             }
         }
     }
@@ -93,7 +115,7 @@ pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wan
 
 enum Next {
     Packet(Packet),
-    Refused(String),
+    Refused(Refused),
     Tls,
 }
 
@@ -104,12 +126,12 @@ async fn next_packet(stream: &mut Stream, read: &mut Vec<u8>, limit: usize) -> i
             return Ok(Next::Tls);
         }
         match startup::packet_len(read, limit) {
-            Err(refused) => return Ok(Next::Refused(refused.to_string())),
+            Err(refused) => return Ok(Next::Refused(refused)),
             Ok(Some(length)) if read.len() >= length => {
                 let packet: Vec<u8> = read.drain(..length).collect();
                 return Ok(match Packet::read(&packet) {
                     Ok(packet) => Next::Packet(packet),
-                    Err(refused) => Next::Refused(refused.to_string()),
+                    Err(refused) => Next::Refused(refused),
                 });
             }
             Ok(_) => {}

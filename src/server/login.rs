@@ -2,10 +2,10 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use super::Server;
-use super::handshake::Failed;
+use super::handshake::{Caller, Failed};
 use crate::auth::{
     self, AuthFault, ClientKey, Credential, CredentialSource, MECHANISM, Nonce, ScramKeys, verify_md5,
 };
@@ -41,26 +41,26 @@ impl From<io::Error> for Denied {
 }
 
 /// Authenticates a client that calls itself `user`.
-pub(super) async fn log_in(mut stream: Stream, server: &Server, user: &str) -> Result<(Stream, Identified), Failed> {
+pub(super) async fn log_in(mut caller: Caller, server: &Server, user: &str) -> Result<(Caller, Identified), Failed> {
     let known = server.credentials.load().lookup(user);
     let method = known.as_ref().map_or(server.config.current().listen.auth, |known| known.method);
-    match prove(&mut stream, server, user, known.as_ref(), method).await {
+    match prove(&mut caller, server, user, known.as_ref(), method).await {
         Ok(key) => match known {
             Some(credential) => {
                 let keys = key.zip(credential.scram.as_ref()).map(|(key, secret)| ScramKeys::pass_through(key, secret));
-                Ok((stream, Identified { credential, keys }))
+                Ok((caller, Identified { credential, keys }))
             }
-            None => Err(Failed::told(stream, denied(user))),
+            None => Err(Failed::told(caller.stream, denied(user))),
         },
         Err(Denied { fault, reason }) => {
-            tracing::warn!(user, peer = %stream.peer(), method = method.word(), reason, "login failed");
-            Err(Failed::told(stream, fault))
+            tracing::warn!(user, peer = %caller.stream.peer(), method = method.word(), reason, "login failed");
+            Err(Failed::told(caller.stream, fault))
         }
     }
 }
 
 async fn prove(
-    stream: &mut Stream,
+    caller: &mut Caller,
     server: &Server,
     user: &str,
     known: Option<&Credential>,
@@ -71,7 +71,7 @@ async fn prove(
         reason: if known.is_none() { format!("no such user ({reason})") } else { reason.to_owned() },
     };
     match method {
-        AuthMethod::Trust if stream.is_loopback() || server.config.current().listen.allow_remote_trust => {
+        AuthMethod::Trust if caller.stream.is_loopback() || server.config.current().listen.allow_remote_trust => {
             if known.is_some() { Ok(None) } else { Err(wrong("trust")) }
         }
         AuthMethod::Trust => Err(Denied {
@@ -79,7 +79,7 @@ async fn prove(
             reason: "trust from another machine, and listen.allow_remote_trust is off".to_owned(),
         }),
         AuthMethod::Cert => {
-            let name = stream.peer_certificate_name();
+            let name = caller.stream.peer_certificate_name();
             if known.is_some() && name.as_deref() == Some(user) {
                 return Ok(None);
             }
@@ -93,20 +93,20 @@ async fn prove(
             })
         }
         AuthMethod::Password => {
-            send(stream, &build::ask_password()).await?;
-            let answer = answer(stream).await?;
+            send(&mut caller.stream, &build::ask_password()).await?;
+            let answer = answer(caller).await?;
             let (password, _) = split_cstr(&answer).ok_or_else(|| violation("malformed password message"))?;
             Credential::verify_password(known, user, password, &server.mock).map_err(|fault| wrong(&fault.to_string()))
         }
         AuthMethod::Md5 => {
             let salt = auth::random().map_err(|fault| internal(&fault))?;
-            send(stream, &build::ask_md5(salt)).await?;
-            let answer = answer(stream).await?;
+            send(&mut caller.stream, &build::ask_md5(salt)).await?;
+            let answer = answer(caller).await?;
             let (text, _) = split_cstr(&answer).ok_or_else(|| violation("malformed password message"))?;
             let stored = known.and_then(|known| known.stored.as_ref());
             if verify_md5(stored, user, salt, text) { Ok(None) } else { Err(wrong("password does not match")) }
         }
-        AuthMethod::ScramSha256 => scram(stream, server, user, known).await.map(Some).map_err(|failed| match failed {
+        AuthMethod::ScramSha256 => scram(caller, server, user, known).await.map(Some).map_err(|failed| match failed {
             ScramFailed::Denied(denied) => denied,
             ScramFailed::Fault(fault) if fault.is_protocol_violation() => violation(&fault.to_string()),
             ScramFailed::Fault(fault) => wrong(&fault.to_string()),
@@ -138,14 +138,14 @@ impl From<io::Error> for ScramFailed {
 }
 
 async fn scram(
-    stream: &mut Stream,
+    caller: &mut Caller,
     server: &Server,
     user: &str,
     known: Option<&Credential>,
 ) -> Result<ClientKey, ScramFailed> {
     let mut exchange = Credential::scram_server(known, user, &server.mock, Nonce::random()?);
-    send(stream, &build::ask_sasl(&[MECHANISM])).await?;
-    let initial = answer(stream).await?;
+    send(&mut caller.stream, &build::ask_sasl(&[MECHANISM])).await?;
+    let initial = answer(caller).await?;
     let (mechanism, rest) = split_cstr(&initial).ok_or_else(|| violation("malformed SASL message"))?;
     if mechanism != MECHANISM.as_bytes() {
         return Err(violation("client selected an invalid SASL authentication mechanism").into());
@@ -155,24 +155,22 @@ async fn scram(
         _ => return Err(violation("malformed SASL message").into()),
     };
     let challenge = exchange.first(first)?;
-    send(stream, &build::sasl_continue(challenge)).await?;
-    let response = answer(stream).await?;
+    send(&mut caller.stream, &build::sasl_continue(challenge)).await?;
+    let response = answer(caller).await?;
     let (outcome, key) = exchange.finish(&response)?;
-    send(stream, &build::sasl_final(outcome)).await?;
+    send(&mut caller.stream, &build::sasl_final(outcome)).await?;
     Ok(key)
 }
 
 /// Reads the client's answer to an authentication request.
-async fn answer(stream: &mut Stream) -> Result<Vec<u8>, Denied> {
-    let mut head = [0; HEADER];
-    stream.read_exact(&mut head).await?;
+async fn answer(caller: &mut Caller) -> Result<Vec<u8>, Denied> {
+    let head = caller.read(HEADER).await?;
     let header = Header::read(&head, LONGEST_ANSWER).map_err(|fault| violation(&fault.to_string()))?;
     let Some(header) = header.filter(|header| header.tag == client::PASSWORD) else {
-        return Err(violation(&format!("expected password response, got message type {}", head[0])));
+        let tag = head.first().copied().unwrap_or_default();
+        return Err(violation(&format!("expected password response, got message type {tag}")));
     };
-    let mut body = vec![0; header.body];
-    stream.read_exact(&mut body).await?;
-    Ok(body)
+    Ok(caller.read(header.body).await?)
 }
 
 async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::handshake::Caller;
 use super::routes::{Routes, login_of};
 use crate::auth::{BackendCredential, ScramKeys};
 use crate::backend::{CancelKey, Endpoint, Login, cancel, connect};
@@ -64,8 +65,12 @@ pub(super) async fn open(
 }
 
 /// Moves bytes until either end leaves or pgweir stops.
-pub(super) async fn relay(client: Stream, line: Line, handle: &Arc<Client>) {
-    let Line { backend, endpoint, cancel, .. } = line;
+pub(super) async fn relay(caller: Caller, line: Line, handle: &Arc<Client>) {
+    let Caller { stream: client, ahead } = caller;
+    let Line { mut backend, endpoint, cancel, .. } = line;
+    if backend.write_all(&ahead).await.is_err() {
+        return;
+    }
     let (client_in, client_out) = tokio::io::split(client);
     let (backend_in, backend_out) = tokio::io::split(backend);
     tokio::select! {

@@ -58,8 +58,8 @@ impl Startups {
 /// The settings that a startup packet asks for: first those of `options`, then its own parameters, which win.
 ///
 /// # Errors
-/// The word of `options` that is not understood.
-pub fn requested(startup: &Startup) -> Result<Settings, Vec<u8>> {
+/// PostgreSQL's words about an option that is not understood.
+pub fn requested(startup: &Startup) -> Result<Settings, String> {
     let mut settings = match startup.parameter("options") {
         Some(options) => split_options(options)?,
         None => Vec::new(),

@@ -143,18 +143,20 @@ pub fn write_cancel_request(to: &mut Vec<u8>, pid: i32, key: &[u8]) {
 /// is (manual: libpq's connection parameter `options`).
 ///
 /// # Errors
-/// The first word that is none of these.
-pub fn split_options(options: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>> {
+/// PostgreSQL's words about the first one that is none of these.
+pub fn split_options(options: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
     let mut settings = Vec::new();
     let mut words = option_words(options).into_iter();
     while let Some(word) = words.next() {
-        let assignment = match word.as_slice() {
-            b"-c" => words.next().ok_or_else(|| word.clone())?,
-            [b'-', b'c', rest @ ..] | [b'-', b'-', rest @ ..] => rest.to_vec(),
-            _ => return Err(word),
+        let unknown = || format!("invalid command-line argument for server process: {}", String::from_utf8_lossy(&word));
+        let (option, assignment) = match word.as_slice() {
+            b"-c" => ("-c ", words.next().ok_or_else(unknown)?),
+            [b'-', b'c', rest @ ..] => ("-c ", rest.to_vec()),
+            [b'-', b'-', rest @ ..] => ("--", rest.to_vec()),
+            _ => return Err(unknown()),
         };
         let Some(equals) = memchr::memchr(b'=', &assignment).filter(|at| *at > 0) else {
-            return Err(assignment);
+            return Err(format!("{option}{} requires a value", String::from_utf8_lossy(&assignment)));
         };
         let (name, value) = assignment.split_at(equals);
         let name = name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect();
@@ -216,7 +218,10 @@ mod tests {
             split_options(br"-c geqo=off --statement-timeout=5s  -csearch_path=a\ b"),
             Ok(vec![pair("geqo", "off"), pair("statement_timeout", "5s"), pair("search_path", "a b")])
         );
-        assert_eq!(split_options(b"-d 5"), Err(b"-d".to_vec()));
-        assert_eq!(split_options(b"-c"), Err(b"-c".to_vec()));
+        let refused = |options: &[u8]| split_options(options).expect_err("refused");
+        assert_eq!(refused(b"-d 5"), "invalid command-line argument for server process: -d");
+        assert_eq!(refused(b"-c"), "invalid command-line argument for server process: -c");
+        assert_eq!(refused(b"-c geqo"), "-c geqo requires a value");
+        assert_eq!(refused(b"--geqo"), "--geqo requires a value");
     }
 }
