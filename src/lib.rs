@@ -19,6 +19,7 @@
 //! - [`proxy`]: moves bytes and does what `session` decides
 //! - [`server`]: from an accepted connection to a session
 //! - [`app`]: builds, starts, reloads and drains all of it
+//! - [`demo`]: all of it at work in front of a throw-away PostgreSQL
 //! - [`cli`]: the command line
 
 pub mod app;
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod net;
 pub mod pool;
 pub mod prepared;

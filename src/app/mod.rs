@@ -1,8 +1,9 @@
 //! Wiring: builds everything from a configuration, spawns it, reloads it and drains it.
 //!
-//! [`start`] gives a running pgweir, which a test or the demo drives as it likes; [`run`] is the life of the process,
+//! [`start`] gives a running pgweir, which a test or the demo drives as it likes; [`run()`] is the life of the process,
 //! signals included. Nothing here decides anything about a session, a pool or a message.
 
+mod demand;
 mod reload;
 mod run;
 mod snapshot;
@@ -27,6 +28,7 @@ use crate::server::Server;
 use crate::server::accept::{Lane, Listener, accept};
 use crate::server::routes::Routes;
 
+pub use crate::net::raise_open_files;
 pub use run::run;
 pub use snapshot::{Percentiles, Snapshot};
 
@@ -41,7 +43,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     unix_socket: Option<PathBuf>,
     pub(self) server: Arc<Server>,
-    pub(self) control: Option<Arc<Control>>,
+    pub(self) control: Arc<Control>,
     lanes: Arc<[Lane]>,
     stop: CancellationToken,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -62,7 +64,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (listeners, addresses, door) = listen(&config)?;
     let unix_socket = door.as_ref().map(|door| door.path().to_owned());
     let (lanes, threads) = spawn_workers(&config, &stop)?;
-    let control = Control::connect(&config, server_tls).map(Arc::new);
+    let control = Arc::new(Control::new(&config, server_tls));
     let live = Arc::new(Live::new(config));
     let server = Arc::new(Server::new(live, routes, credentials, listen_tls, MockKey::random()?));
     for listener in listeners {
@@ -75,6 +77,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         });
     }
     tokio::spawn(maintain(Arc::clone(&server), stop.clone()));
+    tokio::spawn(watch(Arc::clone(&control), Arc::clone(&server), stop.clone()));
     Ok(Running { addresses, unix_socket, server, control, lanes, stop, threads, _door: door })
 }
 
@@ -123,6 +126,12 @@ async fn maintain(server: Arc<Server>, stop: CancellationToken) {
     }
 }
 
+/// Has the control plane look at PostgreSQL, and compare it with what our pools may open there.
+async fn watch(control: Arc<Control>, server: Arc<Server>, stop: CancellationToken) {
+    let demand = move || demand::of(&server.config.current(), &server.routes.pools().snapshots());
+    stop.run_until_cancelled(control.watch(demand)).await;
+}
+
 impl Running {
     /// Where clients connect, with the ports that were chosen.
     #[must_use]
@@ -149,7 +158,10 @@ impl Running {
         self.server.sessions.close();
         if tokio::time::timeout(timeout, self.server.sessions.wait()).await.is_err() {
             let left = self.server.clients.logged_in();
-            tracing::warn!(clients = left, "process.shutdown_timeout = {timeout:?} is over; closing the clients that are left");
+            tracing::warn!(
+                clients = left,
+                "process.shutdown_timeout = {timeout:?} is over; closing the clients that are left"
+            );
         }
         self.end().await;
     }

@@ -24,6 +24,7 @@ impl Running {
         self.server.tls.store(listen_tls.map(Arc::new));
         self.server.credentials.store(Arc::new(credentials));
         let current = self.server.config.current();
+        self.control.reconfigure(&current, server_tls.clone());
         let known = self.server.credentials.load_full();
         self.server.routes.reconfigure(&current, server_tls, |user| known.lookup(user).map(|found| found.backend), now);
         tracing::info!(changed = %changes, "configuration reloaded");

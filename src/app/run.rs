@@ -18,9 +18,6 @@ pub async fn run(config: Config, sources: Sources) -> anyhow::Result<()> {
     let (before, files) = net::raise_open_files();
     let running = start(config).await?;
     announce(&running, before, files);
-    if let Some(control) = &running.control {
-        control.watch();
-    }
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -57,7 +54,7 @@ fn announce(running: &Running, files_before: u64, files: u64) {
         workers = config.process.workers,
         max_clients = config.listen.max_clients,
         open_files = files,
-        control = if running.control.is_some() { "on" } else { "off: no [control] in the configuration" },
+        control = if running.control.is_on() { "on" } else { "off: no [control] in the configuration" },
         "pgweir is ready"
     );
     let needed = u64::try_from(config.listen.max_clients).unwrap_or(u64::MAX);

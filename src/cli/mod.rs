@@ -1,13 +1,18 @@
 //! The command line: what pgweir is told to do, and exit codes.
 
+mod hash_password;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::app;
 use crate::config::{self, LogFormat, Sources};
+use crate::demo::{self, Plan};
+use hash_password::Form;
 
 /// A PostgreSQL connection pooling proxy that applications cannot tell from PostgreSQL.
 #[derive(Debug, Parser)]
@@ -39,15 +44,45 @@ enum Command {
         /// The configuration file; the same as --config.
         file: Option<PathBuf>,
     },
+    /// Show pgweir at work: a throw-away PostgreSQL, pgweir in front of it and many clients on few backends.
+    Demo(Demo),
+    /// Read a password from standard input and print its secret, for `password` in `[[users]]`.
+    HashPassword {
+        /// Whose password it is; md5 secrets depend on it.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// The old form, for servers and clients that know no SCRAM-SHA-256.
+        #[arg(long, requires = "user")]
+        md5: bool,
+    },
 }
 
-/// Does what the command line says. Nothing else in the program reads arguments or prints to standard output.
+#[derive(Debug, clap::Args)]
+struct Demo {
+    /// End after this time, `30s` or `2m`, with a summary; without it, Ctrl-C ends it.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    lasting: Option<Duration>,
+    /// Clients that work at the same time.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=20_000))]
+    clients: u16,
+    /// Backends that they share.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    backends: u16,
+    /// Where pgweir listens on 127.0.0.1 [default: 6432, or any that is free].
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+/// Does what the command line says. Nothing else in the program reads arguments, and only the demo prints to standard
+/// output too.
 #[must_use]
 pub fn main() -> ExitCode {
     let Arguments { from, command } = Arguments::parse();
     match command.unwrap_or(Command::Run) {
         Command::Run => run(Sources::of_process(from.config, from.url)),
         Command::Check { file } => check(&Sources::of_process(file.or(from.config), from.url)),
+        Command::Demo(demo) => show(&demo),
+        Command::HashPassword { user, md5 } => hash_password(user.filter(|_| md5)),
     }
 }
 
@@ -59,14 +94,15 @@ fn run(sources: Sources) -> ExitCode {
     if let Err(error) = start_log(&loaded.config.log) {
         return fail(&error);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
-    };
-    match runtime.block_on(app::run(loaded.config, sources)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("pgweir cannot start: {error:#}")),
+    match control_runtime().map(|runtime| runtime.block_on(app::run(loaded.config, sources))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&format!("pgweir cannot start: {error:#}")),
+        Err(error) => fail(&error),
     }
+}
+
+fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 #[expect(clippy::print_stdout, reason = "its output is what the command is for")]
@@ -77,6 +113,36 @@ fn check(sources: &Sources) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(mistakes) => fail(&mistakes),
+    }
+}
+
+/// Success only if no client saw an error.
+fn show(demo: &Demo) -> ExitCode {
+    let plan = Plan {
+        lasting: demo.lasting,
+        clients: demo.clients.into(),
+        backends: demo.backends.into(),
+        port: demo.port,
+        path: std::env::var_os("PATH"),
+    };
+    match control_runtime().map(|runtime| runtime.block_on(demo::run(plan))) {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::FAILURE,
+        Ok(Err(error)) => fail(&format!("the demo cannot go on: {error:#}")),
+        Err(error) => fail(&error),
+    }
+}
+
+/// An md5 secret of that user, or a SCRAM-SHA-256 one, which is anybody's.
+#[expect(clippy::print_stdout, reason = "its output is what the command is for")]
+fn hash_password(user_of_md5: Option<String>) -> ExitCode {
+    let form = user_of_md5.map_or(Form::ScramSha256, |user| Form::Md5 { user });
+    match hash_password::secret(&form) {
+        Ok(secret) => {
+            println!("{secret}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&format!("{error:#}")),
     }
 }
 

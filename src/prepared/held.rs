@@ -51,20 +51,23 @@ impl Held {
         self.unnamed = id;
     }
 
-    /// The statement to close before one more is parsed: the least recently used one that `in_use` spares.
-    /// `None` while there is room.
+    /// The statement to close before one more is parsed: the least recently used one that is not `leaving` already,
+    /// where `coming` more have been parsed but are not known to be held yet. `None` while there is room.
     #[must_use]
-    pub fn surplus(&self, in_use: impl Fn(u64) -> bool) -> Option<u64> {
-        if self.statements.len() < self.limit {
+    pub fn surplus(&self, coming: usize, leaving: impl Fn(u64) -> bool) -> Option<u64> {
+        if self.statements.len() + coming < self.limit {
             return None;
         }
-        self.statements.iter().filter(|(id, _)| !in_use(**id)).min_by_key(|(_, used)| **used).map(|(id, _)| *id)
+        let staying = || self.statements.iter().filter(|(id, _)| !leaving(**id));
+        if staying().count() + coming < self.limit {
+            return None;
+        }
+        staying().min_by_key(|(_, used)| **used).map(|(id, _)| *id)
     }
 
-    /// Forgets everything, as after DEALLOCATE ALL.
+    /// Forgets every named statement, as DEALLOCATE ALL does; the unnamed one stays.
     pub fn clear(&mut self) {
         self.statements.clear();
-        self.unnamed = None;
     }
 
     #[must_use]
@@ -83,13 +86,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_recently_used_statement_goes_first_unless_it_is_in_use() {
+    fn the_least_recently_used_statement_goes_first_unless_it_is_going_already() {
         let mut held = Held::new(2);
         held.insert(1);
-        assert_eq!(held.surplus(|_| false), None);
+        assert_eq!(held.surplus(0, |_| false), None);
+        assert_eq!(held.surplus(1, |_| false), Some(1));
         held.insert(2);
         held.touch(1);
-        assert_eq!(held.surplus(|_| false), Some(2));
-        assert_eq!(held.surplus(|id| id == 2), Some(1));
+        assert_eq!(held.surplus(0, |_| false), Some(2));
+        assert_eq!(held.surplus(0, |id| id == 2), None);
+        assert_eq!(held.surplus(1, |id| id == 2), Some(1));
+    }
+
+    #[test]
+    fn deallocate_all_spares_the_unnamed_statement() {
+        let mut held = Held::new(2);
+        held.insert(1);
+        held.set_unnamed(Some(2));
+        held.clear();
+        assert_eq!((held.len(), held.unnamed()), (0, Some(2)));
     }
 }

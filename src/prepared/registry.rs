@@ -1,6 +1,6 @@
 //! Distinct statements, each once for all clients, and the standing of unnamed ones.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,8 +10,14 @@ use dashmap::mapref::entry::Entry;
 
 /// Sightings of an unnamed text before it is measured as a candidate for promotion.
 const SIGHTINGS: u8 = 2;
-/// Executions that are measured as unnamed before a candidate is promoted, and as promoted before it is judged.
-const MEASURED: u32 = 5;
+/// Executions that are measured as unnamed before a candidate is promoted.
+const MEASURED: u32 = 8;
+/// Executions as promoted that are judged together, and how many of them must have been slow for a demotion: a busy
+/// server slows some of them down, a generic plan that does not fit slows most of them down.
+const JUDGED: u32 = 64;
+const SLOW: u32 = 48;
+/// What is slow: longer than twice the slowest measured execution and this.
+const SLACK_MICROS: u64 = 1000;
 /// Slots of the table of texts seen lately; a newer text takes the slot of an older one.
 const SEEN_SLOTS: usize = 8192;
 
@@ -33,6 +39,8 @@ pub struct Statement {
     pub types: Box<[u8]>,
     /// The name on a backend; empty for the unnamed one.
     pub name: Box<[u8]>,
+    /// Whether executing it may drop other statements ([`super::may_forget`]).
+    pub forgets: bool,
     promotion: Promotion,
 }
 
@@ -59,8 +67,9 @@ pub enum Standing {
 struct Promotion {
     standing: AtomicU8,
     measured: AtomicU32,
-    total_micros: AtomicU64,
-    unnamed_mean_micros: AtomicU64,
+    slow: AtomicU32,
+    /// The slowest of the executions that were measured before the promotion.
+    slowest_unnamed_micros: AtomicU64,
 }
 
 impl Statement {
@@ -79,23 +88,27 @@ impl Statement {
     pub fn measured(&self, took: Duration) {
         let promotion = &self.promotion;
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let standing = self.standing();
-        if standing == Standing::Demoted {
-            return;
-        }
-        let total = promotion.total_micros.fetch_add(micros, Ordering::Relaxed).saturating_add(micros);
-        let count = promotion.measured.fetch_add(1, Ordering::Relaxed) + 1;
-        if count < MEASURED {
-            return;
-        }
-        let mean = total / u64::from(count);
-        promotion.measured.store(0, Ordering::Relaxed);
-        promotion.total_micros.store(0, Ordering::Relaxed);
-        if standing == Standing::Candidate {
-            promotion.unnamed_mean_micros.store(mean, Ordering::Relaxed);
-            promotion.standing.store(1, Ordering::Relaxed);
-        } else if mean > promotion.unnamed_mean_micros.load(Ordering::Relaxed).saturating_mul(2).saturating_add(2000) {
-            promotion.standing.store(2, Ordering::Relaxed);
+        match self.standing() {
+            Standing::Demoted => {}
+            Standing::Candidate => {
+                promotion.slowest_unnamed_micros.fetch_max(micros, Ordering::Relaxed);
+                if promotion.measured.fetch_add(1, Ordering::Relaxed) + 1 >= MEASURED {
+                    promotion.measured.store(0, Ordering::Relaxed);
+                    promotion.standing.store(1, Ordering::Relaxed);
+                }
+            }
+            Standing::Promoted => {
+                let slowest = promotion.slowest_unnamed_micros.load(Ordering::Relaxed);
+                if micros > slowest.saturating_mul(2).saturating_add(SLACK_MICROS) {
+                    promotion.slow.fetch_add(1, Ordering::Relaxed);
+                }
+                if promotion.measured.fetch_add(1, Ordering::Relaxed) + 1 >= JUDGED {
+                    promotion.measured.store(0, Ordering::Relaxed);
+                    if promotion.slow.swap(0, Ordering::Relaxed) >= SLOW {
+                        promotion.standing.store(2, Ordering::Relaxed);
+                    }
+                }
+            }
         }
     }
 }
@@ -148,9 +161,7 @@ impl Registry {
     /// The shared statement of an unnamed Parse if its text has been seen before; `None` for a new one.
     #[must_use]
     pub fn recurring(&self, text: &[u8], types: &[u8], plan_key: u64) -> Option<Arc<Statement>> {
-        let mut hasher = self.hasher.build_hasher();
-        (text, types, plan_key).hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = self.hasher.hash_one((text, types, plan_key));
         let slot = self.seen.get(usize::try_from(hash).unwrap_or(0) % SEEN_SLOTS)?;
         let (old, tag) = (slot.load(Ordering::Relaxed), hash & !0xff);
         let count = if old & !0xff == tag { u8::try_from(old & 0xff).unwrap_or(u8::MAX) } else { 0 };
@@ -178,7 +189,8 @@ impl Registry {
             Kind::Private => Box::default(),
             Kind::Shared => super::backend_name(id),
         };
-        Statement { id, kind, text: text.into(), types: types.into(), name, promotion: Promotion::default() }
+        let forgets = super::may_forget(text);
+        Statement { id, kind, text: text.into(), types: types.into(), name, forgets, promotion: Promotion::default() }
     }
 
     /// Makes room when over the limit; at most once for every eighth of the limit added, so that a table full of
@@ -216,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_is_promoted_when_measured_and_demoted_when_it_got_slower() {
+    fn a_candidate_is_promoted_when_measured_and_demoted_when_most_executions_got_slower() {
         let statement = Registry::new(10).shared(b"select 1", b"\0\0", 0);
         (0..MEASURED).for_each(|_| statement.measured(Duration::from_millis(1)));
         assert_eq!(statement.standing(), Standing::Promoted);
-        (0..MEASURED).for_each(|_| statement.measured(Duration::from_millis(2)));
+        (0..JUDGED).for_each(|n| statement.measured(Duration::from_millis(if n < SLOW - 1 { 20 } else { 1 })));
         assert_eq!(statement.standing(), Standing::Promoted);
-        (0..MEASURED).for_each(|_| statement.measured(Duration::from_millis(20)));
+        (0..JUDGED).for_each(|_| statement.measured(Duration::from_millis(20)));
         assert_eq!(statement.standing(), Standing::Demoted);
     }
 

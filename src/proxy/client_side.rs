@@ -11,7 +11,8 @@ use super::worker::SMALL_BUFFER;
 use crate::backend::Backend;
 use crate::session::{Leased, Session, Verdict, Wait};
 use crate::wire::scan::HEADER;
-use crate::wire::{Frame, Header};
+use crate::wire::view::Bind;
+use crate::wire::{Frame, Header, tag};
 
 /// Bytes of a long frame that must be here before it is judged by its beginning: enough for two names.
 const BEGINNING: usize = 4 * 1024;
@@ -104,12 +105,12 @@ impl Serve {
             active.from_client.make_room(HEADER);
             return Ok(Step::NeedsMore);
         };
-        let needed = if Session::needs_whole(header.tag) { header.body } else { header.body.min(BEGINNING) };
-        if Session::needs_whole(header.tag) && header.body > limits.held_message {
+        let here = unread.len() - HEADER;
+        let needed = needed(header, unread.get(HEADER..).unwrap_or_default());
+        if needed > limits.held_message {
             return Err(Ending::too_long(header, limits.held_message));
         }
         drop(limits);
-        let here = unread.len() - HEADER;
         if here < needed {
             active.from_client.make_room(HEADER + needed);
             return Ok(Step::NeedsMore);
@@ -154,6 +155,18 @@ impl Serve {
         }
         Ok(Step::Consumed)
     }
+}
+
+/// Bytes of a frame's body that must be here before it is judged, given those that are.
+fn needed(header: Header, here: &[u8]) -> usize {
+    if Session::needs_whole(header.tag) {
+        return header.body;
+    }
+    let beginning = header.body.min(BEGINNING);
+    let names_go_on = header.tag == tag::client::BIND
+        && (beginning..header.body).contains(&here.len())
+        && Bind::read(here).is_err();
+    if names_go_on { header.body.min(here.len() * 2) } else { beginning }
 }
 
 /// What became of the frame at the head of the inbox.

@@ -1,11 +1,14 @@
 //! Frames from the backend: which message they answer, who gets them, and what they make true.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
-use super::turn::{Kind, Turn, Who};
+use super::turn::{Doubt, Kind, Reset, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
+use crate::settings::{Carried, Profile};
 use crate::wire::Frame;
-use crate::wire::build::Fault;
+use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::backend;
 use crate::wire::view::{self, Report, Transaction};
@@ -14,7 +17,7 @@ impl Session {
     /// Whether frames of this type are judged at all; all others are forwarded unseen.
     #[must_use]
     pub fn watches(tag: u8) -> bool {
-        !matches!(tag, backend::DATA_ROW | backend::COPY_DATA | backend::COPY_DONE | backend::PARAMETER_DESCRIPTION)
+        !matches!(tag, backend::DATA_ROW | backend::COPY_DATA | backend::COPY_DONE)
     }
 
     /// Judges one frame of the leased backend. A body that is not whole is long: an error, a notice or a
@@ -32,11 +35,14 @@ impl Session {
         let Self { turn: Some(turn), names, .. } = self else {
             return Err(Broken::Desync(frame.tag));
         };
+        if turn.doubt != Doubt::None && !is_unasked(frame.tag) {
+            turn.resolve_doubt();
+        }
         let expected = turn.next(names, &mut out.before).map(|expect| (expect.kind, Addressee::of(&expect.who)));
         match (frame.tag, expected) {
             (backend::READY_FOR_QUERY, Some((kind, to))) => self.ready(frame, (kind, to), leased, out, now),
             (backend::ERROR_RESPONSE, expected) => self.error(frame, expected, leased, out),
-            (backend::PARAMETER_STATUS, expected) => self.parameter_status(frame, expected, leased),
+            (backend::PARAMETER_STATUS, expected) => self.parameter_status(frame, expected, leased, out),
             (backend::NOTICE_RESPONSE, Some((_, Addressee::Us))) => Ok(Verdict::Swallow),
             (backend::NOTICE_RESPONSE | backend::NOTIFICATION_RESPONSE, _) => Ok(Verdict::Forward),
             (backend::PARSE_COMPLETE, Some((Kind::Parse, to)))
@@ -52,9 +58,13 @@ impl Session {
                     return Err(Broken::Desync(frame.tag));
                 };
                 turn.confirm(names, leased);
-                turn.answer_fakes(names, &mut out.after);
+                // Nothing may be said in the middle of a long description; what is ours goes before the next reply.
+                if frame.is_whole() {
+                    turn.answer_fakes_at_head(names, &mut out.after);
+                }
                 Ok(to.verdict())
             }
+            (backend::PARAMETER_DESCRIPTION, Some((Kind::Describe, to))) => Ok(to.verdict()),
             (backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE, Some((Kind::Query, to))) => {
                 self.completed(frame, leased);
                 Ok(to.verdict())
@@ -62,7 +72,7 @@ impl Session {
             (backend::ROW_DESCRIPTION, Some((Kind::Query, to)))
             | (backend::FUNCTION_CALL_RESPONSE, Some((Kind::FunctionCall, to))) => Ok(to.verdict()),
             (backend::COPY_IN_RESPONSE, Some((Kind::Query | Kind::Execute, to))) => {
-                turn.copy_in = true;
+                turn.begin_copy();
                 Ok(to.verdict())
             }
             (backend::COPY_OUT_RESPONSE, Some((Kind::Query | Kind::Execute, to))) => Ok(to.verdict()),
@@ -84,16 +94,14 @@ impl Session {
         if !matches!(kind, Kind::FunctionCall | Kind::Query | Kind::Sync) {
             return Err(Broken::Desync(frame.tag));
         }
-        turn.status = Transaction::read(frame.body)?;
-        turn.copy_in = false;
-        turn.cancel_report = None;
+        turn.ready(Transaction::read(frame.body)?);
         turn.confirm(names, leased);
-        turn.answer_fakes(names, &mut out.after);
+        turn.answer_fakes_at_head(names, &mut out.after);
         if let Some((statement, sent)) = turn.measured.take() {
             statement.measured(now.saturating_duration_since(sent));
         }
-        if std::mem::take(&mut turn.settings_reset) {
-            self.profile = self.startup.clone();
+        if let Reset::All(told) = std::mem::take(&mut turn.reset) {
+            report_changes(&told, &self.profile, leased.carried, &mut out.before);
         }
         if self.rules.hold == Hold::Statement && turn.status != Transaction::Idle {
             return Err(block_opened().into());
@@ -120,8 +128,8 @@ impl Session {
             return Ok(Verdict::Forward);
         };
         turn.measured = None;
-        if turn.copy_in {
-            turn.end_copy();
+        if turn.copy_in && !turn.fail_copy() {
+            return Err(Broken::Desync(frame.tag));
         }
         let own_words = own_words(turn, report.code);
         match kind {
@@ -130,6 +138,9 @@ impl Session {
             }
             Kind::FunctionCall | Kind::Query | Kind::Sync => {}
             _ => turn.fail(names, leased),
+        }
+        if turn.after_sync && !turn.skipping {
+            turn.ask_about_syncs(&mut out.to_backend);
         }
         match own_words {
             Some(words) => {
@@ -146,8 +157,9 @@ impl Session {
         frame: &Frame<'_>,
         expected: Option<(Kind, Addressee)>,
         leased: &mut Leased<'_>,
+        out: &mut Outgoing,
     ) -> Result<Verdict, Broken> {
-        if expected.is_some_and(|(_, to)| to == Addressee::Us) {
+        if expected == Some((Kind::Query, Addressee::Us)) {
             // Our own batch made the backend say what the client was told already.
             return Ok(Verdict::Swallow);
         }
@@ -155,20 +167,36 @@ impl Session {
         let profiles = &self.rules.profiles;
         let carried = profiles.with(&leased.carried.profile, name, value, leased.carried.fresh_value(name));
         leased.carried.profile = carried;
-        if self.turn.as_ref().is_some_and(|turn| turn.settings_reset) {
-            // The backend is back at its own defaults, the client at the values it started with.
-            let started_with = self.startup.get(&name.to_ascii_lowercase());
-            return Ok(if started_with.is_some() { Verdict::Swallow } else { Verdict::Forward });
+        let default = leased.carried.fresh_value(name);
+        let Some(reset) = self.turn.as_ref().map(|turn| &turn.reset) else {
+            return Err(Broken::Desync(frame.tag));
+        };
+        if matches!(reset, Reset::All(_)) {
+            // What the client must hear is said with the ReadyForQuery.
+            if default != Some(value) {
+                self.profile = profiles.with(&self.profile, name, value, default);
+            }
+            return Ok(Verdict::Swallow);
         }
-        self.profile = profiles.with(&self.profile, name, value, leased.carried.fresh_value(name));
-        Ok(Verdict::Forward)
+        let key = name.to_ascii_lowercase();
+        let started_with = self.startup.get(&key).filter(|_| *reset == Reset::Some && default == Some(value));
+        let Some(started_with) = started_with else {
+            self.profile = profiles.with(&self.profile, name, value, default);
+            return Ok(Verdict::Forward);
+        };
+        // The backend is back at its own default, the client at the value it started with.
+        if self.profile.get(&key).or(default) != Some(started_with) {
+            build::parameter_status_raw(&mut out.before, name, started_with);
+        }
+        self.profile = profiles.with(&self.profile, name, started_with, default);
+        Ok(Verdict::Swallow)
     }
 
     /// A command has succeeded: what its tag alone tells.
     fn completed(&mut self, frame: &Frame<'_>, leased: &mut Leased<'_>) {
         let Some(turn) = &mut self.turn else { return };
         if turn.copy_in {
-            turn.end_copy();
+            turn.complete_copy();
         }
         if frame.tag != backend::COMMAND_COMPLETE {
             return;
@@ -182,8 +210,9 @@ impl Session {
                 self.names.clear_named();
                 leased.held.clear();
                 leased.carried.profile = self.rules.profiles.fresh();
-                turn.settings_reset = true;
+                turn.reset = Reset::All(std::mem::replace(&mut self.profile, Arc::clone(&self.startup)));
             }
+            b"RESET\0" if turn.reset == Reset::No => turn.reset = Reset::Some,
             _ => {}
         }
     }
@@ -205,6 +234,28 @@ impl Addressee {
         match self {
             Self::Client => Verdict::Forward,
             Self::Us => Verdict::Swallow,
+        }
+    }
+}
+
+/// Whether a backend sends frames of this type at any time, or for a Sync alone.
+fn is_unasked(tag: u8) -> bool {
+    matches!(
+        tag,
+        backend::READY_FOR_QUERY
+            | backend::NOTICE_RESPONSE
+            | backend::NOTIFICATION_RESPONSE
+            | backend::PARAMETER_STATUS
+    )
+}
+
+/// Tells the client of every reported setting that is not what it was told.
+fn report_changes(told: &Profile, profile: &Profile, carried: &Carried, to: &mut Vec<u8>) {
+    for (name, default) in &carried.fresh {
+        let key = name.to_ascii_lowercase();
+        let value = profile.get(&key).unwrap_or(default);
+        if told.get(&key).unwrap_or(default) != value {
+            build::parameter_status_raw(to, name, value);
         }
     }
 }

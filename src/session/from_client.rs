@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::turn::{Deferred, Effect, Expect, Kind, Known, Turn, Who};
+use super::turn::{Deferred, Doubt, Effect, Expect, Kind, Known, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::{Kind as StatementKind, NEVER, Standing, Statement};
-use crate::wire::Frame;
+use crate::prepared::{Kind as StatementKind, NEVER, Standing, Statement, may_forget};
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
-use crate::wire::view::{Bind, Parse, Target, Transaction};
+use crate::wire::view::{Bind, Parse, Target, Transaction, query_text, split_cstr};
+use crate::wire::{Frame, Malformed};
+
+/// Asks a backend for what it has to say so far.
+const FLUSH: [u8; 5] = [client::FLUSH, 0, 0, 0, 4];
 
 impl Session {
     /// Judges one frame of the client. `leased` is the backend, where there is one.
@@ -29,18 +32,38 @@ impl Session {
             return Ok(Verdict::Terminate);
         }
         let turn = self.turn.get_or_insert_default();
+        if let Doubt::Syncs(_) = turn.doubt {
+            match clear_doubt(turn, frame.tag, out) {
+                Some(true) => {}
+                Some(false) => return Ok(Verdict::Swallow),
+                None => return Err(Broken::Desync(frame.tag)),
+            }
+        }
         if turn.skipping && frame.tag != client::SYNC {
             return is_known(frame.tag).map(|()| Verdict::Swallow);
         }
-        if turn.copy_in {
+        if turn.doubt != Doubt::None && !matches!(frame.tag, client::SYNC | client::QUERY | client::FUNCTION_CALL) {
+            // What might be answered by ourselves would not find its place among the replies.
+            return Ok(self.wait(out));
+        }
+        turn.after_sync = frame.tag == client::SYNC;
+        if turn.is_copying() {
             return Ok(copying(turn, frame.tag));
         }
         if turn.owed() >= self.rules.pipeline {
-            return Ok(Verdict::Hold(Wait::Replies));
+            turn.answer_fakes(&mut self.names, &mut out.before);
+            if turn.owed() >= self.rules.pipeline {
+                return Ok(self.wait(out));
+            }
+        }
+        let ends_batch = turn.open_batch && matches!(frame.tag, client::SYNC | client::FLUSH);
+        if (turn.is_forgetting() || turn.is_resetting()) && !ends_batch {
+            return Ok(self.wait(out));
         }
         let Some(leased) = leased else {
             return self.without_lease(frame, out);
         };
+        turn.unused = false;
         if turn.is_settled() && leased.carried.profile != self.profile {
             self.apply_profile(leased, out);
         }
@@ -53,12 +76,11 @@ impl Session {
             client::BIND => self.bind(frame, leased, out),
             client::DESCRIBE => self.describe(frame, leased, out),
             client::CLOSE => self.close(frame),
-            client::EXECUTE => Ok(self.forward(Kind::Execute)),
+            client::EXECUTE => self.execute(frame, out),
             client::SYNC => Ok(self.ending_batch(Kind::Sync)),
             client::FLUSH => Ok(self.flush(out)),
             client::FUNCTION_CALL => Ok(self.ending_batch(Kind::FunctionCall)),
-            client::COPY_DATA => Ok(Verdict::Forward),
-            client::COPY_DONE | client::COPY_FAIL => Ok(self.copy_end()),
+            client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL => Ok(self.stray_copy(frame.tag)),
             tag => Err(unknown(tag)),
         }
     }
@@ -98,12 +120,13 @@ impl Session {
             turn.answer_fakes(&mut self.names, &mut out.before);
             return Ok(Verdict::Swallow);
         }
+        let forgets = !frame.is_whole() || may_forget(query_text(frame.body));
+        let expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {
-            let effects = [Effect::Name(Box::default(), None), Effect::Unnamed(None)];
-            turn.expect(Expect::new(Kind::Query, Who::Forward), effects);
+            turn.expect(expect, [Effect::Name(Box::default(), None), Effect::Unnamed(None)]);
         } else {
-            turn.expect(Expect::new(Kind::Query, Who::Forward), [Effect::Unnamed(None)]);
+            turn.expect(expect, [Effect::Unnamed(None)]);
         }
         turn.end_batch();
         Ok(Verdict::Forward)
@@ -139,7 +162,8 @@ impl Session {
             (StatementKind::Shared, Known::Later) => Ok(Verdict::Hold(Wait::Replies)),
             (StatementKind::Shared, Known::Now(true)) => {
                 let deferred = Deferred { name: parse.name.into(), statement };
-                if turn.status == Transaction::Failed {
+                // In a transaction that has failed, or may have, PostgreSQL would refuse it.
+                if turn.status == Transaction::Failed || turn.is_behind() {
                     self.parse_for_real(deferred, out);
                 } else {
                     turn.deferred = Some(deferred);
@@ -156,7 +180,7 @@ impl Session {
                 build::write_parse(&mut out.to_backend, &statement.name, parse.text, parse.types);
                 let effects = [Effect::Name(parse.name.into(), Some(statement)), on_backend];
                 turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
-                turn.open_batch = true;
+                turn.open_batch();
                 Ok(Verdict::Replace(frame.len))
             }
         }
@@ -196,6 +220,7 @@ impl Session {
             build::write_bind_head(&mut out.to_backend, bind.portal, &statement.name, rest);
             Verdict::Replace(bind.names_len())
         };
+        self.turn.get_or_insert_default().bound(bind.portal, &statement);
         self.forward(Kind::Bind);
         Ok(verdict)
     }
@@ -223,17 +248,39 @@ impl Session {
         Ok(Verdict::Swallow)
     }
 
+    fn execute(&mut self, frame: &Frame<'_>, out: &mut Outgoing) -> Result<Verdict, Broken> {
+        let (portal, _) = split_cstr(frame.body).ok_or(Malformed::Contents { tag: frame.tag })?;
+        let turn = self.turn.get_or_insert_default();
+        // Its rows pass unseen: what is ours must not come after them.
+        turn.answer_fakes(&mut self.names, &mut out.before);
+        let forgets = turn.is_forgetful(portal);
+        turn.expect(Expect::new(Kind::Execute, Who::Forward).forgetting(forgets), []);
+        turn.open_batch();
+        Ok(Verdict::Forward)
+    }
+
     fn flush(&mut self, out: &mut Outgoing) -> Verdict {
         let turn = self.turn.get_or_insert_default();
         turn.answer_fakes(&mut self.names, &mut out.before);
-        turn.open_batch = true;
-        Verdict::Forward
+        if turn.flush() { Verdict::Forward } else { Verdict::Swallow }
     }
 
-    fn copy_end(&mut self) -> Verdict {
+    /// Holds a frame until the backend has answered what it was sent before, which it may have to be asked for.
+    fn wait(&mut self, out: &mut Outgoing) -> Verdict {
+        if self.turn.as_mut().is_some_and(|turn| turn.flush()) {
+            out.to_backend.extend_from_slice(&FLUSH);
+        }
+        Verdict::Hold(Wait::Replies)
+    }
+
+    /// Data that may belong to a command whose reply has not come; where there is none, PostgreSQL ignores it.
+    fn stray_copy(&mut self, tag: u8) -> Verdict {
         let turn = self.turn.get_or_insert_default();
-        if turn.owed() > 0 {
-            turn.expect(Expect::new(Kind::CopyEnd, Who::Forward), []);
+        if turn.owed() == 0 {
+            return Verdict::Swallow;
+        }
+        if tag != client::COPY_DATA {
+            turn.end_copy();
         }
         Verdict::Forward
     }
@@ -241,7 +288,7 @@ impl Session {
     fn forward(&mut self, kind: Kind) -> Verdict {
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(kind, Who::Forward), []);
-        turn.open_batch = true;
+        turn.open_batch();
         Verdict::Forward
     }
 
@@ -256,12 +303,7 @@ impl Session {
     // === statements on the backend ===
 
     /// The statement that `name` stands for, present on the backend; else what becomes of the frame that asked.
-    fn usable(
-        &mut self,
-        name: &[u8],
-        leased: &mut Leased<'_>,
-        out: &mut Outgoing,
-    ) -> Result<Arc<Statement>, Verdict> {
+    fn usable(&mut self, name: &[u8], leased: &mut Leased<'_>, out: &mut Outgoing) -> Result<Arc<Statement>, Verdict> {
         let turn = self.turn.get_or_insert_default();
         let statement = match turn.named(&self.names, name) {
             Known::Later => return Err(Verdict::Hold(Wait::Replies)),
@@ -295,16 +337,16 @@ impl Session {
         };
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Parse, Who::Skip), [effect]);
-        turn.open_batch = true;
+        turn.open_batch();
     }
 
-    /// Closes the backend's least recently used statement where a shared one is to be added to a full set.
+    /// Closes the backend's least recently used statements where a shared one is to be added to a full set.
     fn make_room(&mut self, kind: StatementKind, leased: &Leased<'_>, out: &mut Outgoing) {
         let turn = self.turn.get_or_insert_default();
         if kind == StatementKind::Private {
             return;
         }
-        if let Some(id) = leased.held.surplus(|id| turn.is_dropping(id)) {
+        while let Some(id) = turn.surplus(leased) {
             build::write_close_statement(&mut out.to_backend, &crate::prepared::backend_name(id));
             turn.expect(Expect::new(Kind::Close, Who::Skip), [Effect::Drop(id)]);
         }
@@ -341,7 +383,7 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         let effects = [Effect::Name(name, Some(statement)), Effect::Unnamed(Some(id))];
         turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
-        turn.open_batch = true;
+        turn.open_batch();
     }
 
     /// PostgreSQL looks at the text before it looks at the name: first let it parse, then fail.
@@ -363,7 +405,28 @@ impl Session {
         build::write_describe_statement(&mut out.to_backend, NEVER);
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Describe, Who::Substitute(fault.to_frame().into())), []);
-        turn.open_batch = true;
+        turn.open_batch();
+    }
+}
+
+/// After a failed COPY: asks the backend which Syncs it had read. Whether the frame is still to be judged; `None`
+/// where its meaning hangs on the answer.
+fn clear_doubt(turn: &mut Turn, tag: u8, out: &mut Outgoing) -> Option<bool> {
+    if !turn.skipping {
+        turn.ask_about_syncs(&mut out.to_backend);
+        return Some(true);
+    }
+    match tag {
+        // The client's Sync is answered in either case and ends the skipping: the question comes after it.
+        client::SYNC => {
+            turn.skipping = false;
+            out.to_backend.extend_from_slice(&build::SYNC);
+            turn.expect(Expect::new(Kind::Sync, Who::Forward), []);
+            turn.ask_about_syncs(&mut out.to_backend);
+            Some(false)
+        }
+        client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL | client::FLUSH => Some(false),
+        _ => None,
     }
 }
 
@@ -371,7 +434,7 @@ impl Session {
 /// ends the COPY with an error and is lost.
 fn copying(turn: &mut Turn, tag: u8) -> Verdict {
     match tag {
-        client::COPY_DONE | client::COPY_FAIL => turn.expect(Expect::new(Kind::CopyEnd, Who::Forward), []),
+        client::COPY_DONE | client::COPY_FAIL => turn.end_copy(),
         client::SYNC => turn.expect(Expect::new(Kind::Sync, Who::Forward), []),
         _ => {}
     }
@@ -380,8 +443,12 @@ fn copying(turn: &mut Turn, tag: u8) -> Verdict {
 
 fn is_known(tag: u8) -> Result<(), Broken> {
     match tag {
-        client::BIND | client::CLOSE | client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL | client::DESCRIBE => Ok(()),
-        client::EXECUTE | client::FLUSH | client::FUNCTION_CALL | client::PARSE | client::QUERY | client::SYNC => Ok(()),
+        client::BIND | client::CLOSE | client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL | client::DESCRIBE => {
+            Ok(())
+        }
+        client::EXECUTE | client::FLUSH | client::FUNCTION_CALL | client::PARSE | client::QUERY | client::SYNC => {
+            Ok(())
+        }
         tag => Err(unknown(tag)),
     }
 }
@@ -401,7 +468,9 @@ fn unknown_statement(name: &[u8]) -> Fault {
 
 fn too_many_statements(limit: usize) -> Fault {
     Fault::error(sqlstate::PROGRAM_LIMIT_EXCEEDED, format!("a client may have at most {limit} prepared statements"))
-        .hint("Close statements that are not used any more, or raise limits.client_statements in pgweir's configuration.")
+        .hint(
+            "Close statements that are not used any more, or raise limits.client_statements in pgweir's configuration.",
+        )
 }
 
 fn block_refused() -> Fault {
@@ -416,4 +485,3 @@ fn opens_block(text: &[u8]) -> bool {
     word.make_ascii_lowercase();
     matches!(word.as_slice(), b"begin" | b"start")
 }
-

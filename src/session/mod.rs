@@ -148,6 +148,7 @@ impl Session {
     pub fn leased(&mut self, leased: &mut Leased<'_>, out: &mut Outgoing) {
         let turn = self.turn.get_or_insert_default();
         turn.leased = true;
+        turn.unused = true;
         self.apply_profile(leased, out);
     }
 
@@ -168,7 +169,8 @@ impl Session {
     /// Whether the backend can go back to its pool: idle, nothing owed, nothing left behind.
     #[must_use]
     pub fn may_release(&self) -> bool {
-        self.rules.hold != Hold::Session && self.is_between_transactions()
+        let unused = self.turn.as_ref().is_some_and(|turn| turn.unused);
+        self.rules.hold != Hold::Session && !unused && self.is_between_transactions()
     }
 
     /// Whether a leased backend stands between two transactions, with nothing owed or half sent.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Leased;
-use crate::prepared::{Names, Statement};
+use crate::prepared::{NEVER, Names, Statement};
 use crate::settings::Profile;
+use crate::wire::build;
 use crate::wire::view::Transaction;
 
 /// The message that a reply will answer.
@@ -47,17 +48,26 @@ pub(super) struct Expect {
     pub(super) who: Who,
     /// How many of the pending effects this reply confirms.
     effects: u8,
+    /// Whether what runs may drop statements that we believe to be there.
+    forgets: bool,
 }
 
 impl Expect {
     pub(super) fn new(kind: Kind, who: Who) -> Self {
-        Self { kind, who, effects: 0 }
+        Self { kind, who, effects: 0, forgets: false }
+    }
+
+    pub(super) fn forgetting(self, forgets: bool) -> Self {
+        Self { forgets, ..self }
+    }
+
+    fn is_end_of_batch(&self) -> bool {
+        matches!(self.kind, Kind::FunctionCall | Kind::Query | Kind::Sync)
     }
 
     fn is_fake(&self) -> bool {
         matches!(self.who, Who::Fake(_) | Who::Say(_))
     }
-
 }
 
 /// What becomes true when a reply says so.
@@ -96,10 +106,33 @@ pub(super) struct Deferred {
     pub(super) statement: Arc<Statement>,
 }
 
+/// Whether commands since the last ReadyForQuery put settings back to their defaults.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) enum Reset {
+    #[default]
+    No,
+    Some,
+    /// All of them; before that the client had been told these.
+    All(Arc<Profile>),
+}
+
+/// Syncs at the head of the queue that a failed COPY may or may not have eaten.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    #[default]
+    None,
+    /// This many, and nothing was done about it yet.
+    Syncs(usize),
+    /// This many; the reply to a Close of ours will tell.
+    Asked(usize),
+}
+
 /// The active part of a session.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     pub(super) leased: bool,
+    /// The frame that asked for the lease has not been judged again.
+    pub(super) unused: bool,
     pub(super) status: Transaction,
     pub(super) deferred: Option<Deferred>,
     /// The backend waits for the client's COPY data.
@@ -108,10 +141,18 @@ pub(super) struct Turn {
     pub(super) skipping: bool,
     /// Something was sent after the last Sync or Query.
     pub(super) open_batch: bool,
+    /// Of that, something was sent after the last Flush: the backend may keep its replies to itself.
+    unflushed: bool,
+    /// The client's last frame was a Sync: there is none that is partly forwarded.
+    pub(super) after_sync: bool,
+    pub(super) doubt: Doubt,
+    /// Portals whose execution may drop statements.
+    forgetful: Vec<Box<[u8]>>,
+    /// Commands at work that may drop statements.
+    forgetting: usize,
     /// The backend's last words were passed on.
     pub(super) fatal: bool,
-    /// A command put all settings back to their defaults; until the next ReadyForQuery.
-    pub(super) settings_reset: bool,
+    pub(super) reset: Reset,
     pub(super) cancel_report: Option<Box<[u8]>>,
     pub(super) measured: Option<(Arc<Statement>, Instant)>,
     queue: VecDeque<Expect>,
@@ -132,9 +173,25 @@ impl Turn {
         self.queue.len()
     }
 
+    /// Whether the outcome of an earlier batch of the client is not known yet.
+    pub(super) fn is_behind(&self) -> bool {
+        self.queue.iter().any(|expect| expect.is_end_of_batch() && !matches!(expect.who, Who::Skip))
+    }
+
+    /// Whether something at work may drop statements that we believe to be there.
+    pub(super) fn is_forgetting(&self) -> bool {
+        self.forgetting > 0
+    }
+
+    /// Whether settings went back to the backend's defaults, and the batch that did it is about to end.
+    pub(super) fn is_resetting(&self) -> bool {
+        self.reset != Reset::No && !self.open_batch && !self.queue.is_empty()
+    }
+
     /// Adds a reply and the effects that it will confirm.
     pub(super) fn expect<const N: usize>(&mut self, mut expect: Expect, effects: [Effect; N]) {
         expect.effects = u8::try_from(N).unwrap_or(u8::MAX);
+        self.forgetting += usize::from(expect.forgets);
         self.pending.extend(effects.into_iter().map(|effect| Pending { batch: self.batch, effect }));
         self.queue.push_back(expect);
     }
@@ -143,6 +200,32 @@ impl Turn {
     pub(super) fn end_batch(&mut self) {
         self.batch += 1;
         self.open_batch = false;
+        self.unflushed = false;
+    }
+
+    /// Something is sent that no Sync or Query ends yet.
+    pub(super) fn open_batch(&mut self) {
+        self.open_batch = true;
+        self.unflushed = true;
+    }
+
+    /// What was sent is being flushed. Whether anything had been kept back.
+    pub(super) fn flush(&mut self) -> bool {
+        std::mem::take(&mut self.unflushed)
+    }
+
+    /// A portal stands for a statement from now on.
+    pub(super) fn bound(&mut self, portal: &[u8], statement: &Statement) {
+        if statement.forgets || !self.forgetful.is_empty() {
+            self.forgetful.retain(|other| **other != *portal);
+        }
+        if statement.forgets {
+            self.forgetful.push(portal.into());
+        }
+    }
+
+    pub(super) fn is_forgetful(&self, portal: &[u8]) -> bool {
+        self.forgetful.iter().any(|other| **other == *portal)
     }
 
     /// The statement that a client's name stands for.
@@ -173,9 +256,12 @@ impl Turn {
         pending.unwrap_or_else(|| Known::Now(leased.held.unnamed()))
     }
 
-    /// Whether a statement is going to be closed already.
-    pub(super) fn is_dropping(&self, id: u64) -> bool {
-        self.pending.iter().any(|pending| matches!(pending.effect, Effect::Drop(other) if other == id))
+    /// The statement to close before the backend parses one more.
+    pub(super) fn surplus(&self, leased: &Leased<'_>) -> Option<u64> {
+        let coming = self.pending.iter().filter(|pending| matches!(pending.effect, Effect::Hold(_))).count();
+        let leaving =
+            |id| self.pending.iter().any(|pending| matches!(pending.effect, Effect::Drop(gone) if gone == id));
+        leased.held.surplus(coming, leaving)
     }
 
     fn newest<T>(&self, read: impl Fn(&Effect) -> Option<T>) -> Option<Known<T>> {
@@ -193,9 +279,45 @@ impl Turn {
         self.queue.front()
     }
 
+    /// ReadyForQuery has come: for a Sync whose fate was in doubt, others are certain now or fewer are in doubt.
+    pub(super) fn ready(&mut self, status: Transaction) {
+        self.status = status;
+        self.copy_in = false;
+        self.cancel_report = None;
+        if status == Transaction::Idle && self.queue.len() == 1 {
+            self.forgetful.clear();
+        }
+        if self.doubt == Doubt::None || self.head_kind() != Some(Kind::Sync) {
+            return;
+        }
+        let others = self.leading_syncs(1);
+        self.doubt = match self.doubt {
+            Doubt::Syncs(count) if others > 0 => Doubt::Syncs(count.min(others)),
+            Doubt::Asked(count) if others > 0 => Doubt::Asked(count.min(others)),
+            _ => Doubt::None,
+        };
+        // One of them was read after the failure, at least.
+        self.skipping = false;
+    }
+
+    /// Syncs that stand together from this place in the queue on; stray ends of COPY data do not count.
+    fn leading_syncs(&self, from: usize) -> usize {
+        let answered = self.queue.iter().skip(from).filter(|expect| expect.kind != Kind::CopyEnd);
+        answered.take_while(|expect| expect.kind == Kind::Sync).count()
+    }
+
+    /// Whether anything but Syncs is owed from this place in the queue on.
+    fn owes_more_than_syncs(&self, from: usize) -> bool {
+        self.queue.iter().skip(from).any(|expect| !matches!(expect.kind, Kind::CopyEnd | Kind::Sync))
+    }
+
+    fn head_kind(&self) -> Option<Kind> {
+        self.queue.front().map(|expect| expect.kind)
+    }
+
     /// The next reply has come and confirms its effects.
     pub(super) fn confirm(&mut self, names: &mut Names, leased: &mut Leased<'_>) {
-        let Some(expect) = self.queue.pop_front() else { return };
+        let Some(expect) = self.pop() else { return };
         for _ in 0..expect.effects {
             match self.pending.pop_front().map(|pending| pending.effect) {
                 Some(Effect::Drop(id)) => leased.held.remove(id),
@@ -222,23 +344,109 @@ impl Turn {
         while self.queue.front().is_some_and(|expect| expect.kind != Kind::Sync) {
             self.discard_head();
         }
-        self.skipping = self.queue.is_empty();
+        let doubtful = if let Doubt::Syncs(count) = self.doubt { count } else { 0 };
+        self.skipping = self.leading_syncs(0) <= doubtful && !self.owes_more_than_syncs(0);
         if self.skipping {
             self.deferred = None;
         }
     }
 
-    /// The backend stopped reading COPY data. What was sent between the command and the end of the data got no
-    /// reply: Syncs, and the end itself.
-    pub(super) fn end_copy(&mut self) {
-        self.copy_in = false;
-        let end = self.queue.iter().position(|expect| expect.kind == Kind::CopyEnd).unwrap_or(self.queue.len());
-        let mut index = 0;
-        self.queue.retain(|expect| {
-            index += 1;
-            index == 1 || index > end + 1 || !matches!(expect.kind, Kind::CopyEnd | Kind::Sync)
-        });
+    fn pop(&mut self) -> Option<Expect> {
+        let expect = self.queue.pop_front()?;
+        self.forgetting -= usize::from(expect.forgets);
+        Some(expect)
     }
+
+    // === COPY ===
+
+    /// The backend waits for COPY data.
+    pub(super) fn begin_copy(&mut self) {
+        self.copy_in = true;
+        if let Some(expect) = self.queue.front_mut() {
+            self.forgetting -= usize::from(std::mem::take(&mut expect.forgets));
+        }
+    }
+
+    /// The client ends its data; the backend may keep its reply to itself until a Flush.
+    pub(super) fn end_copy(&mut self) {
+        self.expect(Expect::new(Kind::CopyEnd, Who::Forward), []);
+        self.unflushed = true;
+    }
+
+    /// Whether the client's next frame belongs to the COPY: its end was not seen yet.
+    pub(super) fn is_copying(&self) -> bool {
+        self.copy_in && self.copy_end().is_none()
+    }
+
+    /// Where in the queue the end of the data stands; only Syncs are before it.
+    fn copy_end(&self) -> Option<usize> {
+        let other = self.queue.iter().skip(1).position(|expect| expect.kind != Kind::Sync)? + 1;
+        self.queue.get(other).is_some_and(|expect| expect.kind == Kind::CopyEnd).then_some(other)
+    }
+
+    /// The COPY has succeeded: Syncs before the end of its data were ignored, and ended no batch.
+    pub(super) fn complete_copy(&mut self) {
+        self.copy_in = false;
+        if let Some(end) = self.copy_end() {
+            self.queue.drain(1..=end);
+        }
+        self.open_batch |= !self.queue.iter().any(Expect::is_end_of_batch);
+    }
+
+    /// The COPY has failed: whether it had read the Syncs before the end of its data is not known. `false` where
+    /// that cannot be found out any more.
+    pub(super) fn fail_copy(&mut self) -> bool {
+        self.copy_in = false;
+        let doubtful = match self.copy_end() {
+            Some(end) => {
+                self.queue.remove(end);
+                end - 1
+            }
+            None => self.leading_syncs(1),
+        };
+        if doubtful == 0 {
+            return true;
+        }
+        self.doubt = Doubt::Syncs(doubtful);
+        if self.queue.iter().any(Expect::is_fake) {
+            // Where it stands among the replies is as doubtful.
+            return false;
+        }
+        // What follows is read at all if nothing is skipped, or a Sync ends the skipping for certain.
+        self.head_kind() == Some(Kind::Query) || self.leading_syncs(1) > doubtful || !self.owes_more_than_syncs(1)
+    }
+
+    /// Asks the backend which Syncs it had read: it answers those it had not before it answers a Close. Where more
+    /// than Syncs is under way, the reply to that will tell.
+    pub(super) fn ask_about_syncs(&mut self, to_backend: &mut Vec<u8>) {
+        if let Doubt::Syncs(count) = self.doubt
+            && !self.owes_more_than_syncs(1)
+        {
+            self.doubt = Doubt::Asked(count);
+            build::write_close_statement(to_backend, NEVER);
+            to_backend.extend_from_slice(&build::SYNC);
+            self.expect(Expect::new(Kind::Close, Who::Skip), []);
+            self.expect(Expect::new(Kind::Sync, Who::Skip), []);
+            self.end_batch();
+        }
+    }
+
+    /// A reply has come that is no ReadyForQuery: of the Syncs that still stand before what it answers, those in
+    /// doubt were eaten.
+    pub(super) fn resolve_doubt(&mut self) {
+        if self.head_kind() != Some(Kind::Sync) {
+            return;
+        }
+        if let Doubt::Syncs(count) | Doubt::Asked(count) = std::mem::take(&mut self.doubt) {
+            let mut syncs = 0;
+            while syncs < count && !self.queue.is_empty() {
+                syncs += usize::from(self.head_kind() == Some(Kind::Sync));
+                self.discard_head();
+            }
+        }
+    }
+
+    // === what we answer ourselves ===
 
     /// Answers what is ours at the head, where nothing else is owed that would carry it along.
     pub(super) fn answer_fakes(&mut self, names: &mut Names, to: &mut Vec<u8>) {
@@ -247,7 +455,8 @@ impl Turn {
         }
     }
 
-    fn answer_fakes_at_head(&mut self, names: &mut Names, to: &mut Vec<u8>) {
+    /// Answers what is ours at the head: all before it has been answered.
+    pub(super) fn answer_fakes_at_head(&mut self, names: &mut Names, to: &mut Vec<u8>) {
         while let Some(expect) = self.queue.front() {
             match &expect.who {
                 Who::Fake(reply) => to.extend_from_slice(reply),
@@ -261,7 +470,7 @@ impl Turn {
                     names.set(&name, statement);
                 }
             }
-            self.queue.pop_front();
+            self.pop();
         }
     }
 
@@ -281,7 +490,7 @@ impl Turn {
     }
 
     fn discard_head(&mut self) {
-        if let Some(expect) = self.queue.pop_front() {
+        if let Some(expect) = self.pop() {
             self.pending.drain(..usize::from(expect.effects).min(self.pending.len()));
         }
     }

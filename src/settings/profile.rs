@@ -170,27 +170,39 @@ pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) {
         text.push(b';');
     }
     let changed = to.settings.iter().filter(|(name, value)| from.get(name) != Some(value));
-    write_set_config(text, changed.map(|(name, value)| (&**name, &**value)));
+    // No row passes the condition: rows would have to be kept from the client.
+    write_set_config(text, changed.map(|(name, value)| (&**name, &**value)), b"SELECT WHERE ", b" IS NULL OR ");
+    if text.ends_with(b",false)") {
+        text.extend_from_slice(b" IS NULL");
+    }
 }
 
 /// The text that sets each of these in order; its one row holds the values as SHOW gives them.
 #[must_use]
 pub fn set_config(settings: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut text = Vec::new();
-    write_set_config(&mut text, settings.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
+    write_set_config(
+        &mut text,
+        settings.iter().map(|(name, value)| (name.as_slice(), value.as_slice())),
+        b"SELECT ",
+        b",",
+    );
     text
 }
 
-fn write_set_config<'a>(text: &mut Vec<u8>, settings: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
-    let mut separator: &[u8] = b"SELECT ";
-    for (name, value) in settings {
-        text.extend_from_slice(separator);
+fn write_set_config<'a>(
+    text: &mut Vec<u8>,
+    settings: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    opening: &[u8],
+    separator: &[u8],
+) {
+    for (index, (name, value)) in settings.enumerate() {
+        text.extend_from_slice(if index == 0 { opening } else { separator });
         text.extend_from_slice(b"pg_catalog.set_config(");
         write_literal(text, name);
         text.push(b',');
         write_literal(text, value);
         text.extend_from_slice(b",false)");
-        separator = b",";
     }
 }
 
@@ -256,7 +268,7 @@ mod tests {
         let two = profiles.intern([(&b"x"[..], &b"same"[..]), (b"y", b"it's \\ here")]);
         assert_eq!(
             transition(&one, &two),
-            r#"RESET "a"."""b";SELECT pg_catalog.set_config(E'y',E'it''s \\ here',false)"#
+            r#"RESET "a"."""b";SELECT WHERE pg_catalog.set_config(E'y',E'it''s \\ here',false) IS NULL"#
         );
         assert_eq!(transition(&one, &one), "");
     }

@@ -3,6 +3,7 @@
 
 mod auth;
 mod cancel;
+mod control;
 mod faults;
 mod harness;
 mod lifecycle;

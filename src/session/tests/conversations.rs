@@ -1,7 +1,8 @@
 //! Queries, pipelines, transactions, portals.
 
 use super::frames::*;
-use super::world::{Script, same_as_direct};
+use super::script::Script;
+use super::world::same_as_direct;
 
 /// The frames said at once, and with a pause after each.
 fn both_ways(frames: &[Vec<u8>]) {
@@ -22,7 +23,13 @@ fn simple_queries() {
 
 #[test]
 fn transactions() {
-    both_ways(&[query("begin"), query("insert a"), query("commit"), query("insert b;begin;insert c"), query("rollback")]);
+    both_ways(&[
+        query("begin"),
+        query("insert a"),
+        query("commit"),
+        query("insert b;begin;insert c"),
+        query("rollback"),
+    ]);
     both_ways(&[query("begin"), query("boom"), query("select 1"), query("commit"), query("commit"), query("select 1")]);
     both_ways(&[query("begin;late"), query("commit"), query("begin"), query("begin"), query("rollback")]);
 }
@@ -90,8 +97,12 @@ fn flush_brings_the_replies_and_holds_the_backend() {
 
 #[test]
 fn flush_batches_of_two_clients_share_one_backend() {
-    let one = Script::patient([run("insert a").to_vec(), vec![flush()], run("boom").to_vec(), vec![flush(), sync()]].concat());
-    let two = Script::patient([run("insert b").to_vec(), vec![flush(), sync()], run("insert c").to_vec(), vec![sync()]].concat());
+    let one = Script::patient(
+        [run("insert a").to_vec(), vec![flush()], run("boom").to_vec(), vec![flush(), sync()]].concat(),
+    );
+    let two = Script::patient(
+        [run("insert b").to_vec(), vec![flush(), sync()], run("insert c").to_vec(), vec![sync()]].concat(),
+    );
     same_as_direct(&[one, two]);
 }
 
@@ -124,7 +135,14 @@ fn portals_with_row_limits() {
 
 #[test]
 fn function_calls() {
-    both_ways(&[function_call("f"), function_call("boom"), query("begin"), function_call("boom"), function_call("f"), query("commit")]);
+    both_ways(&[
+        function_call("f"),
+        function_call("boom"),
+        query("begin"),
+        function_call("boom"),
+        function_call("f"),
+        query("commit"),
+    ]);
 }
 
 #[test]
@@ -155,8 +173,10 @@ fn a_faked_close_never_stands_between_rows() {
 
 #[test]
 fn clients_interleave_over_few_backends() {
-    let one = Script::at_once([query("begin"), query("insert a"), query("boom"), query("commit"), query("select 1")].into());
-    let two = Script::at_once([run("select 3").to_vec(), vec![sync()], run("boom").to_vec(), vec![sync(), sync()]].concat());
+    let one =
+        Script::at_once([query("begin"), query("insert a"), query("boom"), query("commit"), query("select 1")].into());
+    let two =
+        Script::at_once([run("select 3").to_vec(), vec![sync()], run("boom").to_vec(), vec![sync(), sync()]].concat());
     let three = Script::patient([parse("", "select 1"), sync(), bind("", ""), execute("", 0), sync()].into());
     same_as_direct(&[one, two, three]);
 }

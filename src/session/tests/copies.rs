@@ -1,7 +1,8 @@
 //! COPY in every form.
 
 use super::frames::*;
-use super::world::{Say, Script, same_as_direct};
+use super::script::{Say, Script};
+use super::world::same_as_direct;
 
 fn at_once(frames: &[Vec<u8>]) {
     same_as_direct(&[Script::at_once(frames.to_vec())]);
@@ -33,8 +34,22 @@ fn copy_in_by_query() {
 
 #[test]
 fn several_copies_in_one_query() {
-    all_ways(&[query("copy in;copy in;select 1"), copy_data("a"), copy_done(), copy_data("b"), copy_done(), query("select 1")]);
-    all_ways(&[query("copy in;copy in"), copy_data("a"), copy_done(), copy_data("bad"), copy_done(), query("select 1")]);
+    all_ways(&[
+        query("copy in;copy in;select 1"),
+        copy_data("a"),
+        copy_done(),
+        copy_data("b"),
+        copy_done(),
+        query("select 1"),
+    ]);
+    all_ways(&[
+        query("copy in;copy in"),
+        copy_data("a"),
+        copy_done(),
+        copy_data("bad"),
+        copy_done(),
+        query("select 1"),
+    ]);
     all_ways(&[query("copy in;copy in"), copy_done(), sync(), copy_done(), sync(), query("select 1")]);
     all_ways(&[query("copy in;boom;copy in"), copy_done(), copy_data("a"), copy_done(), query("select 1")]);
 }
@@ -45,7 +60,9 @@ fn copy_in_by_execute() {
     all_ways(&[extended("copy in"), vec![copy_data("a"), copy_done()], tail.to_vec()].concat());
     all_ways(&[extended("copy in"), vec![copy_data("a"), copy_fail()], tail.to_vec()].concat());
     all_ways(&[extended("copy in"), vec![copy_data("bad"), copy_data("b"), copy_done()], tail.to_vec()].concat());
-    all_ways(&[extended("copy in"), vec![flush(), copy_data("a"), flush(), copy_done(), flush()], tail.to_vec()].concat());
+    all_ways(
+        &[extended("copy in"), vec![flush(), copy_data("a"), flush(), copy_done(), flush()], tail.to_vec()].concat(),
+    );
     all_ways(&[extended("copy in"), vec![copy_done()], extended("insert b"), tail.to_vec()].concat());
 }
 
@@ -55,9 +72,14 @@ fn syncs_during_copy_get_no_reply_unless_it_had_failed_before() {
     all_ways(&[extended("copy in"), vec![sync(), copy_data("a"), copy_done()], tail.to_vec()].concat());
     all_ways(&[extended("copy in"), vec![sync(), copy_data("a"), sync(), copy_fail()], tail.to_vec()].concat());
     all_ways(&[extended("copy in"), vec![sync(), copy_data("bad"), copy_done()], tail.to_vec()].concat());
-    all_ways(&[extended("copy in"), vec![sync(), copy_data("bad"), sync(), copy_data("b"), copy_done()], tail.to_vec()].concat());
+    all_ways(
+        &[extended("copy in"), vec![sync(), copy_data("bad"), sync(), copy_data("b"), copy_done()], tail.to_vec()]
+            .concat(),
+    );
     all_ways(&[extended("copy view"), vec![sync(), copy_data("a"), copy_done()], tail.to_vec()].concat());
-    all_ways(&[extended("copy view"), tail.to_vec()].concat());
+    let mut script = Script::at_once([extended("copy view"), tail.to_vec()].concat());
+    script.says.insert(4, Say::Pause);
+    same_as_direct(&[script]);
     all_ways(&[query("copy in"), sync(), copy_data("a"), copy_done(), sync(), query("select 1")]);
     all_ways(&[query("copy in"), sync(), copy_data("bad"), copy_done(), sync(), query("select 1")]);
     all_ways(&[query("copy view"), copy_data("a"), copy_done(), sync(), query("select 1")]);
@@ -73,18 +95,35 @@ fn a_copy_that_never_starts_lets_its_data_fall() {
 
 #[test]
 fn stray_copy_frames_are_ignored_with_and_without_a_backend() {
-    all_ways(&[copy_data("a"), copy_done(), copy_fail(), query("select 1"), copy_done(), query("begin"), copy_data("b"), copy_fail(), query("commit")]);
+    all_ways(&[
+        copy_data("a"),
+        copy_done(),
+        copy_fail(),
+        query("select 1"),
+        copy_done(),
+        query("begin"),
+        copy_data("b"),
+        copy_fail(),
+        query("commit"),
+    ]);
     all_ways(&[extended("select 1"), vec![copy_done(), sync(), copy_done(), flush(), copy_data("x"), sync()]].concat());
 }
 
 #[test]
 fn copy_out() {
-    all_ways(&[vec![query("copy out"), query("copy out;copy out;copy in"), copy_done()], extended("copy out"), vec![sync()]].concat());
+    all_ways(
+        &[vec![query("copy out"), query("copy out;copy out;copy in"), copy_done()], extended("copy out"), vec![sync()]]
+            .concat(),
+    );
 }
 
 #[test]
 fn copies_of_two_clients_share_one_backend() {
-    let one = Script::patient([vec![query("copy in"), copy_data("a"), copy_done()], extended("select 1"), vec![sync()]].concat());
-    let two = Script::patient([extended("copy in"), vec![sync(), copy_data("bad"), copy_done(), sync(), query("select 1")]].concat());
+    let one = Script::patient(
+        [vec![query("copy in"), copy_data("a"), copy_done()], extended("select 1"), vec![sync()]].concat(),
+    );
+    let two = Script::patient(
+        [extended("copy in"), vec![sync(), copy_data("bad"), copy_done(), sync(), query("select 1")]].concat(),
+    );
     same_as_direct(&[one, two]);
 }

@@ -1,11 +1,16 @@
 //! The session against a model of PostgreSQL: whatever is shared and however bytes interleave, a client must read
 //! what it would have read from the model directly.
 //!
-//! [`frames`] writes what clients send, [`model`] is the backend, [`world`] puts sessions between the two.
+//! [`frames`] and [`script`] are what clients send, [`model`] is the backend, [`world`] puts sessions between the two.
 
 mod conversations;
 mod copies;
+mod deaths;
 mod frames;
+mod leases;
 mod model;
+mod random;
+mod script;
+mod settings;
 mod statements;
 mod world;

@@ -1,7 +1,8 @@
 //! Prepared statements: names, what backends hold, errors of ours.
 
 use super::frames::*;
-use super::world::{Script, Wish, same_as_direct, same_under};
+use super::script::Script;
+use super::world::{Wish, same_as_direct, same_under};
 
 fn both_ways(frames: &[Vec<u8>]) {
     same_as_direct(&[Script::at_once(frames.to_vec())]);
@@ -18,7 +19,9 @@ fn bound(name: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn the_unnamed_statement_survives_syncs_but_no_query() {
-    both_ways(&[vec![parse("", "select 1"), sync()], bound(""), bound(""), vec![query("select 2")], bound("")].concat());
+    both_ways(
+        &[vec![parse("", "select 1"), sync()], bound(""), bound(""), vec![query("select 2")], bound("")].concat(),
+    );
     both_ways(&[vec![parse("", "select 1"), sync(), query("syntax")], bound("")].concat());
     both_ways(&[vec![parse("", "select 1"), parse("", "syntax"), sync()], bound("")].concat());
     both_ways(&[vec![parse("", "select 1"), sync(), close('S', ""), sync()], bound("")].concat());
@@ -42,31 +45,89 @@ fn an_unnamed_statement_that_recurs_is_promoted_unnoticed() {
 fn named_statements_follow_their_client_from_backend_to_backend() {
     let client = |n: usize| {
         let (other, text) = (format!("insert {n}"), "select 2");
-        Script::patient([prepared("s", text), prepared("t", &other), bound("s"), bound("t"), vec![query("begin")], bound("s"), bound("t"), vec![query("commit")], bound("s")].concat())
+        Script::patient(
+            [
+                prepared("s", text),
+                prepared("t", &other),
+                bound("s"),
+                bound("t"),
+                vec![query("begin")],
+                bound("s"),
+                bound("t"),
+                vec![query("commit")],
+                bound("s"),
+            ]
+            .concat(),
+        )
     };
     same_as_direct(&[client(1), client(2), client(3)]);
 }
 
 #[test]
 fn a_name_can_be_used_again_after_close_or_a_failed_parse() {
-    both_ways(&[prepared("s", "select 1"), vec![close('S', "s")], prepared("s", "select 2"), vec![close('S', "s"), sync()], bound("s"), prepared("s", "insert a")].concat());
+    both_ways(
+        &[
+            prepared("s", "select 1"),
+            vec![close('S', "s")],
+            prepared("s", "select 2"),
+            vec![close('S', "s"), sync()],
+            bound("s"),
+            prepared("s", "insert a"),
+        ]
+        .concat(),
+    );
     both_ways(&[prepared("s", "syntax"), prepared("s", "select 1"), bound("s")].concat());
-    both_ways(&[vec![parse("s", "select 1"), parse("t", "syntax"), sync()], bound("s"), bound("t"), prepared("t", "select 3")].concat());
-    both_ways(&[vec![parse("u", "syntax"), parse("s", "select 1"), sync()], bound("s"), prepared("s", "select 1")].concat());
+    both_ways(
+        &[
+            vec![parse("s", "select 1"), parse("t", "syntax"), sync()],
+            bound("s"),
+            bound("t"),
+            prepared("t", "select 3"),
+        ]
+        .concat(),
+    );
+    both_ways(
+        &[vec![parse("u", "syntax"), parse("s", "select 1"), sync()], bound("s"), prepared("s", "select 1")].concat(),
+    );
 }
 
 #[test]
 fn duplicates_and_unknown_names_fail_as_postgres_fails() {
-    both_ways(&[prepared("s", "select 1"), prepared("s", "select 2"), bound("s"), prepared("s", "syntax"), bound("x")].concat());
-    both_ways(&[vec![parse("s", "select 1"), parse("s", "select 1"), sync(), describe('S', "x"), sync()], bound("s")].concat());
-    both_ways(&[vec![parse("", "select 1"), parse("s", "select 2"), parse("s", "select 1"), sync()], bound("")].concat());
+    both_ways(
+        &[prepared("s", "select 1"), prepared("s", "select 2"), bound("s"), prepared("s", "syntax"), bound("x")]
+            .concat(),
+    );
+    both_ways(
+        &[vec![parse("s", "select 1"), parse("s", "select 1"), sync(), describe('S', "x"), sync()], bound("s")]
+            .concat(),
+    );
+    both_ways(
+        &[vec![parse("", "select 1"), parse("s", "select 2"), parse("s", "select 1"), sync()], bound("")].concat(),
+    );
 }
 
 #[test]
 fn errors_of_ours_fail_the_transaction_too() {
     for bad in [prepared("s", "select 2"), bound("x"), vec![describe('S', "x"), sync()]] {
-        both_ways(&[prepared("s", "select 1"), vec![query("begin"), query("insert a")], bad.clone(), vec![query("commit"), query("select 1")]].concat());
-        both_ways(&[prepared("s", "select 1"), vec![query("begin"), query("boom")], bad.clone(), vec![query("commit")], bound("s")].concat());
+        both_ways(
+            &[
+                prepared("s", "select 1"),
+                vec![query("begin"), query("insert a")],
+                bad.clone(),
+                vec![query("commit"), query("select 1")],
+            ]
+            .concat(),
+        );
+        both_ways(
+            &[
+                prepared("s", "select 1"),
+                vec![query("begin"), query("boom")],
+                bad.clone(),
+                vec![query("commit")],
+                bound("s"),
+            ]
+            .concat(),
+        );
         let batch = vec![parse("", "insert b"), bind("", ""), execute("", 0)];
         both_ways(&[prepared("s", "select 1"), batch, bad, bound("s")].concat());
     }
@@ -77,8 +138,15 @@ fn nothing_is_faked_in_a_failed_transaction() {
     let open = vec![query("begin"), query("boom")];
     let held = prepared("s", "select 1");
     let again = prepared("t", "select 1");
-    both_ways(&[held.clone(), open.clone(), again.clone(), vec![query("rollback")], again.clone(), bound("t")].concat());
-    let insert = [prepared("i", "insert a"), open, vec![parse("j", "insert a"), describe('S', "j"), sync(), query("rollback")], bound("j")];
+    both_ways(
+        &[held.clone(), open.clone(), again.clone(), vec![query("rollback")], again.clone(), bound("t")].concat(),
+    );
+    let insert = [
+        prepared("i", "insert a"),
+        open,
+        vec![parse("j", "insert a"), describe('S', "j"), sync(), query("rollback")],
+        bound("j"),
+    ];
     both_ways(&insert.concat());
     let pipelined = [held, vec![query("begin")], prepared("b", "boom"), again, vec![query("rollback")], bound("t")];
     both_ways(&pipelined.concat());
@@ -86,8 +154,17 @@ fn nothing_is_faked_in_a_failed_transaction() {
 
 #[test]
 fn a_parse_is_answered_before_what_follows_it() {
-    let shared = Script::at_once([prepared("a", "select 2"), vec![parse("b", "select 2"), sync()], bound("b")].concat());
-    let describes = [parse("c", "select 2"), describe('S', "c"), parse("d", "select 2"), bind("", "d"), describe('P', ""), execute("", 0), sync()];
+    let shared =
+        Script::at_once([prepared("a", "select 2"), vec![parse("b", "select 2"), sync()], bound("b")].concat());
+    let describes = [
+        parse("c", "select 2"),
+        describe('S', "c"),
+        parse("d", "select 2"),
+        bind("", "d"),
+        describe('P', ""),
+        execute("", 0),
+        sync(),
+    ];
     same_as_direct(&[shared.clone(), Script::at_once(describes.to_vec()), Script::patient(describes.to_vec()), shared]);
 }
 
@@ -97,7 +174,8 @@ fn statements_are_evicted_at_the_backends_limit() {
     let all: Vec<_> = texts.iter().enumerate().flat_map(|(n, text)| prepared(&format!("s{n}"), text)).collect();
     let again: Vec<_> = (0..8).flat_map(|n| bound(&format!("s{}", n * 3 % 4))).collect();
     both_ways(&[all.clone(), again].concat());
-    let one_batch: Vec<_> = (0..8).flat_map(|n| [bind("", &format!("s{}", n * 3 % 4)), execute("", 0)]).chain([sync()]).collect();
+    let one_batch: Vec<_> =
+        (0..8).flat_map(|n| [bind("", &format!("s{}", n * 3 % 4)), execute("", 0)]).chain([sync()]).collect();
     both_ways(&[all.clone(), one_batch.clone(), one_batch].concat());
     let parses: Vec<_> = (0..5).map(|n| parse(&format!("p{n}"), &format!("select {n}"))).chain([sync()]).collect();
     both_ways(&[parses, bound("p0"), bound("p3")].concat());
@@ -117,12 +195,38 @@ fn a_backend_never_holds_more_than_its_limit() {
 #[test]
 fn deallocate_all_and_discard_all_forget_names_everywhere() {
     for text in ["deallocate all", "discard all"] {
-        both_ways(&[prepared("s", "select 1"), vec![query(text)], bound("s"), prepared("s", "select 1"), bound("s")].concat());
+        both_ways(
+            &[prepared("s", "select 1"), vec![query(text)], bound("s"), prepared("s", "select 1"), bound("s")].concat(),
+        );
         both_ways(&[prepared("s", "select 1"), prepared("", text), prepared("s", "select 1"), bound("s")].concat());
-        let deallocate = [parse("", text), bind("", ""), execute("", 0), parse("s", "select 1"), bind("", "s"), execute("", 0), sync()];
+        let deallocate = [
+            parse("", text),
+            bind("", ""),
+            execute("", 0),
+            parse("s", "select 1"),
+            bind("", "s"),
+            execute("", 0),
+            sync(),
+        ];
         both_ways(&[prepared("s", "select 1"), deallocate.to_vec(), bound("s")].concat());
     }
-    let one = Script::patient([prepared("s", "select 1"), vec![query("deallocate all")], prepared("s", "select 2")].concat());
+    let one =
+        Script::patient([prepared("s", "select 1"), vec![query("deallocate all")], prepared("s", "select 2")].concat());
     let two = Script::patient([prepared("s", "select 1"), bound("s"), bound("s"), bound("s")].concat());
     same_as_direct(&[one, two]);
+}
+
+#[test]
+fn a_cached_plan_whose_result_type_changed_fails_as_it_does_without_pgweir() {
+    both_ways(
+        &[
+            prepared("s", "select 1"),
+            vec![query("alter")],
+            bound("s"),
+            bound("s"),
+            prepared("t", "select 2"),
+            bound("t"),
+        ]
+        .concat(),
+    );
 }

@@ -6,6 +6,8 @@
 //! (result types of the statements prepared so far change); `syntax` in a text fails its Parse, `boom` its execution,
 //! `late` its commit. COPY data that holds `bad` is refused.
 
+mod commands;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use super::super::Fault;
@@ -50,7 +52,9 @@ pub(super) struct Model {
     current: Settings,
     reported: Settings,
     at_begin: Option<Settings>,
-    begun: Vec<String>,
+    pub(super) begun: Vec<String>,
+    /// Nothing else has run, or will, in an implicit transaction block.
+    alone: bool,
     late: bool,
     pub(super) committed: Vec<String>,
     input: Vec<u8>,
@@ -80,6 +84,7 @@ impl Model {
             defaults,
             at_begin: None,
             begun: Vec::new(),
+            alone: true,
             late: false,
             committed: Vec::new(),
             input: Vec::new(),
@@ -180,6 +185,7 @@ impl Model {
     }
 
     fn ready(&mut self) {
+        self.alone = true;
         for name in &self.names {
             let key = name.to_ascii_lowercase();
             if self.reported.get(&key) != self.current.get(&key) {
@@ -262,7 +268,9 @@ impl Model {
             return self.after_query(Ok(()));
         }
         let statements = text.split(';').filter(|text| !text.trim().is_empty()).map(|text| text.trim().to_owned());
-        self.go_on(statements.collect());
+        let statements: VecDeque<_> = statements.collect();
+        self.alone &= statements.len() == 1;
+        self.go_on(statements);
     }
 
     fn go_on(&mut self, mut statements: VecDeque<String>) {
@@ -388,6 +396,7 @@ impl Model {
             return Err(error("55000", "portal cannot be run"));
         }
         let outcome = self.run(&text, limit, sent)?;
+        self.alone = false;
         if let Some(portal) = self.portals.get_mut(name) {
             portal.done = true;
             if let Outcome::Rows(sent) = outcome {
@@ -439,130 +448,6 @@ impl Model {
         self.buffered.extend_from_slice(&fault.to_frame());
         self.write_out();
         self.dead = true;
-    }
-
-    // === statements ===
-
-    fn run(&mut self, text: &str, limit: u32, sent: u32) -> Result<Outcome, Failed> {
-        if text.contains("boom") {
-            return Err(error("22012", "boom"));
-        }
-        self.late |= text.contains("late");
-        match text.split_once(' ').unwrap_or((text, "")) {
-            ("select", "pg_catalog.set_config") => unreachable!("texts of pgweir are upper case"),
-            ("select", count) => return Ok(self.rows(count.parse().unwrap_or(1), limit, sent)),
-            ("show", name) => {
-                let value = self.current.get(name).cloned().unwrap_or_default();
-                self.say(backend::DATA_ROW, value.as_bytes());
-                self.complete("SHOW");
-            }
-            ("begin" | "commit" | "rollback", _) => return self.run_transaction(text),
-            ("set", setting) => {
-                let (name, value) = setting.split_once('=').expect("a setting");
-                self.current.insert(name.to_ascii_lowercase(), value.to_owned());
-                self.complete("SET");
-            }
-            ("reset" | "RESET", name) => {
-                let name = name.replace('"', "").to_ascii_lowercase();
-                self.reset(&name);
-                self.complete("RESET");
-            }
-            ("SELECT", calls) => {
-                for call in calls.split("pg_catalog.set_config(E'").skip(1) {
-                    let mut parts = call.split('\'');
-                    let (name, value) = (parts.next().expect("a name"), parts.nth(1).expect("a value"));
-                    self.current.insert(name.to_owned(), value.to_owned());
-                }
-                if !calls.starts_with("WHERE ") {
-                    self.say(backend::DATA_ROW, b"\0\0");
-                }
-                self.complete("SELECT 0");
-            }
-            ("deallocate", _) => {
-                self.named.clear();
-                self.complete("DEALLOCATE ALL");
-            }
-            ("discard", _) => {
-                self.named.clear();
-                self.current = self.defaults.clone();
-                self.complete("DISCARD ALL");
-            }
-            ("copy", "out") => {
-                self.say(backend::COPY_OUT_RESPONSE, b"\0\0\0");
-                self.say(backend::COPY_DATA, b"row\n");
-                self.say(backend::COPY_DONE, b"");
-                self.complete("COPY 1");
-            }
-            ("copy", _) => {
-                self.say(backend::COPY_IN_RESPONSE, b"\0\0\0");
-                self.write_out();
-                return Ok(Outcome::CopyIn);
-            }
-            ("notice", _) => {
-                self.say(backend::NOTICE_RESPONSE, b"SNOTICE\0VNOTICE\0C00000\0Mwell\0\0");
-                self.complete("DO");
-            }
-            ("alter", _) => {
-                self.named.values_mut().chain(self.unnamed.as_mut()).for_each(|prepared| prepared.stale = true);
-                self.complete("ALTER TABLE");
-            }
-            _ => {
-                self.begun.push(text.to_owned());
-                self.complete("INSERT 0 1");
-            }
-        }
-        Ok(Outcome::Done)
-    }
-
-    fn run_transaction(&mut self, text: &str) -> Result<Outcome, Failed> {
-        match (word(text), self.status) {
-            ("begin", Transaction::Idle) => self.status = Transaction::Open,
-            ("begin", _) => self.warn("there is already a transaction in progress"),
-            ("commit", Transaction::Open) => self.commit()?,
-            ("commit", Transaction::Idle) => {
-                self.warn("there is no transaction in progress");
-                self.commit()?;
-            }
-            (_, before) => {
-                if before == Transaction::Idle {
-                    self.warn("there is no transaction in progress");
-                }
-                self.status = Transaction::Idle;
-                self.undo();
-                self.complete("ROLLBACK");
-                return Ok(Outcome::Done);
-            }
-        }
-        self.complete(&word(text).to_ascii_uppercase());
-        Ok(Outcome::Done)
-    }
-
-    fn rows(&mut self, count: u32, limit: u32, sent: u32) -> Outcome {
-        let upto = if limit == 0 { count } else { count.min(sent + limit) };
-        for _ in sent..upto {
-            self.say(backend::DATA_ROW, b"\0\0");
-        }
-        if upto < count || (limit > 0 && upto == sent + limit) {
-            self.say(backend::PORTAL_SUSPENDED, b"");
-        } else {
-            self.complete(&format!("SELECT {}", upto - sent));
-        }
-        Outcome::Rows(upto)
-    }
-
-    fn reset(&mut self, name: &str) {
-        match self.defaults.get(name) {
-            Some(value) => drop(self.current.insert(name.to_owned(), value.clone())),
-            None => drop(self.current.remove(name)),
-        }
-    }
-
-    fn complete(&mut self, tag: &str) {
-        self.say(backend::COMMAND_COMPLETE, format!("{tag}\0").as_bytes());
-    }
-
-    fn warn(&mut self, message: &str) {
-        self.buffered.extend_from_slice(&build::warning("25P01", message));
     }
 }
 

@@ -1,0 +1,252 @@
+//! What the demo says: in place on a terminal, line by line anywhere else.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
+
+use super::meter::Figures;
+use super::visit::Kind;
+use super::workload::Tally;
+use crate::app::Percentiles;
+
+/// How often figures are new where they are drawn in place, and where each is a line.
+const IN_PLACE: Duration = Duration::from_secs(1);
+const LINES: Duration = Duration::from_secs(5);
+
+/// Where the demo shows itself. Clones draw in the same place.
+#[derive(Debug, Clone)]
+pub(super) struct Screen {
+    bar: ProgressBar,
+    is_terminal: bool,
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
+        Self { bar, is_terminal: io::stdout().is_terminal() }
+    }
+
+    /// How long a period should be.
+    pub(super) fn period(&self) -> Duration {
+        if self.is_terminal { IN_PLACE } else { LINES }
+    }
+
+    /// Lines that stay.
+    pub(super) fn say(&self, text: &str) {
+        // Nobody may be reading any more; the demo ends all the same.
+        self.bar.suspend(|| writeln!(io::stdout(), "{text}")).ok();
+    }
+
+    /// A step of the preparations.
+    pub(super) fn step(&self, text: &str) {
+        if self.is_terminal {
+            self.bar.set_style(style("  {spinner:.cyan} {msg}"));
+            self.bar.enable_steady_tick(Duration::from_millis(100));
+            self.bar.set_message(text.to_owned());
+        } else {
+            self.say(text);
+        }
+    }
+
+    /// The show begins with a welcome. `lasting` is what `--for` said.
+    ///
+    /// What is drawn begins with an empty line: a terminal that shows `^C` moves everything down by one, so that
+    /// clearing misses the first line.
+    pub(super) fn begin(&self, welcome: &str, lasting: Option<Duration>) {
+        self.bar.disable_steady_tick();
+        self.clear();
+        let gap = if self.is_terminal { "" } else { "\n" };
+        self.say(&format!("{welcome}{gap}"));
+        self.bar.reset();
+        if let Some(lasting) = lasting {
+            self.bar.set_length(millis(lasting));
+            let total = humantime::format_duration(lasting);
+            self.bar.set_style(style(&format!("\n  {{bar:50.cyan/blue}}  {{elapsed}} of {total}\n{{msg}}")));
+        } else {
+            self.bar.set_style(style("\n  {spinner:.cyan} {elapsed_precise}\n{msg}"));
+        }
+        self.bar.set_message("");
+    }
+
+    /// The time goes on.
+    pub(super) fn advance(&self, begun: Instant) {
+        self.bar.set_position(millis(begun.elapsed()));
+        self.bar.tick();
+    }
+
+    /// A period is over.
+    pub(super) fn show(&self, figures: &Figures, backends: usize, begun: Instant) {
+        if self.is_terminal {
+            self.bar.set_message(panel(figures, backends));
+        } else {
+            self.say(&line(figures, backends, begun.elapsed()));
+        }
+    }
+
+    /// What moved is taken away; what was said stays.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Log lines go to standard error without tearing what is drawn.
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bar.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("━╸─")
+}
+
+fn panel(figures: &Figures, backends: usize) -> String {
+    format!(
+        "\n  {:>6} clients    {:>3} of {backends} backends in use    {:>4} waiting    {:>7} transactions/s\n\n\
+         \x20                      p50        p95        p99\n{}\n{}\n\n\
+         \x20 Figures are those of the last second; in use and waiting are the highest seen in it.",
+        HumanCount(u64::try_from(figures.clients).unwrap_or(u64::MAX)).to_string(),
+        figures.peak.in_use,
+        figures.peak.waiting,
+        HumanCount(figures.tps()).to_string(),
+        row("transaction", &figures.transaction),
+        row("wait", &figures.wait),
+    )
+}
+
+fn row(name: &str, percentiles: &Percentiles) -> String {
+    let Percentiles { p50, p95, p99 } = percentiles;
+    format!("  {name:<13} {:>10} {:>10} {:>10}", time(*p50), time(*p95), time(*p99))
+}
+
+fn line(figures: &Figures, backends: usize, at: Duration) -> String {
+    let three = |p: &Percentiles| format!("p50 {} p95 {} p99 {}", time(p.p50), time(p.p95), time(p.p99));
+    format!(
+        "{:>4}s  {} clients, {} of {backends} backends in use, {} waiting, {} transactions/s; transaction {}; wait {}",
+        at.as_secs(),
+        figures.clients,
+        figures.peak.in_use,
+        figures.peak.waiting,
+        HumanCount(figures.tps()),
+        three(&figures.transaction),
+        three(&figures.wait),
+    )
+}
+
+/// What remains on the screen at the end. `counted` is the most connections that PostgreSQL itself reported.
+pub(super) fn summary(whole: &Figures, tally: &Tally, clients: usize, backends: usize, counted: i64) -> String {
+    let mut text = format!(
+        "\n{} clients shared {backends} backends for {:.1} s\n\n",
+        HumanCount(u64::try_from(clients).unwrap_or(u64::MAX)),
+        whole.lasted.as_secs_f64()
+    );
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<16} {value}");
+    };
+    fact("transactions", format!("{}, {} a second", HumanCount(whole.transactions), HumanCount(whole.tps())));
+    fact("errors", tally.errors.to_string());
+    fact(
+        "most in use",
+        format!("{} of {backends} backends; PostgreSQL counted at most {counted} connections", whole.peak.in_use),
+    );
+    let share = percent(whole.waited, whole.transactions);
+    fact(
+        "waited",
+        format!(
+            "{} of the transactions ({share}), at most {} clients at once",
+            HumanCount(whole.waited),
+            whole.peak.waiting
+        ),
+    );
+    fact(
+        "traffic",
+        format!(
+            "{} from clients, {} to them",
+            HumanBytes(whole.bytes_from_clients),
+            HumanBytes(whole.bytes_to_clients)
+        ),
+    );
+    let _ = writeln!(text, "\n  {:<14} {:>9} {:>10} {:>10} {:>10}", "in pgweir", "count", "p50", "p95", "p99");
+    let _ = writeln!(text, "{}", counted_row("transaction", whole.transactions, &whole.transaction, "with a backend"));
+    let _ = writeln!(text, "{}", counted_row("wait", whole.transactions, &whole.wait, "for a backend"));
+    let _ = writeln!(text, "\n  {:<14} {:>9} {:>10} {:>10} {:>10}", "as clients saw", "count", "p50", "p95", "p99");
+    for (kind, visits) in Kind::ALL.iter().zip(&tally.visits) {
+        let _ = writeln!(text, "{}", of_clients(*kind, visits));
+    }
+    if tally.errors > 0 {
+        let _ = writeln!(text, "\nThere were errors, and there should be none:");
+        for (message, count) in &tally.messages {
+            let _ = writeln!(text, "  {count:>6} × {message}");
+        }
+        let listed: u64 = tally.messages.values().sum();
+        if listed < tally.errors {
+            let _ = writeln!(text, "  {:>6} × something else", tally.errors - listed);
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn of_clients(kind: Kind, visits: &Histogram<u64>) -> String {
+    counted_row(kind.name(), visits.len(), &Percentiles::of(visits), kind.is_what())
+}
+
+fn counted_row(name: &str, count: u64, percentiles: &Percentiles, remark: &str) -> String {
+    let Percentiles { p50, p95, p99 } = percentiles;
+    let count = HumanCount(count).to_string();
+    format!("  {name:<14} {count:>9} {:>10} {:>10} {:>10}   {remark}", time(*p50), time(*p95), time(*p99))
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "0 %".to_owned();
+    }
+    let tenths = u128::from(part) * 1000 / u128::from(whole);
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+/// With three digits or so: `85 µs`, `1.24 ms`, `31.4 ms`, `2.50 s`.
+fn time(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    match micros {
+        0 => "0".to_owned(),
+        1..1_000 => format!("{micros} µs"),
+        1_000..10_000 => format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10),
+        10_000..1_000_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
+        _ => format!("{}.{:02} s", micros / 1_000_000, micros % 1_000_000 / 10_000),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_about_three_digits() {
+        let shown = |micros| time(Duration::from_micros(micros));
+        assert_eq!(shown(0), "0");
+        assert_eq!(shown(85), "85 µs");
+        assert_eq!(shown(1_249), "1.24 ms");
+        assert_eq!(shown(31_450), "31.4 ms");
+        assert_eq!(shown(2_506_000), "2.50 s");
+    }
+
+    #[test]
+    fn shares_are_shown_to_a_tenth() {
+        assert_eq!(percent(1, 3), "33.3 %");
+        assert_eq!(percent(5, 0), "0 %");
+    }
+}
