@@ -104,12 +104,17 @@ fn spawn_workers(
     stop: &CancellationToken,
 ) -> anyhow::Result<(Arc<[Lane]>, Vec<std::thread::JoinHandle<()>>)> {
     let (mut lanes, mut threads) = (Vec::new(), Vec::new());
+    let cores = if config.process.pin_workers { net::cores_for(config.process.workers) } else { Vec::new() };
     for index in 0..config.process.workers {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let worker = Arc::new(Worker::new(index, config.limits.buffer));
         lanes.push(Lane { worker: Arc::clone(&worker), runtime: runtime.handle().clone() });
         let stopped = stop.clone();
+        let core = cores.get(index).copied();
         let thread = std::thread::Builder::new().name(format!("pgweir-{index}")).spawn(move || {
+            if let Some(core) = core {
+                net::stay_on(core);
+            }
             runtime.block_on(stopped.run_until_cancelled(worker.tick()));
             runtime.shutdown_background();
         })?;

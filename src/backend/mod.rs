@@ -3,7 +3,7 @@
 //!
 //! [`Dialer`] is what a pool asks to do all that (it implements `pool::Manager`); [`Backend`] is what it hands out.
 //! While a backend is leased its bytes are moved by `proxy` and understood by `session`, not here. Read [`connect`]
-//! first, then [`login`].
+//! first, then `login`.
 
 pub mod adopt;
 pub mod cancel;

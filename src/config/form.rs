@@ -107,7 +107,7 @@ words! { ServerTlsMode {
 } }
 
 sections! {
-    Process { workers, shutdown_timeout }
+    Process { workers, pin_workers, shutdown_timeout }
     Keepalive { idle, interval, retries }
     Backoff { first, longest }
     Limits {

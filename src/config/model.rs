@@ -27,6 +27,8 @@ pub struct Config {
 pub struct Process {
     /// Threads that serve sessions; at least 1 (the written 0 means one per core).
     pub workers: usize,
+    /// Each worker stays on a core of its own, where there is one for each core.
+    pub pin_workers: bool,
     /// How long a drain waits for transactions to end before it closes what is left.
     pub shutdown_timeout: Duration,
 }

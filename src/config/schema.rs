@@ -110,6 +110,13 @@ pub(super) const SECTIONS: &[Section] = &[
 const PROCESS: &[Key] = &[
     key("workers", count(0, 1024), "0", "Threads that serve clients; 0 is one for each core.").at_start(),
     key(
+        "pin_workers",
+        Kind::Bool,
+        "true",
+        "Keeps each of these threads on a core of its own, where there is one for each core.",
+    )
+    .at_start(),
+    key(
         "shutdown_timeout",
         Kind::Duration { least: Duration::ZERO },
         "\"60s\"",

@@ -572,6 +572,7 @@ fn the_keys_that_need_a_restart_are_these() {
         fixed.collect::<Vec<_>>(),
         [
             "process.workers",
+            "process.pin_workers",
             "listen.address",
             "listen.unix_socket",
             "listen.unix_socket_mode",

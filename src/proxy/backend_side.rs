@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::session::{Leased, Session, Verdict};
 use crate::wire::scan::HEADER;
 use crate::wire::tag::backend;
-use crate::wire::{Frame, Header};
+use crate::wire::{Frame, Header, Malformed};
 
 /// Bytes of a long frame that must be here before it is judged by its beginning: enough for an error's code.
 const BEGINNING: usize = 4 * 1024;
@@ -61,22 +61,18 @@ impl Serve {
                 continue;
             }
             let rest = unread.get(at..).unwrap_or_default();
-            let Some(header) = Header::read(rest, LIMIT).map_err(|fault| Ending::desync(&fault))? else {
-                need = HEADER;
-                break;
+            let (header, here) = match Look::at(rest).map_err(|fault| Ending::desync(&fault))? {
+                Look::Judge(header, here) => (header, here),
+                Look::Pass { here, left } => {
+                    at += here;
+                    active.backend_rest = Rest::of(left, true);
+                    continue;
+                }
+                Look::Wait(bytes) => {
+                    need = bytes;
+                    break;
+                }
             };
-            let here = (rest.len() - HEADER).min(header.body);
-            if !Session::watches(header.tag) {
-                at += HEADER + here;
-                active.backend_rest = Rest::of(header.body - here, true);
-                continue;
-            }
-            let whole = matches!(header.tag, backend::PARAMETER_STATUS | backend::COMMAND_COMPLETE);
-            let needed = if whole { header.body } else { header.body.min(BEGINNING) };
-            if here < needed {
-                need = HEADER + needed;
-                break;
-            }
             let body = rest.get(HEADER..HEADER + here).unwrap_or_default();
             let frame = Frame { tag: header.tag, len: header.body, body };
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
@@ -133,5 +129,34 @@ impl Serve {
             Some(fault) if !in_mid_frame => Ending::Told(fault),
             _ => Ending::Passed,
         }
+    }
+}
+
+/// What can be done with the frame at the head of what was read.
+enum Look {
+    /// It is here as far as it must be: its header, and how much of its body that is.
+    Judge(Header, usize),
+    /// Nobody looks at it: its bytes here, and those to come.
+    Pass { here: usize, left: usize },
+    /// So many bytes must be here.
+    Wait(usize),
+}
+
+impl Look {
+    fn at(rest: &[u8]) -> Result<Self, Malformed> {
+        let Some(header) = Header::read(rest, LIMIT)? else { return Ok(Self::Wait(HEADER)) };
+        let here = (rest.len() - HEADER).min(header.body);
+        if !Session::watches(header.tag) {
+            return Ok(Self::Pass { here: HEADER + here, left: header.body - here });
+        }
+        let whole = matches!(
+            header.tag,
+            backend::COMMAND_COMPLETE
+                | backend::PARAMETER_DESCRIPTION
+                | backend::PARAMETER_STATUS
+                | backend::ROW_DESCRIPTION
+        );
+        let needed = if whole { header.body } else { header.body.min(BEGINNING) };
+        Ok(if here < needed { Self::Wait(HEADER + needed) } else { Self::Judge(header, here) })
     }
 }

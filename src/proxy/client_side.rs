@@ -127,6 +127,11 @@ impl Serve {
             }
         }
         .map_err(Ending::broken)?;
+        // Also a frame that is held may have made the session say something, so that it will be let go.
+        active.to_backend.push(&active.out.to_backend);
+        active.to_client.push(&active.out.before);
+        active.out.to_backend.clear();
+        active.out.before.clear();
         let forwarded = match verdict {
             Verdict::Forward => Some(0),
             Verdict::Replace(from) => Some(HEADER + from),
@@ -139,10 +144,6 @@ impl Serve {
                 return Ok(Step::Consumed);
             }
         };
-        active.to_backend.push(&active.out.to_backend);
-        active.to_client.push(&active.out.before);
-        active.out.to_backend.clear();
-        active.out.before.clear();
         let whole = HEADER + body.len();
         if let Some(from) = forwarded {
             active.to_backend.push(unread.get(from..whole).unwrap_or_default());

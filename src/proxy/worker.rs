@@ -29,6 +29,7 @@ pub struct Worker {
     pub recorder: Recorder,
     sessions: AtomicUsize,
     started: Instant,
+    #[expect(clippy::vec_box, reason = "an active part is lent out in its box, and is too large to be moved")]
     spare_actives: Mutex<Vec<Box<Active>>>,
     spare_rooms: Mutex<Vec<Vec<u8>>>,
     alarms: Mutex<Vec<Weak<Alarm>>>,

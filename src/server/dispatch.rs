@@ -109,7 +109,8 @@ async fn greet(
         Err(fault) => return Err(Failed::told(caller.stream, fault)),
     };
     let (caller, identified) = log_in(caller, server, &names.user).await?;
-    enter(caller, seat, server, worker, &startup, &names, identified).await.map(Some)
+    let entry = Entry { server, worker, startup: &startup, names: &names };
+    enter(caller, seat, entry, identified).await.map(Some)
 }
 
 /// Whom and what a startup packet names.
@@ -152,64 +153,66 @@ impl Names {
 async fn enter(
     mut caller: Caller,
     mut seat: Seat,
-    server: &Server,
-    worker: &Worker,
-    startup: &Startup,
-    names: &Names,
+    entry: Entry<'_>,
     identified: Identified,
 ) -> Result<Greeted, Failed> {
-    let config = server.config.current();
-    let backend = &identified.credential.backend;
-    let next = if names.replication {
-        match replication::open(&server.routes, &config, startup, names.pair(), backend, identified.keys).await {
-            Ok(line) => Next::Replication(Box::new(line)),
-            Err(fault) => return Err(ended_with(caller.stream, &fault).await),
-        }
-    } else {
-        let route = match server.routes.open(&config, &names.database, &names.user, backend) {
-            Ok(route) => route,
-            Err(fault) => return Err(ended_with(caller.stream, &no_route(&fault).to_frame()).await),
-        };
-        if let Some(keys) = identified.keys {
-            route.target.learn(keys);
-        }
-        match known_startup(&route, server, worker, startup).await {
-            Ok(known) => {
-                caller.stream.write_all(&greeting(&known.statuses)).await?;
-                let session = Session::new(Arc::clone(&route.rules), known.profile);
-                Next::Session { session, route }
-            }
-            Err(frame) => return Err(ended_with(caller.stream, &frame).await),
-        }
+    let (next, statuses) = match entry.prepare(identified).await {
+        Ok(prepared) => prepared,
+        Err(frame) => return Err(ended_with(caller.stream, &frame).await),
     };
-    if let Next::Replication(line) = &next {
-        caller.stream.write_all(&greeting(&line.statuses)).await?;
-    }
     let random = match auth::random() {
         Ok(random) => random,
         Err(fault) => return Err(Failed::told(caller.stream, Fault::fatal("XX000", fault.to_string()))),
     };
-    let handle = seat.log_in(startup.minor >= 2, random);
-    let mut ready = build::backend_key_data(handle.pid, handle.key());
-    ready.extend_from_slice(&build::ready_for_query(Transaction::Idle));
-    caller.stream.write_all(&ready).await?;
+    let handle = seat.log_in(entry.startup.minor >= 2, random);
+    let mut greeting = build::authentication_ok();
+    greeting.extend_from_slice(&statuses);
+    greeting.extend_from_slice(&build::backend_key_data(handle.pid, handle.key()));
+    greeting.extend_from_slice(&build::ready_for_query(Transaction::Idle));
+    caller.stream.write_all(&greeting).await?;
     caller.stream.flush().await?;
-    if server.is_draining() {
+    if entry.server.is_draining() {
         handle.signal(crate::clients::Signal::Drain);
     }
     Ok(Greeted { caller, seat, handle, next })
 }
 
-impl Names {
-    fn pair(&self) -> (&str, &str) {
-        (&self.database, &self.user)
-    }
+/// What a client wants to enter, and by which door.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    server: &'a Server,
+    worker: &'a Worker,
+    startup: &'a Startup,
+    names: &'a Names,
 }
 
-fn greeting(statuses: &[u8]) -> Vec<u8> {
-    let mut greeting = build::authentication_ok();
-    greeting.extend_from_slice(statuses);
-    greeting
+impl Entry<'_> {
+    /// What will serve the client, and the ParameterStatus frames of its greeting.
+    ///
+    /// # Errors
+    /// The ErrorResponse for the client.
+    async fn prepare(self, identified: Identified) -> Result<(Next, Arc<[u8]>), Vec<u8>> {
+        let Self { server, worker, startup, names } = self;
+        let config = server.config.current();
+        let credential = &identified.credential.backend;
+        if names.replication {
+            let pair = (names.database.as_str(), names.user.as_str());
+            let line =
+                replication::open(&server.routes, &config, startup, pair, credential, identified.keys).await?;
+            let statuses = Arc::from(line.statuses.as_slice());
+            return Ok((Next::Replication(Box::new(line)), statuses));
+        }
+        let route = server
+            .routes
+            .open(&config, &names.database, &names.user, credential)
+            .map_err(|fault| no_route(&fault).to_frame())?;
+        if let Some(keys) = identified.keys {
+            route.target.learn(keys);
+        }
+        let Known { profile, statuses } = known_startup(&route, server, worker, startup).await?;
+        let session = Session::new(Arc::clone(&route.rules), profile);
+        Ok((Next::Session { session, route }, statuses))
+    }
 }
 
 /// As PostgreSQL does, says that the client is who it is before it says why that is of no use.

@@ -1,7 +1,7 @@
 //! The front door: accepting connections, TLS, startup packets, authentication, and handing each client to what
 //! serves it.
 //!
-//! [`accept`] takes connections, [`handshake`] finds out what they want, [`login`] who they are, [`dispatch`] brings
+//! [`accept`] takes connections, `handshake` finds out what they want, `login` who they are, [`dispatch`] brings
 //! a session onto its way. [`routes`] knows the way from a database and user to a pool. What a session does
 //! afterwards is `proxy`'s.
 

@@ -5,7 +5,7 @@
 //! bytes it left in [`Outgoing`], and leases or releases a backend when it says so. PostgreSQL's own behaviour is
 //! the measure (manual: "Message Flow"); what a backend holds is known from its replies alone.
 //!
-//! Read [`turn`] for the queue of expected replies, then `from_client`, then `from_backend`.
+//! Read `turn` for the queue of expected replies, then `from_client`, then `from_backend`.
 
 mod from_backend;
 mod from_client;
