@@ -2,6 +2,7 @@
 
 mod hash_password;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -105,11 +106,10 @@ fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-#[expect(clippy::print_stdout, reason = "its output is what the command is for")]
 fn check(sources: &Sources) -> ExitCode {
     match config::load(sources) {
         Ok(loaded) => {
-            println!("{}", config::effective(&loaded));
+            say(&config::effective(&loaded));
             ExitCode::SUCCESS
         }
         Err(mistakes) => fail(&mistakes),
@@ -134,16 +134,20 @@ fn show(demo: &Demo) -> ExitCode {
 }
 
 /// An md5 secret of that user, or a SCRAM-SHA-256 one, which is anybody's.
-#[expect(clippy::print_stdout, reason = "its output is what the command is for")]
 fn hash_password(user_of_md5: Option<String>) -> ExitCode {
     let form = user_of_md5.map_or(Form::ScramSha256, |user| Form::Md5 { user });
     match hash_password::secret(&form) {
         Ok(secret) => {
-            println!("{secret}");
+            say(&secret);
             ExitCode::SUCCESS
         }
         Err(error) => fail(&format!("{error:#}")),
     }
+}
+
+/// Writes a command's output. A reader that has had enough, as `head` has, is no failure.
+fn say(output: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{output}");
 }
 
 fn fail(reason: &dyn std::fmt::Display) -> ExitCode {
