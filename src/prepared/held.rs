@@ -5,12 +5,20 @@ use std::collections::HashMap;
 /// The statements that a backend is known to hold; only successes are entered here.
 #[derive(Debug)]
 pub struct Held {
-    /// By statement id: when it was last used, by this set's own clock.
-    statements: HashMap<u64, u64, foldhash::fast::RandomState>,
+    /// By statement id.
+    statements: HashMap<u64, HeldCopy, foldhash::fast::RandomState>,
     /// The statement that the unnamed one is at the moment.
     unnamed: Option<u64>,
     clock: u64,
     limit: usize,
+}
+
+#[derive(Debug)]
+struct HeldCopy {
+    /// The number of the Parse that made it.
+    parse: u64,
+    /// When it was last used, by the set's own clock.
+    used: u64,
 }
 
 impl Held {
@@ -20,22 +28,24 @@ impl Held {
         Self { statements: HashMap::default(), unnamed: None, clock: 0, limit }
     }
 
+    /// The number of the Parse that made the backend's copy of a statement, if it has one.
     #[must_use]
-    pub fn contains(&self, id: u64) -> bool {
-        self.statements.contains_key(&id)
+    pub fn parse_of(&self, id: u64) -> Option<u64> {
+        self.statements.get(&id).map(|copy| copy.parse)
     }
 
     /// Notes that a statement is being used.
     pub fn touch(&mut self, id: u64) {
         self.clock += 1;
-        if let Some(used) = self.statements.get_mut(&id) {
-            *used = self.clock;
+        if let Some(copy) = self.statements.get_mut(&id) {
+            copy.used = self.clock;
         }
     }
 
-    pub fn insert(&mut self, id: u64) {
+    /// Notes a copy that the Parse with this number has made.
+    pub fn insert(&mut self, id: u64, parse: u64) {
         self.clock += 1;
-        self.statements.insert(id, self.clock);
+        self.statements.insert(id, HeldCopy { parse, used: self.clock });
     }
 
     pub fn remove(&mut self, id: u64) {
@@ -62,7 +72,7 @@ impl Held {
         if staying().count() + coming < self.limit {
             return None;
         }
-        staying().min_by_key(|(_, used)| **used).map(|(id, _)| *id)
+        staying().min_by_key(|(_, copy)| copy.used).map(|(id, _)| *id)
     }
 
     /// Forgets every named statement, as DEALLOCATE ALL does; the unnamed one stays.
@@ -88,10 +98,10 @@ mod tests {
     #[test]
     fn the_least_recently_used_statement_goes_first_unless_it_is_going_already() {
         let mut held = Held::new(2);
-        held.insert(1);
+        held.insert(1, 1);
         assert_eq!(held.surplus(0, |_| false), None);
         assert_eq!(held.surplus(1, |_| false), Some(1));
-        held.insert(2);
+        held.insert(2, 1);
         held.touch(1);
         assert_eq!(held.surplus(0, |_| false), Some(2));
         assert_eq!(held.surplus(0, |id| id == 2), None);
@@ -101,7 +111,7 @@ mod tests {
     #[test]
     fn deallocate_all_spares_the_unnamed_statement() {
         let mut held = Held::new(2);
-        held.insert(1);
+        held.insert(1, 1);
         held.set_unnamed(Some(2));
         held.clear();
         assert_eq!((held.len(), held.unnamed()), (0, Some(2)));

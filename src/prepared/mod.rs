@@ -9,7 +9,7 @@ mod names;
 mod registry;
 
 pub use held::Held;
-pub use names::Names;
+pub use names::{Named, Names};
 pub use registry::{Kind, Registry, Standing, Statement};
 
 /// A name that no statement ever has on a backend: describing it fails there, which is how an error of ours fails

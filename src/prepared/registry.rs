@@ -8,6 +8,8 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use crate::sql::Leaves;
+
 /// Sightings of an unnamed text before it is measured as a candidate for promotion.
 const SIGHTINGS: u8 = 2;
 /// Executions that are measured as unnamed before a candidate is promoted.
@@ -41,7 +43,10 @@ pub struct Statement {
     pub name: Box<[u8]>,
     /// Whether executing it may drop other statements ([`super::may_forget`]).
     pub forgets: bool,
+    /// What running it may leave behind.
+    pub leaves: Leaves,
     promotion: Promotion,
+    age: Age,
 }
 
 /// Whether backends hold a statement under a name.
@@ -63,6 +68,15 @@ pub enum Standing {
     Promoted,
 }
 
+/// Every Parse of a statement, a client's or our own for a backend, has a number: the later, the higher. They tell
+/// what is older than a change of the tables that a statement reads.
+#[derive(Debug, Default)]
+struct Age {
+    parses: AtomicU64,
+    outdated: AtomicU64,
+    doubtful: AtomicU64,
+}
+
 #[derive(Debug, Default)]
 struct Promotion {
     standing: AtomicU8,
@@ -73,6 +87,31 @@ struct Promotion {
 }
 
 impl Statement {
+    /// The number of a Parse of this statement that happens now.
+    #[must_use]
+    pub fn next_parse(&self) -> u64 {
+        self.age.parses.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A backend has found that the result of its copy, which this Parse had made, has other columns now.
+    pub fn outdate(&self, parse: u64) {
+        self.age.outdated.fetch_max(parse, Ordering::Relaxed);
+        self.age.doubtful.fetch_max(self.age.parses.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether this Parse is known to have been before the columns changed: who prepared the statement then gets
+    /// PostgreSQL's error until he prepares it again.
+    #[must_use]
+    pub fn is_outdated(&self, parse: u64) -> bool {
+        parse <= self.age.outdated.load(Ordering::Relaxed)
+    }
+
+    /// Whether this Parse was before the change was found: it may have been before the change.
+    #[must_use]
+    pub fn is_doubtful(&self, parse: u64) -> bool {
+        parse <= self.age.doubtful.load(Ordering::Relaxed)
+    }
+
     /// How a client's unnamed statement with this text is to be treated.
     #[must_use]
     pub fn standing(&self) -> Standing {
@@ -189,8 +228,18 @@ impl Registry {
             Kind::Private => Box::default(),
             Kind::Shared => super::backend_name(id),
         };
-        let forgets = super::may_forget(text);
-        Statement { id, kind, text: text.into(), types: types.into(), name, forgets, promotion: Promotion::default() }
+        let (forgets, leaves) = (super::may_forget(text), Leaves::of(text));
+        Statement {
+            id,
+            kind,
+            text: text.into(),
+            types: types.into(),
+            name,
+            forgets,
+            leaves,
+            promotion: Promotion::default(),
+            age: Age::default(),
+        }
     }
 
     /// Makes room when over the limit; at most once for every eighth of the limit added, so that a table full of

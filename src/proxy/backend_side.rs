@@ -61,7 +61,7 @@ impl Serve {
                 continue;
             }
             let rest = unread.get(at..).unwrap_or_default();
-            let (header, here) = match Look::at(rest).map_err(|fault| Ending::desync(&fault))? {
+            let (header, here) = match Look::at(rest, self.session.is_looking()).map_err(|fault| Ending::desync(&fault))? {
                 Look::Judge(header, here) => (header, here),
                 Look::Pass { here, left } => {
                     at += here;
@@ -143,15 +143,17 @@ enum Look {
 }
 
 impl Look {
-    fn at(rest: &[u8]) -> Result<Self, Malformed> {
+    /// `rows`: the session wants to see rows too.
+    fn at(rest: &[u8], rows: bool) -> Result<Self, Malformed> {
         let Some(header) = Header::read(rest, LIMIT)? else { return Ok(Self::Wait(HEADER)) };
         let here = (rest.len() - HEADER).min(header.body);
-        if !Session::watches(header.tag) {
+        if !Session::watches(header.tag) && !rows {
             return Ok(Self::Pass { here: HEADER + here, left: header.body - here });
         }
         let whole = matches!(
             header.tag,
             backend::COMMAND_COMPLETE
+                | backend::DATA_ROW
                 | backend::PARAMETER_DESCRIPTION
                 | backend::PARAMETER_STATUS
                 | backend::ROW_DESCRIPTION

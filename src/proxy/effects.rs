@@ -99,6 +99,14 @@ impl Serve {
         if !done {
             return Ok(());
         }
+        if let Some(look) = self.session.look() {
+            // What the session has set is asked of the backend before anybody else gets it.
+            active.to_backend.push(&look);
+            return Ok(());
+        }
+        if self.session.has_left_state() {
+            return self.pin(active);
+        }
         if !active.from_backend.is_empty() {
             // It said something that nobody had asked: probably that it ends.
             self.session.released();
@@ -113,6 +121,25 @@ impl Serve {
         };
         self.release(active, how, now);
         Ok(())
+    }
+
+    /// The session keeps its backend: what it has left there can be carried to no other.
+    fn pin(&self, active: &mut Active) -> Result<(), Ending> {
+        let Ownership::Leased { lease, .. } = &mut active.ownership else { return Ok(()) };
+        self.route.pool.try_pin(lease).map_err(|full| {
+            Ending::Told(
+                Fault::fatal(
+                    sqlstate::TOO_MANY_CONNECTIONS,
+                    format!("no further session of pool \"{}\"/\"{}\" may keep its backend", self.route.database, self.route.user),
+                )
+                .detail(format!(
+                    "The session left state on its backend (a temporary object, a session lock, LISTEN, PREPARE, a role, a \
+                     setting of its own), and {} sessions do so already, which is pool.max_pinned.",
+                    full.limit
+                ))
+                .hint("Raise pool.size or pool.max_pinned, or use mode = \"session\" for such users."),
+            )
+        })
     }
 
     /// Ends a lease; the backend is reset first where something must be undone.

@@ -116,7 +116,7 @@ impl Serve {
     /// Whether the session may have left anything on its backend beside an open transaction.
     fn session_left_state(&self) -> bool {
         match self.route.limits.load().reset_on_return {
-            ResetOnReturn::Auto => self.route.rules.hold == Hold::Session,
+            ResetOnReturn::Auto => self.route.rules.hold == Hold::Session || self.session.has_left_state(),
             ResetOnReturn::Discard => true,
             ResetOnReturn::None => false,
         }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::reports;
 use super::turn::{Doubt, Kind, Reset, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
+use crate::prepared::Kind as StatementKind;
 use crate::settings::{Carried, Profile};
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
@@ -57,6 +59,7 @@ impl Session {
                 let Self { turn: Some(turn), names, .. } = self else {
                     return Err(Broken::Desync(frame.tag));
                 };
+                turn.give_reply(&mut out.before);
                 turn.confirm(names, leased);
                 // Nothing may be said in the middle of a long description; what is ours goes before the next reply.
                 if frame.is_whole() {
@@ -64,10 +67,17 @@ impl Session {
                 }
                 Ok(to.verdict())
             }
+            (backend::PARAMETER_DESCRIPTION, Some((Kind::Describe, _))) if turn.keep_reply(frame) => {
+                Ok(Verdict::Swallow)
+            }
             (backend::PARAMETER_DESCRIPTION, Some((Kind::Describe, to))) => Ok(to.verdict()),
             (backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE, Some((Kind::Query, to))) => {
                 self.completed(frame, leased);
                 Ok(to.verdict())
+            }
+            (backend::DATA_ROW, Some((Kind::Query, Addressee::Us))) => {
+                self.saw_row(frame);
+                Ok(Verdict::Swallow)
             }
             (backend::ROW_DESCRIPTION, Some((Kind::Query, to)))
             | (backend::FUNCTION_CALL_RESPONSE, Some((Kind::FunctionCall, to))) => Ok(to.verdict()),
@@ -103,7 +113,8 @@ impl Session {
         if let Reset::All(told) = std::mem::take(&mut turn.reset) {
             report_changes(&told, &self.profile, leased.carried, &mut out.before);
         }
-        if self.rules.hold == Hold::Statement && turn.status != Transaction::Idle {
+        self.looked(leased);
+        if self.rules.hold == Hold::Statement && self.transaction() != Transaction::Idle {
             return Err(block_opened().into());
         }
         Ok(to.verdict())
@@ -122,6 +133,7 @@ impl Session {
         let report = Report::read(frame.body);
         if report.is_fatal() {
             turn.fatal = true;
+            turn.give_reply(&mut out.before);
             return Ok(Verdict::Forward);
         }
         let Some((kind, to)) = expected else {
@@ -131,8 +143,26 @@ impl Session {
         if turn.copy_in && !turn.fail_copy() {
             return Err(Broken::Desync(frame.tag));
         }
-        let own_words = own_words(turn, report.code);
+        let mut own_words = own_words(turn, report.code);
+        let about = turn.head_statement().filter(|statement| statement.kind == StatementKind::Shared).cloned();
+        if let Some(statement) = about.filter(|_| own_words.is_none() && frame.is_whole()) {
+            if reports::is_stale(&report, frame.body) {
+                if let Some(parse) = leased.held.parse_of(statement.id) {
+                    statement.outdate(parse);
+                }
+                if turn.send_again(&statement, &mut out.to_backend) {
+                    return Ok(Verdict::Swallow);
+                }
+            }
+            own_words = names.of(statement.id).and_then(|name| reports::renamed(frame.body, &statement.name, name));
+        }
+        turn.give_reply(&mut out.before);
         match kind {
+            // What the backend carries is not known then, so it stays with the session.
+            Kind::Query if to == Addressee::Us && turn.looking.take().is_some() => {
+                self.left.state = true;
+                return Ok(Verdict::Swallow);
+            }
             Kind::FunctionCall | Kind::Query if to == Addressee::Us => {
                 return Err(settings_refused(&report).into());
             }
@@ -211,6 +241,7 @@ impl Session {
                 leased.held.clear();
                 leased.carried.profile = self.rules.profiles.fresh();
                 turn.reset = Reset::All(std::mem::replace(&mut self.profile, Arc::clone(&self.startup)));
+                self.left_nothing();
             }
             b"RESET\0" if turn.reset == Reset::No => turn.reset = Reset::Some,
             _ => {}

@@ -5,10 +5,16 @@
 //! bytes it left in [`Outgoing`], and leases or releases a backend when it says so. PostgreSQL's own behaviour is
 //! the measure (manual: "Message Flow"); what a backend holds is known from its replies alone.
 //!
-//! Read `turn` for the queue of expected replies, then `from_client`, then `from_backend`.
+//! Read `turn` for the queue of expected replies, then `from_client` and `statements`, then
+//! `from_backend`.
 
+mod copying;
 mod from_backend;
 mod from_client;
+mod look;
+mod repeat;
+mod reports;
+mod statements;
 mod turn;
 
 #[cfg(test)]
@@ -20,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::prepared::{Held, Names, Registry};
 use crate::settings::{Carried, Profile, Profiles};
+use crate::sql::Leaves;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
@@ -122,6 +129,8 @@ pub struct Session {
     /// What they were at its start: where DISCARD ALL and RESET ALL return to.
     startup: Arc<Profile>,
     names: Names,
+    /// What it may have left on its backend and is not known yet, or cannot be carried away.
+    left: Leaves,
     /// Present while a backend is leased or replies are owed: an idle session holds next to nothing.
     turn: Option<Box<Turn>>,
 }
@@ -129,7 +138,7 @@ pub struct Session {
 impl Session {
     #[must_use]
     pub fn new(rules: Arc<Rules>, profile: Arc<Profile>) -> Self {
-        Self { rules, startup: Arc::clone(&profile), profile, names: Names::default(), turn: None }
+        Self { rules, startup: Arc::clone(&profile), profile, names: Names::default(), left: Leaves::default(), turn: None }
     }
 
     /// The settings that a backend must carry for this session.

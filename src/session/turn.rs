@@ -7,9 +7,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Leased;
-use crate::prepared::{NEVER, Names, Statement};
+use super::repeat::Batch;
+use crate::prepared::{Named, Names, Statement};
 use crate::settings::Profile;
-use crate::wire::build;
 use crate::wire::view::Transaction;
 
 /// The message that a reply will answer.
@@ -46,26 +46,37 @@ pub(super) enum Who {
 pub(super) struct Expect {
     pub(super) kind: Kind,
     pub(super) who: Who,
+    /// The statement that the message named.
+    pub(super) about: Option<Arc<Statement>>,
     /// How many of the pending effects this reply confirms.
-    effects: u8,
+    pub(super) effects: u8,
     /// Whether what runs may drop statements that we believe to be there.
-    forgets: bool,
+    pub(super) forgets: bool,
 }
 
 impl Expect {
     pub(super) fn new(kind: Kind, who: Who) -> Self {
-        Self { kind, who, effects: 0, forgets: false }
+        Self { kind, who, about: None, effects: 0, forgets: false }
+    }
+
+    pub(super) fn about(self, statement: Arc<Statement>) -> Self {
+        Self { about: Some(statement), ..self }
     }
 
     pub(super) fn forgetting(self, forgets: bool) -> Self {
         Self { forgets, ..self }
     }
 
-    fn is_end_of_batch(&self) -> bool {
+    pub(super) fn is_end_of_batch(&self) -> bool {
         matches!(self.kind, Kind::FunctionCall | Kind::Query | Kind::Sync)
     }
 
-    fn is_fake(&self) -> bool {
+    /// Whether the client must not see the reply.
+    pub(super) fn is_skipped(&self) -> bool {
+        matches!(self.who, Who::Skip)
+    }
+
+    pub(super) fn is_fake(&self) -> bool {
         matches!(self.who, Who::Fake(_) | Who::Say(_))
     }
 }
@@ -75,10 +86,10 @@ impl Expect {
 pub(super) enum Effect {
     /// The backend lacks a statement from now on.
     Drop(u64),
-    /// The backend holds a statement.
-    Hold(u64),
+    /// The backend holds a statement, made by the Parse with this number.
+    Hold(u64, u64),
     /// The client's name stands for a statement, or for none.
-    Name(Box<[u8]>, Option<Arc<Statement>>),
+    Name(Box<[u8]>, Option<Named>),
     /// The backend carries these settings.
     Profile(Arc<Profile>),
     /// The backend's unnamed statement.
@@ -86,9 +97,9 @@ pub(super) enum Effect {
 }
 
 #[derive(Debug)]
-struct Pending {
-    batch: u64,
-    effect: Effect,
+pub(super) struct Pending {
+    pub(super) batch: u64,
+    pub(super) effect: Effect,
 }
 
 /// What is known of a name or statement while replies are outstanding.
@@ -103,7 +114,7 @@ pub(super) enum Known<T> {
 #[derive(Debug)]
 pub(super) struct Deferred {
     pub(super) name: Box<[u8]>,
-    pub(super) statement: Arc<Statement>,
+    pub(super) named: Named,
 }
 
 /// Whether commands since the last ReadyForQuery put settings back to their defaults.
@@ -130,6 +141,8 @@ pub(super) enum Doubt {
 /// The active part of a session.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
+    /// Rows of the answer to what was asked about settings, while it comes.
+    pub(super) looking: Option<Vec<(Vec<u8>, Vec<u8>)>>,
     pub(super) leased: bool,
     /// The frame that asked for the lease has not been judged again.
     pub(super) unused: bool,
@@ -142,22 +155,26 @@ pub(super) struct Turn {
     /// Something was sent after the last Sync or Query.
     pub(super) open_batch: bool,
     /// Of that, something was sent after the last Flush: the backend may keep its replies to itself.
-    unflushed: bool,
+    pub(super) unflushed: bool,
     /// The client's last frame was a Sync: there is none that is partly forwarded.
     pub(super) after_sync: bool,
     pub(super) doubt: Doubt,
     /// Portals whose execution may drop statements.
     forgetful: Vec<Box<[u8]>>,
     /// Commands at work that may drop statements.
-    forgetting: usize,
+    pub(super) forgetting: usize,
     /// The backend's last words were passed on.
     pub(super) fatal: bool,
     pub(super) reset: Reset,
     pub(super) cancel_report: Option<Box<[u8]>>,
     pub(super) measured: Option<(Arc<Statement>, Instant)>,
-    queue: VecDeque<Expect>,
-    pending: VecDeque<Pending>,
-    batch: u64,
+    /// The batch that is being sent, where it may have to be sent again.
+    pub(super) kept_batch: Option<Batch>,
+    /// A reply that its failure would make undone.
+    pub(super) kept_reply: Vec<u8>,
+    pub(super) queue: VecDeque<Expect>,
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) batch: u64,
 }
 
 impl Turn {
@@ -175,7 +192,7 @@ impl Turn {
 
     /// Whether the outcome of an earlier batch of the client is not known yet.
     pub(super) fn is_behind(&self) -> bool {
-        self.queue.iter().any(|expect| expect.is_end_of_batch() && !matches!(expect.who, Who::Skip))
+        self.queue.iter().any(|expect| expect.is_end_of_batch() && !expect.is_skipped())
     }
 
     /// Whether something at work may drop statements that we believe to be there.
@@ -216,6 +233,7 @@ impl Turn {
 
     /// A portal stands for a statement from now on.
     pub(super) fn bound(&mut self, portal: &[u8], statement: &Statement) {
+        let portal = Names::key(portal);
         if statement.forgets || !self.forgetful.is_empty() {
             self.forgetful.retain(|other| **other != *portal);
         }
@@ -225,26 +243,26 @@ impl Turn {
     }
 
     pub(super) fn is_forgetful(&self, portal: &[u8]) -> bool {
-        self.forgetful.iter().any(|other| **other == *portal)
+        self.forgetful.iter().any(|other| **other == *Names::key(portal))
     }
 
     /// The statement that a client's name stands for.
-    pub(super) fn named(&self, names: &Names, name: &[u8]) -> Known<Option<Arc<Statement>>> {
+    pub(super) fn named(&self, names: &Names, name: &[u8]) -> Known<Option<Named>> {
         let pending = self.newest(|effect| match effect {
-            Effect::Name(other, statement) if **other == *name => Some(statement.clone()),
+            Effect::Name(other, named) if **other == *name => Some(named.clone()),
             _ => None,
         });
         pending.unwrap_or_else(|| Known::Now(names.get(name).cloned()))
     }
 
-    /// Whether the backend holds a shared statement.
-    pub(super) fn holds(&self, leased: &Leased<'_>, id: u64) -> Known<bool> {
+    /// The number of the Parse that made the backend's copy of a shared statement, if it has one.
+    pub(super) fn holds(&self, leased: &Leased<'_>, id: u64) -> Known<Option<u64>> {
         let pending = self.newest(|effect| match effect {
-            Effect::Drop(other) if *other == id => Some(false),
-            Effect::Hold(other) if *other == id => Some(true),
+            Effect::Drop(other) if *other == id => Some(None),
+            Effect::Hold(other, parse) if *other == id => Some(Some(*parse)),
             _ => None,
         });
-        pending.unwrap_or_else(|| Known::Now(leased.held.contains(id)))
+        pending.unwrap_or_else(|| Known::Now(leased.held.parse_of(id)))
     }
 
     /// Which statement is the backend's unnamed one.
@@ -258,7 +276,7 @@ impl Turn {
 
     /// The statement to close before the backend parses one more.
     pub(super) fn surplus(&self, leased: &Leased<'_>) -> Option<u64> {
-        let coming = self.pending.iter().filter(|pending| matches!(pending.effect, Effect::Hold(_))).count();
+        let coming = self.pending.iter().filter(|pending| matches!(pending.effect, Effect::Hold(..))).count();
         let leaving =
             |id| self.pending.iter().any(|pending| matches!(pending.effect, Effect::Drop(gone) if gone == id));
         leased.held.surplus(coming, leaving)
@@ -301,28 +319,36 @@ impl Turn {
     }
 
     /// Syncs that stand together from this place in the queue on; stray ends of COPY data do not count.
-    fn leading_syncs(&self, from: usize) -> usize {
+    pub(super) fn leading_syncs(&self, from: usize) -> usize {
         let answered = self.queue.iter().skip(from).filter(|expect| expect.kind != Kind::CopyEnd);
         answered.take_while(|expect| expect.kind == Kind::Sync).count()
     }
 
     /// Whether anything but Syncs is owed from this place in the queue on.
-    fn owes_more_than_syncs(&self, from: usize) -> bool {
+    pub(super) fn owes_more_than_syncs(&self, from: usize) -> bool {
         self.queue.iter().skip(from).any(|expect| !matches!(expect.kind, Kind::CopyEnd | Kind::Sync))
     }
 
-    fn head_kind(&self) -> Option<Kind> {
+    /// The statement that the next reply is about.
+    pub(super) fn head_statement(&self) -> Option<&Arc<Statement>> {
+        self.queue.front()?.about.as_ref()
+    }
+
+    pub(super) fn head_kind(&self) -> Option<Kind> {
         self.queue.front().map(|expect| expect.kind)
     }
 
     /// The next reply has come and confirms its effects.
     pub(super) fn confirm(&mut self, names: &mut Names, leased: &mut Leased<'_>) {
         let Some(expect) = self.pop() else { return };
+        if expect.kind != Kind::Query {
+            self.kept_batch = None;
+        }
         for _ in 0..expect.effects {
             match self.pending.pop_front().map(|pending| pending.effect) {
                 Some(Effect::Drop(id)) => leased.held.remove(id),
-                Some(Effect::Hold(id)) => leased.held.insert(id),
-                Some(Effect::Name(name, statement)) => names.set(&name, statement),
+                Some(Effect::Hold(id, parse)) => leased.held.insert(id, parse),
+                Some(Effect::Name(name, named)) => names.set(&name, named),
                 Some(Effect::Profile(profile)) => leased.carried.profile = profile,
                 Some(Effect::Unnamed(id)) => leased.held.set_unnamed(id),
                 None => {}
@@ -333,6 +359,7 @@ impl Turn {
     /// The next message failed, and with it all others up to the next Sync. A failed Parse leaves no unnamed
     /// statement where it was to be one.
     pub(super) fn fail(&mut self, names: &mut Names, leased: &mut Leased<'_>) {
+        self.kept_batch = None;
         let effects = self.queue.front().map_or(0, |expect| usize::from(expect.effects));
         for pending in self.pending.iter().take(effects) {
             match &pending.effect {
@@ -357,95 +384,6 @@ impl Turn {
         Some(expect)
     }
 
-    // === COPY ===
-
-    /// The backend waits for COPY data.
-    pub(super) fn begin_copy(&mut self) {
-        self.copy_in = true;
-        if let Some(expect) = self.queue.front_mut() {
-            self.forgetting -= usize::from(std::mem::take(&mut expect.forgets));
-        }
-    }
-
-    /// The client ends its data; the backend may keep its reply to itself until a Flush.
-    pub(super) fn end_copy(&mut self) {
-        self.expect(Expect::new(Kind::CopyEnd, Who::Forward), []);
-        self.unflushed = true;
-    }
-
-    /// Whether the client's next frame belongs to the COPY: its end was not seen yet.
-    pub(super) fn is_copying(&self) -> bool {
-        self.copy_in && self.copy_end().is_none()
-    }
-
-    /// Where in the queue the end of the data stands; only Syncs are before it.
-    fn copy_end(&self) -> Option<usize> {
-        let other = self.queue.iter().skip(1).position(|expect| expect.kind != Kind::Sync)? + 1;
-        self.queue.get(other).is_some_and(|expect| expect.kind == Kind::CopyEnd).then_some(other)
-    }
-
-    /// The COPY has succeeded: Syncs before the end of its data were ignored, and ended no batch.
-    pub(super) fn complete_copy(&mut self) {
-        self.copy_in = false;
-        if let Some(end) = self.copy_end() {
-            self.queue.drain(1..=end);
-        }
-        self.open_batch |= !self.queue.iter().any(Expect::is_end_of_batch);
-    }
-
-    /// The COPY has failed: whether it had read the Syncs before the end of its data is not known. `false` where
-    /// that cannot be found out any more.
-    pub(super) fn fail_copy(&mut self) -> bool {
-        self.copy_in = false;
-        let doubtful = match self.copy_end() {
-            Some(end) => {
-                self.queue.remove(end);
-                end - 1
-            }
-            None => self.leading_syncs(1),
-        };
-        if doubtful == 0 {
-            return true;
-        }
-        self.doubt = Doubt::Syncs(doubtful);
-        if self.queue.iter().any(Expect::is_fake) {
-            // Where it stands among the replies is as doubtful.
-            return false;
-        }
-        // What follows is read at all if nothing is skipped, or a Sync ends the skipping for certain.
-        self.head_kind() == Some(Kind::Query) || self.leading_syncs(1) > doubtful || !self.owes_more_than_syncs(1)
-    }
-
-    /// Asks the backend which Syncs it had read: it answers those it had not before it answers a Close. Where more
-    /// than Syncs is under way, the reply to that will tell.
-    pub(super) fn ask_about_syncs(&mut self, to_backend: &mut Vec<u8>) {
-        if let Doubt::Syncs(count) = self.doubt
-            && !self.owes_more_than_syncs(1)
-        {
-            self.doubt = Doubt::Asked(count);
-            build::write_close_statement(to_backend, NEVER);
-            to_backend.extend_from_slice(&build::SYNC);
-            self.expect(Expect::new(Kind::Close, Who::Skip), []);
-            self.expect(Expect::new(Kind::Sync, Who::Skip), []);
-            self.end_batch();
-        }
-    }
-
-    /// A reply has come that is no ReadyForQuery: of the Syncs that still stand before what it answers, those in
-    /// doubt were eaten.
-    pub(super) fn resolve_doubt(&mut self) {
-        if self.head_kind() != Some(Kind::Sync) {
-            return;
-        }
-        if let Doubt::Syncs(count) | Doubt::Asked(count) = std::mem::take(&mut self.doubt) {
-            let mut syncs = 0;
-            while syncs < count && !self.queue.is_empty() {
-                syncs += usize::from(self.head_kind() == Some(Kind::Sync));
-                self.discard_head();
-            }
-        }
-    }
-
     // === what we answer ourselves ===
 
     /// Answers what is ours at the head, where nothing else is owed that would carry it along.
@@ -466,8 +404,8 @@ impl Turn {
             }
             for _ in 0..expect.effects {
                 // What we answer ourselves changes names only: the backend was not asked.
-                if let Some(Pending { effect: Effect::Name(name, statement), .. }) = self.pending.pop_front() {
-                    names.set(&name, statement);
+                if let Some(Pending { effect: Effect::Name(name, named), .. }) = self.pending.pop_front() {
+                    names.set(&name, named);
                 }
             }
             self.pop();
@@ -489,7 +427,7 @@ impl Turn {
         }
     }
 
-    fn discard_head(&mut self) {
+    pub(super) fn discard_head(&mut self) {
         if let Some(expect) = self.pop() {
             self.pending.drain(..usize::from(expect.effects).min(self.pending.len()));
         }

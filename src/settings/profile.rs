@@ -60,6 +60,11 @@ impl Profile {
         self.settings.iter().find(|(n, _)| **n == *name).map(|(_, value)| &**value)
     }
 
+    /// Every setting: name, value.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.settings.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.settings.is_empty()

@@ -1,6 +1,10 @@
-//! What can be told from a statement's text: so far, which command it is.
+//! What can be told from a statement's text: which command it is, and what it may leave behind ([`Leaves`]).
 //!
 //! It looks at bytes, never at a server, and knows nothing of sessions.
+
+mod leaves;
+
+pub use leaves::Leaves;
 
 /// The first word of a statement, after white space and comments; empty where there is none.
 #[must_use]

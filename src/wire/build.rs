@@ -4,11 +4,9 @@
 //! they go into the buffer that is being filled.
 
 use bytes::{Bytes, BytesMut};
-use pgwire::messages::response::{ErrorResponse, NoticeResponse};
-use pgwire::messages::startup::{
-    Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey,
-};
 use pgwire::messages::Message;
+use pgwire::messages::response::{ErrorResponse, NoticeResponse};
+use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey};
 
 use super::sqlstate;
 use super::tag::{backend, client};
@@ -89,9 +87,14 @@ fn report_fields(
     hint: Option<&str>,
 ) -> Vec<(u8, String)> {
     let mut fields = Vec::with_capacity(6);
-    for (kind, text) in
-        [(b'S', Some(severity)), (b'V', Some(severity)), (b'C', Some(code)), (b'M', Some(message)), (b'D', detail), (b'H', hint)]
-    {
+    for (kind, text) in [
+        (b'S', Some(severity)),
+        (b'V', Some(severity)),
+        (b'C', Some(code)),
+        (b'M', Some(message)),
+        (b'D', detail),
+        (b'H', hint),
+    ] {
         // A zero byte would end the field early and shift what follows.
         fields.extend(text.map(|text| (kind, text.replace('\0', " "))));
     }
@@ -242,8 +245,8 @@ pub(super) fn write_length(to: &mut [u8], start: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::{Bind, Parse, Report};
     use super::super::Header;
+    use super::super::view::{Bind, Parse, Report};
     use super::*;
 
     #[test]

@@ -148,7 +148,8 @@ pub fn split_options(options: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> 
     let mut settings = Vec::new();
     let mut words = option_words(options).into_iter();
     while let Some(word) = words.next() {
-        let unknown = || format!("invalid command-line argument for server process: {}", String::from_utf8_lossy(&word));
+        let unknown =
+            || format!("invalid command-line argument for server process: {}", String::from_utf8_lossy(&word));
         let (option, assignment) = match word.as_slice() {
             b"-c" => ("-c ", words.next().ok_or_else(unknown)?),
             [b'-', b'c', rest @ ..] => ("-c ", rest.to_vec()),
@@ -195,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_startup_packet_gives_parameters_and_extensions() {
-        let Packet::Startup(read) = Packet::read(&startup(b"user\0u\0_pq_.x\x001\0database\0d\0\0")).expect("valid") else {
+        let Packet::Startup(read) = Packet::read(&startup(b"user\0u\0_pq_.x\x001\0database\0d\0\0")).expect("valid")
+        else {
             panic!("a startup packet");
         };
         assert_eq!(read.minor, 2);

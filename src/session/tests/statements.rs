@@ -2,7 +2,7 @@
 
 use super::frames::*;
 use super::script::Script;
-use super::world::{Wish, same_as_direct, same_under};
+use super::world::{Wish, World, same_as_direct, same_under};
 
 fn both_ways(frames: &[Vec<u8>]) {
     same_as_direct(&[Script::at_once(frames.to_vec())]);
@@ -187,7 +187,7 @@ fn statements_are_evicted_at_the_backends_limit() {
 fn a_backend_never_holds_more_than_its_limit() {
     let parses: Vec<_> = (0..9).map(|n| parse(&format!("p{n}"), &format!("select {n}"))).chain([sync()]).collect();
     let script = Script::patient([parses, prepared("x", "insert a"), prepared("y", "insert b")].concat());
-    let mut world = super::world::World::new(&[script], Wish { held: 3, ..Wish::default() });
+    let mut world = World::new(&[script], Wish { held: 3, ..Wish::default() });
     world.run(|_| 0);
     assert!(world.seats[0].model.named.len() <= 3, "{:?}", world.seats[0].model.named);
 }
@@ -217,16 +217,120 @@ fn deallocate_all_and_discard_all_forget_names_everywhere() {
 }
 
 #[test]
-fn a_cached_plan_whose_result_type_changed_fails_as_it_does_without_pgweir() {
+fn names_that_begin_alike_are_one() {
+    let (one, two) = ("n".repeat(63) + "one", "n".repeat(63) + "two");
     both_ways(
         &[
-            prepared("s", "select 1"),
-            vec![query("alter")],
-            bound("s"),
-            bound("s"),
-            prepared("t", "select 2"),
-            bound("t"),
+            prepared(&one, "select 1"),
+            prepared(&two, "select 2"),
+            bound(&two),
+            vec![close('S', &two), sync()],
+            bound(&one),
+            prepared(&two, "select 2"),
+            vec![parse(&("n".repeat(63)), "select 2"), sync()],
+            bound(&one),
         ]
         .concat(),
     );
+}
+
+#[test]
+fn a_malformed_body_is_refused_by_postgres_itself() {
+    for bad in
+        [raw(b'P', b"ab"), raw(b'P', b"s\0select 1\0\0\x01"), raw(b'B', b"ab"), raw(b'D', b"Xs\0"), raw(b'C', b"S")]
+    {
+        both_ways(
+            &[
+                prepared("s", "select 1"),
+                vec![bad.clone(), bind("", "s"), sync(), parse("t", "select 1"), bad.clone(), sync()],
+                bound("t"),
+                vec![query("begin"), query("insert a"), bad, sync(), query("commit")],
+                bound("s"),
+            ]
+            .concat(),
+        );
+    }
+}
+
+#[test]
+fn errors_quote_statements_by_the_names_that_clients_gave_them() {
+    both_ways(&[prepared("mine", "select needy"), prepared("", "select needy"), bound("mine")].concat());
+    let promoted: Vec<_> = (0..14).flat_map(|_| prepared("", "select needy")).collect();
+    both_ways(&promoted);
+}
+
+#[test]
+fn a_statement_whose_result_has_changed_fails_until_it_is_prepared_anew() {
+    let prepare = |name| vec![parse(name, "select 1"), sync()];
+    let again = [prepare("t"), bound("t"), bound("s"), vec![close('S', "t"), sync()]].concat();
+    let refused = vec![bind("", "s"), sync(), describe('S', "s"), sync(), query("select 1")];
+    both_ways(&[prepared("s", "select 1"), vec![query("alter")], refused, again.clone(), again].concat());
+    let in_blocks = [
+        prepared("s", "select 1"),
+        vec![query("alter"), query("begin"), query("insert a")],
+        bound("s"),
+        bound("s"),
+        vec![query("rollback")],
+        prepare("t"),
+        vec![query("begin"), query("insert b")],
+        bound("t"),
+        bound("s"),
+        bound("s"),
+        bound("t"),
+        vec![query("commit")],
+    ];
+    // Without the first failure nobody could know that what `t` shares is older than `t`.
+    both_ways(&in_blocks.concat());
+}
+
+/// Two clients and one backend, where the first has prepared a statement and its columns have changed since then.
+fn changed() -> World {
+    let mut world = World::new(&[Script::default(), Script::default()], Wish { promote: false, ..Wish::default() });
+    world.say(0, prepared("s", "select 1"));
+    world.say(1, vec![query("alter")]);
+    world
+}
+
+const PREPARED: &str = "1 t T 2 D\0\0 CSELECT 1. ZI ";
+const BOUND: &str = "2 D\0\0 CSELECT 1. ZI ";
+const REFUSED: &str = "E0A000 ZI ";
+
+#[test]
+fn who_prepares_after_a_change_does_not_notice_that_others_prepared_before_it() {
+    let dotted = |text: &str| text.replace('\0', ".");
+    for frames in [prepared("t", "select 1"), prepared("", "select 1")] {
+        let mut world = changed();
+        assert_eq!(world.say(1, frames), dotted(PREPARED));
+        super::world::check_held(&world.seats[0]);
+        assert_eq!(world.say(0, bound("s")), REFUSED, "the first has not prepared it again");
+        assert_eq!(world.say(0, prepared("u", "select 1")), dotted(PREPARED));
+        assert_eq!(world.say(0, bound("u")), dotted(BOUND));
+    }
+    let mut world = changed();
+    let batch =
+        [parse("t", "select 1"), bind("", "t"), execute("", 0), parse("", "insert a"), bind("", ""), execute("", 0)];
+    let said = world.say(1, [batch.to_vec(), vec![close('S', "t"), sync()]].concat());
+    assert_eq!(said, dotted("1 2 D\0\0 CSELECT 1. 1 2 CINSERT 0 1. 3 ZI "));
+    assert_eq!(world.seats[0].model.committed, ["insert a"]);
+    assert_eq!(world.say(1, bound("t")), "E26000 ZI ");
+}
+
+#[test]
+fn a_batch_that_cannot_be_repeated_fails_once() {
+    let dotted = |text: &str| text.replace('\0', ".");
+    let flushed = vec![parse("t", "select 1"), bind("", "t"), execute("", 0), flush(), sync()];
+    let after_another =
+        vec![parse("", "insert a"), bind("", ""), execute("", 0), parse("t", "select 1"), bind("", "t"), sync()];
+    let two = vec![parse("t", "select 1"), sync(), bind("", "t"), sync(), sync()];
+    let described = vec![parse("t", "select 1"), describe('S', "t"), flush(), sync()];
+    for frames in [flushed, after_another, two, described] {
+        let mut world = changed();
+        let said = world.say(1, frames);
+        assert!(said.contains("E0A000 ZI "), "{said}");
+        assert_eq!(world.say(1, bound("t")), dotted(BOUND));
+    }
+    let mut world = changed();
+    world.say(1, vec![parse("t", "select 1"), sync(), query("begin")]);
+    assert_eq!(world.say(1, vec![bind("", "t"), sync(), query("rollback")]), "E0A000 ZE CROLLBACK. ZI ");
+    assert_eq!(world.say(1, bound("t")), dotted(BOUND));
 }

@@ -3,17 +3,18 @@
 //!
 //! Texts: `select N` (N rows), `insert X`, `begin`, `commit`, `rollback`, `set N=V`, `reset N`, `show N`,
 //! `deallocate all`, `discard all`, `copy in`, `copy view` (fails after it has asked for data), `copy out`, `notice`, `alter`
-//! (result types of the statements prepared so far change); `syntax` in a text fails its Parse, `boom` its execution,
+//! (result types of the statements prepared so far change); `syntax` in a text fails its Parse, `needy` its Bind, `boom` its execution,
 //! `late` its commit. COPY data that holds `bad` is refused.
 
 mod commands;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::super::Fault;
+use super::super::{Fault, reports};
+use crate::prepared::Names;
 use crate::wire::tag::{backend, client};
 use crate::wire::view::{self, Bind, Parse, Target, Transaction};
-use crate::wire::{Header, build};
+use crate::wire::{Header, Malformed, build};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Prepared {
@@ -64,7 +65,8 @@ pub(super) struct Model {
     pub(super) dead: bool,
 }
 
-struct Failed(Fault);
+/// The ErrorResponse.
+struct Failed(Vec<u8>);
 
 impl Model {
     pub(super) fn new(settings: &[(&str, &str)]) -> Self {
@@ -138,15 +140,7 @@ impl Model {
             client::PARSE => self.parse(body),
             client::BIND => self.bind(body),
             client::DESCRIBE => self.describe(body),
-            client::CLOSE => {
-                match Target::read(tag, body).expect("a close") {
-                    Target::Statement(b"") => self.unnamed = None,
-                    Target::Statement(name) => drop(self.named.remove(name)),
-                    Target::Portal(name) => drop(self.portals.remove(name)),
-                }
-                self.say(backend::CLOSE_COMPLETE, b"");
-                Ok(())
-            }
+            client::CLOSE => self.close(body),
             client::EXECUTE => self.execute(body),
             client::SYNC => {
                 let result = self.end_statement();
@@ -197,8 +191,8 @@ impl Model {
         self.write_out();
     }
 
-    fn fail(&mut self, Failed(fault): Failed) {
-        self.buffered.extend_from_slice(&fault.to_frame());
+    fn fail(&mut self, Failed(report): Failed) {
+        self.buffered.extend_from_slice(&report);
         // Errors are written out at once.
         self.write_out();
         self.copying = None;
@@ -304,9 +298,10 @@ impl Model {
     }
 
     fn parse(&mut self, body: &[u8]) -> Result<(), Failed> {
-        let parse = Parse::read(body).expect("a parse");
+        let parse = Parse::read(body).map_err(malformed)?;
+        let name = Names::key(parse.name);
         self.start();
-        if parse.name.is_empty() {
+        if name.is_empty() {
             self.unnamed = None;
         }
         let text = text_of(parse.text);
@@ -315,20 +310,20 @@ impl Model {
         }
         self.refuse_in_failed(&text)?;
         let prepared = Prepared { text, stale: false };
-        if parse.name.is_empty() {
+        if name.is_empty() {
             self.unnamed = Some(prepared);
-        } else if self.named.contains_key(parse.name) {
+        } else if self.named.contains_key(name) {
             let name = text_of(parse.name);
             return Err(error("42P05", &format!("prepared statement \"{name}\" already exists")));
         } else {
-            self.named.insert(parse.name.to_vec(), prepared);
+            self.named.insert(name.to_vec(), prepared);
         }
         self.say(backend::PARSE_COMPLETE, b"");
         Ok(())
     }
 
     fn statement(&self, name: &[u8]) -> Result<Prepared, Failed> {
-        let found = if name.is_empty() { self.unnamed.clone() } else { self.named.get(name).cloned() };
+        let found = if name.is_empty() { self.unnamed.clone() } else { self.named.get(Names::key(name)).cloned() };
         found.ok_or_else(|| match text_of(name).as_str() {
             "" => error("26000", "unnamed prepared statement does not exist"),
             name => error("26000", &format!("prepared statement \"{name}\" does not exist")),
@@ -336,7 +331,7 @@ impl Model {
     }
 
     fn bind(&mut self, body: &[u8]) -> Result<(), Failed> {
-        let bind = Bind::read(body).expect("a bind");
+        let bind = Bind::read(body).map_err(malformed)?;
         assert_eq!(body.len(), bind.names_len() + 6, "a Bind keeps its values");
         self.start();
         let prepared = self.statement(bind.statement)?;
@@ -347,7 +342,11 @@ impl Model {
             return Err(error("42P03", "cursor already exists"));
         }
         if prepared.stale {
-            return Err(error("0A000", "cached plan must not change result type"));
+            return Err(Failed(reports::stale().into()));
+        }
+        if prepared.text.contains("needy") {
+            let name = text_of(bind.statement);
+            return Err(error("08P01", &format!("none are here, but prepared statement \"{name}\" requires 1")));
         }
         self.portals.insert(bind.portal.to_vec(), Portal { text: prepared.text, sent: 0, done: false });
         self.say(backend::BIND_COMPLETE, b"");
@@ -356,16 +355,16 @@ impl Model {
 
     fn describe(&mut self, body: &[u8]) -> Result<(), Failed> {
         self.start();
-        let text = match Target::read(client::DESCRIBE, body).expect("a describe") {
+        let text = match Target::read(client::DESCRIBE, body).map_err(malformed)? {
             Target::Statement(name) => {
                 let prepared = self.statement(name)?;
                 if returns_rows(&prepared.text) {
                     self.refuse_in_failed(&prepared.text)?;
                 }
-                if prepared.stale {
-                    return Err(error("0A000", "cached plan must not change result type"));
-                }
                 self.say(backend::PARAMETER_DESCRIPTION, b"\0\0");
+                if prepared.stale {
+                    return Err(Failed(reports::stale().into()));
+                }
                 prepared.text
             }
             Target::Portal(name) => match self.portals.get(name) {
@@ -378,6 +377,16 @@ impl Model {
         } else {
             self.say(backend::NO_DATA, b"");
         }
+        Ok(())
+    }
+
+    fn close(&mut self, body: &[u8]) -> Result<(), Failed> {
+        match Target::read(client::CLOSE, body).map_err(malformed)? {
+            Target::Statement(b"") => self.unnamed = None,
+            Target::Statement(name) => drop(self.named.remove(Names::key(name))),
+            Target::Portal(name) => drop(self.portals.remove(name)),
+        }
+        self.say(backend::CLOSE_COMPLETE, b"");
         Ok(())
     }
 
@@ -459,7 +468,11 @@ enum Outcome {
 }
 
 fn error(code: &'static str, message: &str) -> Failed {
-    Failed(Fault::error(code, message))
+    Failed(Fault::error(code, message).to_frame())
+}
+
+fn malformed(_: Malformed) -> Failed {
+    error("08P01", "invalid message")
 }
 
 fn returns_rows(text: &str) -> bool {

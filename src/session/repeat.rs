@@ -1,0 +1,96 @@
+//! A batch that can be sent again.
+//!
+//! A client whose Parse was answered without the backend is bound to a copy that is older than that Parse; if the
+//! columns of its result changed in between, the backend refuses what it would not have refused directly. Where that
+//! is the first that it says in a batch, nothing has happened yet: the copy is parsed anew, the batch sent once more.
+
+use std::sync::Arc;
+
+use super::Verdict;
+use super::turn::{Effect, Expect, Kind, Pending, Turn, Who};
+use crate::prepared::Statement;
+use crate::wire::Frame;
+use crate::wire::build;
+use crate::wire::tag::client;
+use crate::wire::view::Transaction;
+
+/// Bytes of the longest batch that is kept.
+const LIMIT: usize = 64 * 1024;
+
+/// What the backend was sent, from the first use of an older copy on.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    sent: Vec<u8>,
+    /// Its Sync was sent, too.
+    ended: bool,
+}
+
+impl Batch {
+    /// Adds what a frame became. Whether the batch can still be sent again.
+    fn add(&mut self, injected: &[u8], frame: &Frame<'_>, verdict: &Verdict) -> bool {
+        let tags = [client::BIND, client::CLOSE, client::DESCRIBE, client::EXECUTE, client::PARSE, client::SYNC];
+        let fits = self.sent.len() + injected.len() + frame.len < LIMIT;
+        if self.ended || !fits || !frame.is_whole() || !tags.contains(&frame.tag) {
+            return false;
+        }
+        self.sent.extend_from_slice(injected);
+        match verdict {
+            Verdict::Forward => build::write_frame(&mut self.sent, frame.tag, |to| to.extend_from_slice(frame.body)),
+            Verdict::Replace(from) => self.sent.extend_from_slice(frame.body.get(*from..).unwrap_or_default()),
+            Verdict::Hold(_) | Verdict::Swallow | Verdict::Terminate => {}
+        }
+        self.ended = frame.tag == client::SYNC && *verdict == Verdict::Forward;
+        true
+    }
+}
+
+impl Turn {
+    /// An older copy is about to be used: keeps the batch if this is the first of it, outside of a transaction.
+    pub(super) fn keep_batch(&mut self) {
+        let is_ours = |expect: &Expect| expect.is_fake() || (expect.kind == Kind::Query && expect.is_skipped());
+        if self.status == Transaction::Idle && !self.open_batch && self.queue.iter().all(is_ours) {
+            self.kept_batch = Some(Batch::default());
+        }
+    }
+
+    /// A frame of the client has become this, after bytes of ours.
+    pub(super) fn sent(&mut self, injected: &[u8], frame: &Frame<'_>, verdict: &Verdict) {
+        if self.kept_batch.as_mut().is_some_and(|batch| !batch.add(injected, frame, verdict)) {
+            self.kept_batch = None;
+        }
+    }
+
+    /// Keeps a ParameterDescription back until it is known whether the rest of the description follows: PostgreSQL
+    /// looks at the columns after it has sent the parameters. `false` where it may be forwarded.
+    pub(super) fn keep_reply(&mut self, frame: &Frame<'_>) -> bool {
+        let keep = self.kept_batch.is_some() && frame.is_whole();
+        if keep {
+            build::write_frame(&mut self.kept_reply, frame.tag, |to| to.extend_from_slice(frame.body));
+        }
+        keep
+    }
+
+    /// Lets go of what was kept back.
+    pub(super) fn give_reply(&mut self, to_client: &mut Vec<u8>) {
+        to_client.append(&mut self.kept_reply);
+    }
+
+    /// Has the backend parse `statement` anew and do the whole batch again. `false` where that is not possible (any
+    /// more).
+    pub(super) fn send_again(&mut self, statement: &Arc<Statement>, to_backend: &mut Vec<u8>) -> bool {
+        let Some(batch) = self.kept_batch.take().filter(|batch| batch.ended) else { return false };
+        self.kept_reply.clear();
+        build::write_close_statement(to_backend, &statement.name);
+        build::write_parse(to_backend, &statement.name, &statement.text, &statement.types);
+        to_backend.extend_from_slice(&batch.sent);
+        // What the batch is owed stays as it is; before that comes the end of its first failure.
+        let effects = [Effect::Hold(statement.id, statement.next_parse()), Effect::Drop(statement.id)];
+        for effect in effects {
+            self.pending.push_front(Pending { batch: self.batch.saturating_sub(1), effect });
+        }
+        self.queue.push_front(Expect { effects: 1, ..Expect::new(Kind::Parse, Who::Skip) });
+        self.queue.push_front(Expect { effects: 1, ..Expect::new(Kind::Close, Who::Skip) });
+        self.queue.push_front(Expect::new(Kind::Sync, Who::Skip));
+        true
+    }
+}
