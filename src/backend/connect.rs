@@ -77,7 +77,9 @@ pub(super) async fn open(target: &Endpoint, host: &Host, mode: ServerTlsMode) ->
     match stream.read_u8().await? {
         b'S' => tls.connect(stream, name).await,
         b'N' if mode == ServerTlsMode::Prefer => Ok(stream),
-        b'N' => Err(io::Error::new(io::ErrorKind::Unsupported, "the server offers no TLS, and server.tls.mode wants it")),
+        b'N' => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "the server offers no TLS, and server.tls.mode wants it"))
+        }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the server did not understand the request for TLS")),
     }
 }

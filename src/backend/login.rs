@@ -87,8 +87,12 @@ async fn authenticate(
             let keys = match login {
                 Login::Password(password) => ScramKeys::Password(password.clone()),
                 Login::Keys(keys) => keys.clone(),
-                Login::Md5Hash(_) => return Err(refuse("PostgreSQL asks for SCRAM, and only an md5 hash is configured")),
-                Login::None => return Err(refuse("PostgreSQL asks for a password, and none is configured for this user")),
+                Login::Md5Hash(_) => {
+                    return Err(refuse("PostgreSQL asks for SCRAM, and only an md5 hash is configured"));
+                }
+                Login::None => {
+                    return Err(refuse("PostgreSQL asks for a password, and none is configured for this user"));
+                }
             };
             if !rest.split(|byte| *byte == 0).any(|name| name == MECHANISM.as_bytes()) {
                 return Err(refuse("PostgreSQL offers no SCRAM-SHA-256"));
@@ -96,7 +100,9 @@ async fn authenticate(
             return scram(stream, keys, &lost, &refuse).await;
         }
         (3, _) => return Err(refuse("PostgreSQL asks for a password, and none is configured for this user")),
-        (kind, _) => return Err(refuse(&format!("PostgreSQL asks for authentication method {kind}, which is not supported"))),
+        (kind, _) => {
+            return Err(refuse(&format!("PostgreSQL asks for authentication method {kind}, which is not supported")));
+        }
     }
     talk::send(stream, &answer).await.map_err(lost)
 }

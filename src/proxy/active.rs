@@ -41,10 +41,17 @@ pub struct Active {
 /// Whether the session has a backend.
 #[derive(Debug, Default)]
 pub(super) enum Ownership {
-    Leased { lease: Lease<Dialer>, asked: Instant, since: Instant },
+    Leased {
+        lease: Lease<Dialer>,
+        asked: Instant,
+        since: Instant,
+    },
     #[default]
     None,
-    Waiting { waiting: Waiting<Dialer>, asked: Instant },
+    Waiting {
+        waiting: Waiting<Dialer>,
+        asked: Instant,
+    },
 }
 
 /// The part of a frame that is not here yet.

@@ -20,7 +20,12 @@ const LIMIT: usize = i32::MAX as usize;
 
 impl Serve {
     /// Reads from the backend while the client takes what was read before, and judges it.
-    pub(super) fn read_backend(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+    pub(super) fn read_backend(
+        &mut self,
+        active: &mut Active,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<bool, Ending> {
         let Active { ownership: Ownership::Leased { lease, .. }, from_backend, .. } = active else {
             return Ok(false);
         };
@@ -61,18 +66,19 @@ impl Serve {
                 continue;
             }
             let rest = unread.get(at..).unwrap_or_default();
-            let (header, here) = match Look::at(rest, self.session.is_looking()).map_err(|fault| Ending::desync(&fault))? {
-                Look::Judge(header, here) => (header, here),
-                Look::Pass { here, left } => {
-                    at += here;
-                    active.backend_rest = Rest::of(left, true);
-                    continue;
-                }
-                Look::Wait(bytes) => {
-                    need = bytes;
-                    break;
-                }
-            };
+            let (header, here) =
+                match Look::at(rest, self.session.is_looking()).map_err(|fault| Ending::desync(&fault))? {
+                    Look::Judge(header, here) => (header, here),
+                    Look::Pass { here, left } => {
+                        at += here;
+                        active.backend_rest = Rest::of(left, true);
+                        continue;
+                    }
+                    Look::Wait(bytes) => {
+                        need = bytes;
+                        break;
+                    }
+                };
             let body = rest.get(HEADER..HEADER + here).unwrap_or_default();
             let frame = Frame { tag: header.tag, len: header.body, body };
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;

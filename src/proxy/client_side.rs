@@ -19,7 +19,12 @@ const BEGINNING: usize = 4 * 1024;
 
 impl Serve {
     /// Reads from the client while the backend takes what was read before, and judges it.
-    pub(super) fn read_client(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+    pub(super) fn read_client(
+        &mut self,
+        active: &mut Active,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<bool, Ending> {
         if active.leaving {
             return Ok(false);
         }
@@ -122,9 +127,7 @@ impl Serve {
                 let Backend { held, carried, .. } = &mut ***lease;
                 self.session.from_client(&frame, Some(&mut Leased { held, carried }), &mut active.out, now)
             }
-            Ownership::None | Ownership::Waiting { .. } => {
-                self.session.from_client(&frame, None, &mut active.out, now)
-            }
+            Ownership::None | Ownership::Waiting { .. } => self.session.from_client(&frame, None, &mut active.out, now),
         }
         .map_err(Ending::broken)?;
         // Also a frame that is held may have made the session say something, so that it will be let go.
@@ -164,9 +167,8 @@ fn needed(header: Header, here: &[u8]) -> usize {
         return header.body;
     }
     let beginning = header.body.min(BEGINNING);
-    let names_go_on = header.tag == tag::client::BIND
-        && (beginning..header.body).contains(&here.len())
-        && Bind::read(here).is_err();
+    let names_go_on =
+        header.tag == tag::client::BIND && (beginning..header.body).contains(&here.len()) && Bind::read(here).is_err();
     if names_go_on { header.body.min(here.len() * 2) } else { beginning }
 }
 

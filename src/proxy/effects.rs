@@ -54,7 +54,12 @@ impl Serve {
     }
 
     /// Takes the lease that was waited for, if it has come.
-    pub(super) fn take_lease(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+    pub(super) fn take_lease(
+        &mut self,
+        active: &mut Active,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<bool, Ending> {
         let Ownership::Waiting { waiting, asked } = &mut active.ownership else {
             return Ok(false);
         };
@@ -99,13 +104,16 @@ impl Serve {
         if !done {
             return Ok(());
         }
-        if let Some(look) = self.session.look() {
-            // What the session has set is asked of the backend before anybody else gets it.
-            active.to_backend.push(&look);
-            return Ok(());
-        }
-        if self.session.has_left_state() {
-            return self.pin(active);
+        let reset = self.route.limits.load().reset_on_return;
+        if reset == ResetOnReturn::Auto {
+            if let Some(look) = self.session.look() {
+                // What the session has set is asked of the backend before anybody else gets it.
+                active.to_backend.push(&look);
+                return Ok(());
+            }
+            if self.session.has_left_state() {
+                return self.pin(active);
+            }
         }
         if !active.from_backend.is_empty() {
             // It said something that nobody had asked: probably that it ends.
@@ -115,7 +123,7 @@ impl Serve {
             active.busy_since = None;
             return Ok(());
         }
-        let how = match self.route.limits.load().reset_on_return {
+        let how = match reset {
             ResetOnReturn::Discard => Undo { session: true, transaction: false },
             ResetOnReturn::Auto | ResetOnReturn::None => Undo::default(),
         };
@@ -244,7 +252,12 @@ impl Serve {
     }
 
     /// Does what a passed deadline demands, and lets go of a cancel that has been done.
-    pub(super) fn check_deadlines(&mut self, active: &mut Active, _cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
+    pub(super) fn check_deadlines(
+        &mut self,
+        active: &mut Active,
+        _cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), Ending> {
         if active.cancel.as_ref().is_some_and(|done| done.load(Ordering::Acquire)) {
             active.cancel = None;
             self.release_if_done(active, now)?;
@@ -252,7 +265,12 @@ impl Serve {
         match &active.ownership {
             Ownership::None => Ok(()),
             Ownership::Waiting { asked, .. } if *asked + self.route.pool.timeout() <= now => {
-                let fault = exhausted(&self.route.database, &self.route.user, &self.route.pool.exhausted(now), self.route.pool.timeout());
+                let fault = exhausted(
+                    &self.route.database,
+                    &self.route.user,
+                    &self.route.pool.exhausted(now),
+                    self.route.pool.timeout(),
+                );
                 active.ownership = Ownership::None;
                 let tag = active.held.map_or(0, |(_, tag)| tag);
                 self.no_lease(active, tag, &fault)
@@ -290,8 +308,10 @@ impl Serve {
         let shown = |limit: Option<std::time::Duration>| format!("{:?}", limit.unwrap_or_default());
         match limit {
             Limit::Query => {
-                let fault = Fault::error(sqlstate::QUERY_CANCELED, "canceling statement due to pgweir's query_timeout")
-                    .detail(format!("The statement ran longer than pool.query_timeout = {}.", shown(limits.query_timeout)));
+                let fault =
+                    Fault::error(sqlstate::QUERY_CANCELED, "canceling statement due to pgweir's query_timeout").detail(
+                        format!("The statement ran longer than pool.query_timeout = {}.", shown(limits.query_timeout)),
+                    );
                 self.session.cancelling(&fault);
                 self.cancel_running(active);
                 Ok(())

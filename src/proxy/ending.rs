@@ -37,10 +37,9 @@ impl Ending {
 
     pub(super) fn too_long(header: Header, limit: usize) -> Self {
         let malformed = Malformed::TooLong { tag: header.tag, length: header.body, limit };
-        Self::Told(
-            Fault::fatal(sqlstate::PROGRAM_LIMIT_EXCEEDED, malformed.to_string())
-                .hint("A statement that is prepared must be held whole: see limits.held_message in pgweir's configuration."),
-        )
+        Self::Told(Fault::fatal(sqlstate::PROGRAM_LIMIT_EXCEEDED, malformed.to_string()).hint(
+            "A statement that is prepared must be held whole: see limits.held_message in pgweir's configuration.",
+        ))
     }
 
     pub(super) fn broken(broken: Broken) -> Self {

@@ -125,9 +125,13 @@ impl Names {
         let text = |name: &str| -> Result<Option<String>, Fault> {
             let Some(value) = startup.parameter(name).filter(|value| !value.is_empty()) else { return Ok(None) };
             let text = std::str::from_utf8(value).map_err(|_| {
-                Fault::fatal(sqlstate::INVALID_AUTHORIZATION, format!("startup parameter \"{name}\" is not valid UTF-8"))
+                Fault::fatal(
+                    sqlstate::INVALID_AUTHORIZATION,
+                    format!("startup parameter \"{name}\" is not valid UTF-8"),
+                )
             })?;
-            let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= LONGEST_NAME).last();
+            let end =
+                text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= LONGEST_NAME).last();
             Ok(text.get(..end.unwrap_or(0)).map(str::to_owned))
         };
         let Some(user) = text("user")? else {
@@ -197,8 +201,7 @@ impl Entry<'_> {
         let credential = &identified.credential.backend;
         if names.replication {
             let pair = (names.database.as_str(), names.user.as_str());
-            let line =
-                replication::open(&server.routes, &config, startup, pair, credential, identified.keys).await?;
+            let line = replication::open(&server.routes, &config, startup, pair, credential, identified.keys).await?;
             let statuses = Arc::from(line.statuses.as_slice());
             return Ok((Next::Replication(Box::new(line)), statuses));
         }
@@ -224,7 +227,9 @@ async fn ended_with(mut stream: Stream, frame: &[u8]) -> Failed {
         stream.shutdown().await
     };
     let spoken = tokio::time::timeout(LAST_WORDS, speaking).await;
-    Failed::Ended(spoken.map_or_else(Into::into, |spoken| spoken.err().unwrap_or_else(|| std::io::Error::other("refused"))))
+    Failed::Ended(
+        spoken.map_or_else(Into::into, |spoken| spoken.err().unwrap_or_else(|| std::io::Error::other("refused"))),
+    )
 }
 
 fn no_route(fault: &super::routes::NoRoute) -> Fault {
@@ -241,9 +246,7 @@ fn no_route(fault: &super::routes::NoRoute) -> Fault {
 /// # Errors
 /// The ErrorResponse for the client.
 async fn known_startup(route: &Route, server: &Server, worker: &Worker, startup: &Startup) -> Result<Known, Vec<u8>> {
-    let wanted: Settings = settings::requested(startup).map_err(|words| {
-        Fault::fatal("42601", words).to_frame()
-    })?;
+    let wanted: Settings = settings::requested(startup).map_err(|words| Fault::fatal("42601", words).to_frame())?;
     if let Some(known) = route.startups.get(&wanted) {
         return Ok(known);
     }
@@ -283,7 +286,8 @@ async fn lease(route: &Route, worker: &Worker) -> Result<Lease<Dialer>, Vec<u8>>
         Ok(leased) => leased.map_err(refused),
         Err(_) => {
             let now = Instant::now();
-            let mut fault = proxy::lease_fault(&route.database, &route.user, &route.pool.exhausted(now), route.pool.timeout());
+            let mut fault =
+                proxy::lease_fault(&route.database, &route.user, &route.pool.exhausted(now), route.pool.timeout());
             fault.severity = build::Severity::Fatal;
             Err(fault.to_frame())
         }

@@ -103,8 +103,9 @@ pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wan
             Packet::Cancel { pid, key } => return Ok(Wanted::Cancel { pid, key }),
             Packet::Startup(startup) => {
                 if listen.tls.mode == ListenTlsMode::Require && !stream.is_tls() {
-                    let fault = Fault::fatal(sqlstate::INVALID_AUTHORIZATION, "this server accepts encrypted connections only")
-                        .hint("Connect with sslmode=require.");
+                    let fault =
+                        Fault::fatal(sqlstate::INVALID_AUTHORIZATION, "this server accepts encrypted connections only")
+                            .hint("Connect with sslmode=require.");
                     return Err(Failed::told(stream, fault));
                 }
                 return Ok(Wanted::Session(Caller { stream, ahead: read }, startup));

@@ -6,9 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::Server;
 use super::handshake::{Caller, Failed};
-use crate::auth::{
-    self, AuthFault, ClientKey, Credential, CredentialSource, MECHANISM, Nonce, ScramKeys, verify_md5,
-};
+use crate::auth::{self, AuthFault, ClientKey, Credential, CredentialSource, MECHANISM, Nonce, ScramKeys, verify_md5};
 use crate::config::AuthMethod;
 use crate::net::Stream;
 use crate::wire::build::{self, Fault};
@@ -72,10 +70,17 @@ async fn prove(
     };
     match method {
         AuthMethod::Trust if caller.stream.is_loopback() || server.config.current().listen.allow_remote_trust => {
-            if known.is_some() { Ok(None) } else { Err(wrong("trust")) }
+            if known.is_some() {
+                Ok(None)
+            } else {
+                Err(wrong("trust"))
+            }
         }
         AuthMethod::Trust => Err(Denied {
-            fault: Fault::fatal(sqlstate::INVALID_AUTHORIZATION, "trust authentication is for clients on this machine only"),
+            fault: Fault::fatal(
+                sqlstate::INVALID_AUTHORIZATION,
+                "trust authentication is for clients on this machine only",
+            ),
             reason: "trust from another machine, and listen.allow_remote_trust is off".to_owned(),
         }),
         AuthMethod::Cert => {
@@ -83,7 +88,8 @@ async fn prove(
             if known.is_some() && name.as_deref() == Some(user) {
                 return Ok(None);
             }
-            let shown = name.map_or_else(|| "no certificate".to_owned(), |name| format!("a certificate for \"{name}\""));
+            let shown =
+                name.map_or_else(|| "no certificate".to_owned(), |name| format!("a certificate for \"{name}\""));
             Err(Denied {
                 fault: Fault::fatal(
                     sqlstate::INVALID_AUTHORIZATION,

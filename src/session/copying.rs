@@ -30,7 +30,7 @@ impl Turn {
         self.queue.get(other).is_some_and(|expect| expect.kind == Kind::CopyEnd).then_some(other)
     }
 
-    /// The COPY has succeeded: Syncs before the end of its data were ignored, and ended no batch.
+    /// The COPY has read the end of its data: Syncs before it were ignored, and ended no batch.
     pub(super) fn complete_copy(&mut self) {
         self.copy_in = false;
         if let Some(end) = self.copy_end() {

@@ -140,7 +140,9 @@ impl Session {
             return Ok(Verdict::Forward);
         };
         turn.measured = None;
-        if turn.copy_in && !turn.fail_copy() {
+        if turn.copy_in && reports::is_copy_fail(&report, frame.body) {
+            turn.complete_copy();
+        } else if turn.copy_in && !turn.fail_copy() {
             return Err(Broken::Desync(frame.tag));
         }
         let mut own_words = own_words(turn, report.code);

@@ -138,7 +138,14 @@ pub struct Session {
 impl Session {
     #[must_use]
     pub fn new(rules: Arc<Rules>, profile: Arc<Profile>) -> Self {
-        Self { rules, startup: Arc::clone(&profile), profile, names: Names::default(), left: Leaves::default(), turn: None }
+        Self {
+            rules,
+            startup: Arc::clone(&profile),
+            profile,
+            names: Names::default(),
+            left: Leaves::default(),
+            turn: None,
+        }
     }
 
     /// The settings that a backend must carry for this session.

@@ -66,9 +66,7 @@ impl<'a> Words<'a> {
                     let end = after.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(after.len());
                     after.get(end..).unwrap_or_default()
                 }
-                b'/' if after.first() == Some(&b'*') => {
-                    super::skip_block_comment(after.get(1..).unwrap_or_default())
-                }
+                b'/' if after.first() == Some(&b'*') => super::skip_block_comment(after.get(1..).unwrap_or_default()),
                 b';' => {
                     self.opens = true;
                     after
@@ -134,7 +132,8 @@ impl<'a> Words<'a> {
     fn is_local(&self) -> bool {
         let end = self.rest.iter().position(|byte| *byte == b')').unwrap_or(self.rest.len());
         let arguments = self.rest.get(..end).unwrap_or_default().trim_ascii_end();
-        arguments.len() > 4 && arguments.get(arguments.len() - 4..).is_some_and(|last| last.eq_ignore_ascii_case(b"true"))
+        arguments.len() > 4
+            && arguments.get(arguments.len() - 4..).is_some_and(|last| last.eq_ignore_ascii_case(b"true"))
     }
 
     /// Whether the name that follows has a dot, or is not known: such a setting is in no catalog.

@@ -102,7 +102,14 @@ fn wish() -> impl Strategy<Value = Wish> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2500, failure_persistence: None, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    // The same cases in every run: what a change breaks is the change's doing. Another seed looks elsewhere.
+    #![proptest_config(ProptestConfig {
+        cases: 2500,
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(20_261_121),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn clients_read_what_they_would_have_read_alone(
