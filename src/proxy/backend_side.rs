@@ -109,12 +109,7 @@ impl Serve {
         }
         let forwarded = unread.get(run..at).unwrap_or_default();
         active.bytes_to_client += u64::try_from(at).unwrap_or(0);
-        let sent = if to_client.is_empty() {
-            to_client.send_directly(forwarded, &mut self.client, cx)
-        } else {
-            to_client.push(forwarded);
-            Ok(())
-        };
+        let sent = to_client.send_or_keep(forwarded, &mut self.client, cx);
         active.last_frame = Some(now);
         active.to_backend.push(&active.out.to_backend);
         active.out.to_backend.clear();

@@ -159,11 +159,16 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes `bytes` straight from where they are; what the stream does not take is kept. Nothing may be waiting.
+    /// Writes `bytes` straight from where they are, where nothing waits before them; what the stream does not take
+    /// is kept.
     ///
     /// # Errors
     /// The stream's.
-    pub fn send_directly(&mut self, bytes: &[u8], stream: &mut Stream, cx: &mut Context<'_>) -> io::Result<()> {
+    pub fn send_or_keep(&mut self, bytes: &[u8], stream: &mut Stream, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.is_empty() {
+            self.push(bytes);
+            return Ok(());
+        }
         let mut rest = if self.deaf { &[][..] } else { bytes };
         while !rest.is_empty() {
             match Pin::new(&mut *stream).poll_write(cx, rest) {

@@ -12,5 +12,6 @@ mod modes;
 mod pooling;
 mod replication;
 mod scripts;
+mod state;
 mod tidy;
 mod tls;
