@@ -20,6 +20,9 @@ use crate::settings::{Carried, Profiles};
 use crate::wire::tag::backend;
 use crate::wire::{Header, build, view};
 
+/// Bytes that an idle backend may say unasked: its messages are short, and more than that is not trusted.
+const UNASKED: usize = 2048;
+
 /// Where the backends of a pool are, and who they log in as. A reload replaces both.
 #[derive(Debug)]
 pub struct Target {
@@ -204,7 +207,7 @@ impl Dialer {
     /// Reads what an idle backend has said unasked. A changed setting (the server re-read its configuration) is a
     /// new default; a notice says nothing; anything else, or the end, means that it is lost.
     fn hears_nothing_bad(&self, backend: &mut Box<Backend>) -> bool {
-        let mut bytes = [0; 2048];
+        let mut bytes = [0; UNASKED];
         let mut read = ReadBuf::new(&mut bytes);
         let context = &mut Context::from_waker(Waker::noop());
         match Pin::new(&mut backend.stream).poll_read(context, &mut read) {
@@ -213,7 +216,7 @@ impl Dialer {
             Poll::Ready(_) => return false,
         }
         let mut rest = read.filled();
-        while let Ok(Some(header)) = Header::read(rest, bytes_limit()) {
+        while let Ok(Some(header)) = Header::read(rest, UNASKED) {
             let Some(body) = rest.get(5..header.frame()) else { return false };
             match header.tag {
                 backend::PARAMETER_STATUS => {
@@ -231,9 +234,4 @@ impl Dialer {
         }
         rest.is_empty()
     }
-}
-
-/// Messages of an idle backend that are looked at are short.
-const fn bytes_limit() -> usize {
-    2048
 }

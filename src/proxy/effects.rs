@@ -252,12 +252,7 @@ impl Serve {
     }
 
     /// Does what a passed deadline demands, and lets go of a cancel that has been done.
-    pub(super) fn check_deadlines(
-        &mut self,
-        active: &mut Active,
-        _cx: &mut Context<'_>,
-        now: Instant,
-    ) -> Result<(), Ending> {
+    pub(super) fn check_deadlines(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
         if active.cancel.as_ref().is_some_and(|done| done.load(Ordering::Acquire)) {
             active.cancel = None;
             self.release_if_done(active, now)?;
@@ -265,7 +260,7 @@ impl Serve {
         match &active.ownership {
             Ownership::None => Ok(()),
             Ownership::Waiting { asked, .. } if *asked + self.route.pool.timeout() <= now => {
-                let fault = exhausted(
+                let fault = lease_fault(
                     &self.route.database,
                     &self.route.user,
                     &self.route.pool.exhausted(now),
@@ -363,10 +358,6 @@ fn refusal_fault(refusal: &Refusal) -> Fault {
 /// What a client is told whose lease did not come in time.
 #[must_use]
 pub fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: std::time::Duration) -> Fault {
-    exhausted(database, user, pool, waited)
-}
-
-fn exhausted(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: std::time::Duration) -> Fault {
     let fault = Fault::error(
         sqlstate::TOO_MANY_CONNECTIONS,
         format!("no backend of pool \"{database}\"/\"{user}\" became free within {waited:?}"),

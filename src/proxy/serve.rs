@@ -118,7 +118,7 @@ impl Serve {
 
     /// Does all that can be done now.
     fn run(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
-        self.heed_signals(active, cx, now)?;
+        self.heed_signals(active, now)?;
         loop {
             let mut progress = self.flush_client(active, cx)?;
             progress |= self.take_lease(active, cx, now)?;
@@ -132,7 +132,7 @@ impl Serve {
         }
     }
 
-    fn heed_signals(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
+    fn heed_signals(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
         let signals = self.handle.take_signals();
         if signals.is_empty() {
             return Ok(());
@@ -146,7 +146,7 @@ impl Serve {
         if signals.has(Signal::Cancel) {
             self.cancelled(active);
         }
-        self.check_deadlines(active, cx, now)
+        self.check_deadlines(active, now)
     }
 
     /// After its Terminate a session ends as soon as what it asked for before is done.
