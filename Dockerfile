@@ -1,5 +1,9 @@
 # syntax=docker/dockerfile:1
 FROM rust:1.95-bookworm AS build
+# pg_query makes its bindings to PostgreSQL's parser with libclang.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libclang-dev \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -1,5 +1,6 @@
 //! The command line: what pgweir is told to do, and exit codes.
 
+mod digest;
 mod hash_password;
 
 use std::io::Write;
@@ -47,6 +48,8 @@ enum Command {
     },
     /// Show pgweir at work: a throw-away PostgreSQL, pgweir in front of it and many clients on few backends.
     Demo(Demo),
+    /// Read SQL from standard input and print its pattern: digest, fingerprint, normalised text, and what it touches.
+    Digest,
     /// Read a password from standard input and print its secret, for `password` in `[[users]]`.
     HashPassword {
         /// Whose password it is; md5 secrets depend on it.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Run => run(Sources::of_process(from.config, from.url)),
         Command::Check { file } => check(&Sources::of_process(file.or(from.config), from.url)),
         Command::Demo(demo) => show(&demo),
+        Command::Digest => digest(),
         Command::HashPassword { user, md5 } => hash_password(user.filter(|_| md5)),
     }
 }
@@ -139,6 +143,16 @@ fn hash_password(user_of_md5: Option<String>) -> ExitCode {
     match hash_password::secret(&form) {
         Ok(secret) => {
             say(&secret);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+fn digest() -> ExitCode {
+    match digest::described() {
+        Ok(described) => {
+            say(&described);
             ExitCode::SUCCESS
         }
         Err(error) => fail(&format!("{error:#}")),

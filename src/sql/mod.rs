@@ -1,10 +1,58 @@
-//! What can be told from a statement's text: which command it is, and what it may leave behind ([`Leaves`]).
+//! What can be told from a statement's text: its tokens, its digest, its normalised form, and its traits.
 //!
-//! It looks at bytes, never at a server, and knows nothing of sessions.
+//! It looks at bytes, never at a server, and knows nothing of sessions. Two read it: the session machine asks what a
+//! text may do to its session ([`Effects`], [`Command`]), insight asks what it is ([`Digest`], [`normalised()`],
+//! [`Kind`], tables).
+//!
+//! On the hot path a text is cut into tokens (`lexer`), folded and hashed in one pass (`folding`, `hash`), and looked
+//! up ([`Patterns`]). Only a pattern that was never seen is parsed (`learning`), which is the one place that knows
+//! libpg_query.
 
+mod bodies;
+mod custom;
+mod digest;
+mod effects;
+mod encoding;
+mod folding;
+mod hash;
+mod keywords;
+mod landmark;
+mod learning;
 mod leaves;
+mod lexer;
+mod memo;
+mod normalised;
+mod parsable;
+mod pattern;
+mod patterns;
+#[cfg(test)]
+mod tests;
 
+pub use bodies::do_bodies;
+pub use custom::custom_names;
+pub use digest::Digest;
+pub use effects::Effects;
+pub use encoding::Encoding;
+pub use learning::words::Words;
 pub use leaves::Leaves;
+pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
+pub use normalised::normalised;
+pub use pattern::{Command, Discard, Kind, Name, Pattern, Shape, Traits};
+pub use patterns::{Patterns, Weighed};
+
+/// Whether some word of the text may stand for an effect on the session, so that it has to be parsed before it runs,
+/// unless its pattern is known.
+#[must_use]
+pub fn suspicious(text: &[u8], lexing: &Lexing) -> bool {
+    !words(text, lexing).effects.is_empty()
+}
+
+/// What a text may do by its words alone. Meant for the bodies of functions, in SQL or PL/pgSQL: BEGIN and END of a
+/// block look like those of a transaction, EXECUTE like that of a prepared statement.
+#[must_use]
+pub fn words(text: &[u8], lexing: &Lexing) -> Words {
+    learning::words::read(text, lexing)
+}
 
 /// The first word of a statement, after white space and comments; empty where there is none.
 #[must_use]
@@ -46,16 +94,4 @@ fn skip_block_comment(mut text: &[u8]) -> &[u8] {
         }
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_word_stands_after_blanks_and_nested_comments() {
-        assert_eq!(first_word(b" \n-- begin\n/* a /* b */ c */ Begin;"), b"Begin");
-        assert_eq!(first_word(b"/* open"), b"");
-        assert_eq!(first_word(b"(select 1)"), b"");
-    }
 }

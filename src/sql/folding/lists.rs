@@ -1,0 +1,230 @@
+//! Brackets and lists: which elements are like the one before.
+
+use super::{CLOSE, CLOSE_SQUARE, COMMA, Folding, OPEN, OPEN_SQUARE, Positions, SEMICOLON, Writer};
+use crate::sql::hash::Lanes;
+use crate::sql::landmark::Landmark;
+use crate::sql::lexer::{Token, TokenKind};
+
+/// Lists within lists that are folded; those further inside stay as they are.
+pub(super) const DEEPEST: usize = 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    /// `IN (…)` and `ARRAY[…]`: elements stand between commas.
+    Elements,
+    /// `VALUES (…), (…)`: elements are what stands in brackets, commas between them.
+    Rows,
+    /// Brackets that turned out to hold a query.
+    Query,
+}
+
+/// A list that has been begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<M> {
+    pub(super) list: List,
+    /// Open brackets, this one's included.
+    pub(super) depth: u32,
+    /// The hash of what stands before the element.
+    pub(super) outer: Lanes,
+    /// The hash of the element before.
+    pub(super) before: Option<Lanes>,
+    /// The element before was left out.
+    pub(super) said: bool,
+    pub(super) start: M,
+    /// Marks that were met before the element.
+    pub(super) places: u32,
+}
+
+/// What was seen and may turn out to mean nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pending {
+    Nothing,
+    Semicolon(Token),
+    /// A row of VALUES was closed.
+    AfterRow,
+    /// So it was, and a comma followed.
+    RowComma(Token),
+}
+
+impl<W: Writer> Folding<'_, W> {
+    /// Decides what was left open before this token; true if that used the token up.
+    pub(super) fn settle(&mut self, token: Token) -> bool {
+        match std::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Nothing => false,
+            Pending::Semicolon(semicolon) => {
+                if token.kind == TokenKind::Semicolon {
+                    self.pending = Pending::Semicolon(semicolon);
+                    return true;
+                }
+                self.punctuation(semicolon, SEMICOLON, Landmark::Start);
+                false
+            }
+            Pending::AfterRow if token.kind == TokenKind::Comma => {
+                self.pending = Pending::RowComma(token);
+                true
+            }
+            Pending::AfterRow => {
+                self.pop();
+                false
+            }
+            Pending::RowComma(comma) if token.kind == TokenKind::Open => {
+                self.open_element();
+                self.writer.token(comma);
+                self.depth += 1;
+                self.deepest = self.deepest.max(self.depth);
+                self.punctuation(token, OPEN, Landmark::Open);
+                true
+            }
+            Pending::RowComma(comma) => {
+                self.pop();
+                self.comma(comma);
+                false
+            }
+        }
+    }
+
+    /// Closes what the text has left open.
+    pub(super) fn end(&mut self) {
+        match self.pending {
+            Pending::AfterRow => drop(self.pop()),
+            Pending::RowComma(comma) => {
+                self.pop();
+                self.comma(comma);
+            }
+            Pending::Nothing | Pending::Semicolon(_) => {}
+        }
+        while self.open > 0 {
+            self.close_element();
+            self.pop();
+        }
+    }
+
+    pub(super) fn frame(&mut self) -> Option<&mut Frame<W::Mark>> {
+        self.frames.get_mut(self.open.checked_sub(1)?)?.as_mut()
+    }
+
+    fn pop(&mut self) -> Option<Frame<W::Mark>> {
+        self.open = self.open.checked_sub(1)?;
+        self.frames.get_mut(self.open)?.take()
+    }
+
+    fn push(&mut self, frame: Frame<W::Mark>) {
+        if let Some(place) = self.frames.get_mut(self.open) {
+            *place = Some(frame);
+            self.open += 1;
+        }
+    }
+
+    /// Begins an element of the innermost list: from here on it is hashed on its own.
+    fn open_element(&mut self) {
+        let (seed, places, start) = (self.seed, self.places, self.writer.mark());
+        let lanes = self.lanes;
+        if let Some(frame) = self.frame() {
+            (frame.outer, frame.start, frame.places) = (lanes, start, places);
+            self.lanes = seed;
+        }
+    }
+
+    /// Ends an element of the innermost list: it is left out if it is like the one before, and taken in otherwise.
+    fn close_element(&mut self) {
+        let Some(at) = self.open.checked_sub(1) else { return };
+        let Some(Some(frame)) = self.frames.get_mut(at) else { return };
+        let element = std::mem::replace(&mut self.lanes, frame.outer);
+        if frame.before == Some(element) && frame.places != self.places {
+            self.writer.leave_out(frame.start, frame.said);
+            frame.said = true;
+        } else {
+            self.lanes.absorb_lanes(element);
+            frame.before = Some(element);
+            frame.said = false;
+        }
+    }
+
+    pub(super) fn comma(&mut self, token: Token) {
+        let depth = self.depth;
+        if !self.frame().is_some_and(|frame| frame.depth == depth && frame.list == List::Elements) {
+            return self.punctuation(token, COMMA, Landmark::Comma);
+        }
+        self.close_element();
+        self.open_element();
+        self.writer.token(token);
+        self.met(Landmark::Comma);
+    }
+
+    pub(super) fn opening(&mut self, token: Token) {
+        let sign = if token.kind == TokenKind::Open { OPEN } else { OPEN_SQUARE };
+        let list = self.list_that_begins(token.kind);
+        if let Some(positions) = &mut self.positions {
+            let groups = matches!(self.last, Landmark::Grouping | Landmark::Open | Landmark::Comma | Landmark::By);
+            if positions.depth + positions.inner == self.depth && groups {
+                positions.inner += 1;
+            }
+        } else if self.last == Landmark::On && self.before_last == Landmark::Distinct {
+            self.positions = Some(Positions { depth: self.depth, inner: 1 });
+        }
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+        if self.depth < 64 {
+            self.queries &= !(1 << self.depth);
+        }
+        let Some(list) = list.filter(|_| self.open < DEEPEST) else {
+            return self.punctuation(token, sign, Landmark::Open);
+        };
+        self.push(Frame {
+            list,
+            depth: self.depth,
+            outer: self.lanes,
+            before: None,
+            said: false,
+            start: self.writer.mark(),
+            places: self.places,
+        });
+        if list == List::Rows {
+            self.open_element();
+            self.punctuation(token, sign, Landmark::Open);
+        } else {
+            self.punctuation(token, sign, Landmark::Open);
+            self.open_element();
+        }
+    }
+
+    fn list_that_begins(&mut self, kind: TokenKind) -> Option<List> {
+        let (last, depth) = (self.last, self.depth);
+        match (kind, last) {
+            (TokenKind::Open, Landmark::In) | (TokenKind::OpenSquare, Landmark::Array) => Some(List::Elements),
+            (TokenKind::Open, Landmark::Values) => Some(List::Rows),
+            // The arrays within an array.
+            (TokenKind::OpenSquare, Landmark::Open | Landmark::Comma) => {
+                self.frame().filter(|frame| frame.depth == depth).map(|_| List::Elements)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn closing(&mut self, token: Token) {
+        let sign = if token.kind == TokenKind::Close { CLOSE } else { CLOSE_SQUARE };
+        let depth = self.depth;
+        let ended = self.frame().filter(|frame| frame.depth == depth).map(|frame| frame.list);
+        match ended {
+            Some(List::Rows) => {
+                self.punctuation(token, sign, Landmark::Operand);
+                self.close_element();
+                self.pending = Pending::AfterRow;
+            }
+            Some(List::Elements | List::Query) => {
+                self.close_element();
+                self.pop();
+                self.punctuation(token, sign, Landmark::Operand);
+            }
+            None => self.punctuation(token, sign, Landmark::Operand),
+        }
+        self.depth = self.depth.saturating_sub(1);
+        if let Some(positions) = &mut self.positions {
+            if self.depth < positions.depth {
+                self.positions = None;
+            } else if self.depth < positions.depth + positions.inner {
+                positions.inner -= 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! From a statement's node to the [`Command`] that it is to the session.
+
+use pg_query::protobuf::{DiscardMode, ObjectType, TransactionStmtKind, VariableSetKind};
+
+use super::tree::Node;
+use crate::sql::pattern::{Command, Discard, Name};
+
+/// DECLARE … WITH HOLD among the options of a cursor (`CURSOR_OPT_HOLD` in PostgreSQL's parsenodes.h).
+const HOLD: i64 = 0x20;
+
+/// What the statement is to the session.
+pub(super) fn command(node: &Node) -> Command {
+    match node.name {
+        "ListenStmt" => Command::Listen(named(node, "conditionname")),
+        "UnlistenStmt" => Command::Unlisten(optional(node.text("conditionname"))),
+        "NotifyStmt" => Command::Notify(named(node, "conditionname")),
+        "PrepareStmt" => Command::Prepare(named(node, "name")),
+        "ExecuteStmt" => Command::Execute(named(node, "name")),
+        "ExplainStmt" | "CreateTableAsStmt" => match node.child("query") {
+            Some(inner) if matches!(inner.name, "ExecuteStmt" | "CreateTableAsStmt") => command(inner),
+            _ => Command::Other,
+        },
+        "DeallocateStmt" => Command::Deallocate(optional(node.text("name"))),
+        "DiscardStmt" => discard(node),
+        "VariableSetStmt" => variable(node),
+        "TransactionStmt" => transaction(node),
+        "DeclareCursorStmt" => {
+            Command::Declare { name: named(node, "portalname"), hold: node.number("options") & HOLD != 0 }
+        }
+        "ClosePortalStmt" => Command::Close(optional(node.text("portalname"))),
+        "DropdbStmt" => Command::DropDatabase(named(node, "dbname")),
+        "CreatedbStmt" => Command::CreateDatabase { template: template(node) },
+        "AlterDatabaseStmt" if option(node, "tablespace").is_some() => Command::MoveDatabase(named(node, "dbname")),
+        "RenameStmt" => match ObjectType::try_from(enumerated(node, "rename_type")) {
+            Ok(ObjectType::ObjectDatabase) => Command::RenameDatabase(named(node, "subname")),
+            Ok(ObjectType::ObjectRole) => Command::AlterRole(named(node, "subname")),
+            _ => Command::Other,
+        },
+        "AlterRoleStmt" | "AlterRoleSetStmt" => {
+            Command::AlterRole(node.child("role").map_or_else(Name::default, |role| named(role, "rolename")))
+        }
+        "DropRoleStmt" => Command::DropRole(node.nodes("roles").map(|role| named(role, "rolename")).collect()),
+        "AlterDatabaseSetStmt" => Command::AlterDatabaseSet(named(node, "dbname")),
+        _ => Command::Other,
+    }
+}
+
+fn named(node: &Node, field: &str) -> Name {
+    node.text(field).into()
+}
+
+fn optional(name: &str) -> Option<Name> {
+    Some(name).filter(|name| !name.is_empty()).map(Name::from)
+}
+
+/// The number of an enumeration's value.
+pub(super) fn enumerated(node: &Node, field: &str) -> i32 {
+    i32::try_from(node.number(field)).unwrap_or_default()
+}
+
+/// An option in a list of them.
+fn option<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    node.nodes("options").find(|option| option.text("defname") == name)
+}
+
+fn discard(node: &Node) -> Command {
+    Command::Discard(match DiscardMode::try_from(enumerated(node, "target")) {
+        Ok(DiscardMode::DiscardPlans) => Discard::Plans,
+        Ok(DiscardMode::DiscardSequences) => Discard::Sequences,
+        Ok(DiscardMode::DiscardTemp) => Discard::Temporary,
+        _ => Discard::All,
+    })
+}
+
+fn variable(node: &Node) -> Command {
+    let name = node.text("name");
+    let local = node.has("is_local");
+    match VariableSetKind::try_from(enumerated(node, "kind")) {
+        Ok(VariableSetKind::VarResetAll) => return Command::Reset(None),
+        Ok(VariableSetKind::VarSetMulti) if name.starts_with("TRANSACTION") => return Command::SetTransaction,
+        _ => {}
+    }
+    if name.eq_ignore_ascii_case("role") {
+        return Command::SetRole { local };
+    }
+    if name.eq_ignore_ascii_case("session_authorization") {
+        return Command::SetSessionAuthorization { local };
+    }
+    match VariableSetKind::try_from(enumerated(node, "kind")) {
+        Ok(VariableSetKind::VarReset) => Command::Reset(Some(name.to_ascii_lowercase().into())),
+        _ => Command::Set { name: name.to_ascii_lowercase().into(), local },
+    }
+}
+
+fn transaction(node: &Node) -> Command {
+    let chain = node.has("chain");
+    let savepoint = || named(node, "savepoint_name");
+    match TransactionStmtKind::try_from(enumerated(node, "kind")) {
+        Ok(TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart) => Command::Begin,
+        Ok(TransactionStmtKind::TransStmtCommit) => Command::Commit { chain },
+        Ok(TransactionStmtKind::TransStmtRollback) => Command::Rollback { chain },
+        Ok(TransactionStmtKind::TransStmtSavepoint) => Command::Savepoint(savepoint()),
+        Ok(TransactionStmtKind::TransStmtRelease) => Command::Release(savepoint()),
+        Ok(TransactionStmtKind::TransStmtRollbackTo) => Command::RollbackTo(savepoint()),
+        Ok(TransactionStmtKind::TransStmtPrepare) => Command::PrepareTransaction,
+        Ok(TransactionStmtKind::TransStmtCommitPrepared) => Command::CommitPrepared,
+        Ok(TransactionStmtKind::TransStmtRollbackPrepared) => Command::RollbackPrepared,
+        _ => Command::Other,
+    }
+}
+
+/// The database that a new one is copied from, if one is named; a name that stands in a string is empty.
+fn template(node: &Node) -> Option<Name> {
+    let value = option(node, "template")?.child("arg")?;
+    match value.name {
+        // TEMPLATE = DEFAULT comes without an argument.
+        "String" => Some(named(value, "sval")),
+        _ => Some(value.names("names").join(".").into()),
+    }
+}

@@ -1,0 +1,178 @@
+//! What a text may do to its session, by its words alone: for texts that are not parsed, for bodies of functions, and
+//! to tell which texts must be parsed before they run.
+//!
+//! A word that only looks like an effect costs a little; one that is missed would leak.
+
+use std::collections::BTreeSet;
+
+use super::built_in::is_built_in;
+use super::functions::effects_of;
+use crate::sql::effects::Effects;
+use crate::sql::keywords;
+use crate::sql::lexer::{Lexer, Lexing, Token, TokenKind};
+
+/// What is found by words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Words {
+    pub effects: Effects,
+    /// Names before a bracket that are no function of PostgreSQL's own; `schema.name` where a schema is given.
+    pub functions: BTreeSet<String>,
+}
+
+/// Reads the words of a text of any number of statements, or of a body in SQL or PL/pgSQL, where statements also begin
+/// after BEGIN, THEN, ELSE and LOOP. Strings and comments tell nothing.
+pub(in crate::sql) fn read(text: &[u8], lexing: &Lexing) -> Words {
+    let mut reader = Reader { text, found: Words::default(), before: Before::Statement, schema: None };
+    let mut lexer = Lexer::new(text, *lexing);
+    while let Some(token) = lexer.next() {
+        reader.token(token, lexer);
+    }
+    reader.found
+}
+
+/// No more names are kept than these; a text that calls more may do anything.
+const MOST_FUNCTIONS: usize = 256;
+
+/// Words of PL/pgSQL, none of SQL, that may stand before a bracket.
+const PROCEDURAL: [&str; 9] = ["assert", "elseif", "elsif", "exit", "foreach", "open", "perform", "raise", "while"];
+
+/// What stands before a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Nothing of the same statement.
+    Statement,
+    /// CREATE, REPLACE, INTO, LOCAL, GLOBAL: TEMPORARY may follow.
+    Creation,
+    /// A word after which a name before a bracket is no function: INTO, TABLE, ON, AS.
+    Named,
+    With,
+    Update,
+    /// A name, which a dot may follow.
+    Name,
+    Dot,
+    Other,
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+    found: Words,
+    before: Before,
+    /// The name before a dot.
+    schema: Option<Token>,
+}
+
+impl Reader<'_> {
+    fn token(&mut self, token: Token, rest: Lexer<'_>) {
+        self.before = match token.kind {
+            TokenKind::Word => self.word(token, rest),
+            TokenKind::Name | TokenKind::UnicodeName => {
+                self.name(token, rest);
+                self.schema = Some(token);
+                Before::Name
+            }
+            TokenKind::Dot if self.before == Before::Name => Before::Dot,
+            TokenKind::Semicolon => Before::Statement,
+            _ => Before::Other,
+        };
+    }
+
+    fn word(&mut self, token: Token, mut rest: Lexer<'_>) -> Before {
+        let word = String::from_utf8_lossy(token.of(self.text)).to_ascii_lowercase();
+        self.name(token, rest);
+        self.schema = Some(token);
+        let effects = self.found.effects | self.anywhere(&word);
+        self.found.effects = effects;
+        if self.before == Before::Statement {
+            let next = [self.next_word(&mut rest), self.next_word(&mut rest)];
+            self.found.effects |= begins(&word, &[next[0].as_str(), next[1].as_str()]);
+        }
+        match word.as_str() {
+            "create" | "replace" | "local" | "global" => Before::Creation,
+            "into" => Before::Creation,
+            "table" | "on" | "as" | "references" | "view" | "index" | "only" => Before::Named,
+            "with" => Before::With,
+            "update" => Before::Update,
+            "begin" | "then" | "else" | "loop" | "atomic" => Before::Statement,
+            _ => Before::Name,
+        }
+    }
+
+    fn next_word(&self, rest: &mut Lexer<'_>) -> String {
+        let word = rest.next().map(|token| token.of(self.text)).unwrap_or_default();
+        String::from_utf8_lossy(word).to_ascii_lowercase()
+    }
+
+    /// What a word means wherever it stands.
+    fn anywhere(&self, word: &str) -> Effects {
+        match (word, self.before) {
+            ("temp" | "temporary", Before::Creation) => Effects::TEMPORARY,
+            ("hold", Before::With) => Effects::HELD_CURSOR,
+            ("pg_settings", Before::Update) => Effects::SETTINGS | Effects::ROLE,
+            ("pg_prepared_statements", _) => Effects::READS_PREPARED,
+            ("execute", _) => Effects::EXECUTES,
+            ("insert" | "merge" | "default", _) => Effects::DRAWS,
+            _ if word == "pg_temp" || word.starts_with("pg_temp_") => Effects::TEMPORARY,
+            _ => Effects::NONE,
+        }
+    }
+
+    /// What a name means, which may be that of a function.
+    fn name(&mut self, token: Token, mut rest: Lexer<'_>) {
+        let quoted = token.kind != TokenKind::Word;
+        let name = folded(token.of(self.text), quoted);
+        let schema = self.schema.filter(|_| self.before == Before::Dot);
+        let schema = schema.map(|schema| folded(schema.of(self.text), schema.kind != TokenKind::Word));
+        let is_own = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
+        if let Some(effects) = effects_of(&name).filter(|_| is_own) {
+            let sets = if name == "set_config" { Effects::ROLE } else { Effects::NONE };
+            self.found.effects |= effects | sets;
+            return;
+        }
+        let called = rest.next().is_some_and(|next| next.kind == TokenKind::Open)
+            && !matches!(self.before, Before::Named | Before::With | Before::Creation | Before::Update)
+            && (quoted || schema.is_some() || !(keywords::is_keyword(name.as_bytes()) || PROCEDURAL.contains(&&*name)));
+        if called && !(is_own && is_built_in(&name)) {
+            self.found.effects |= Effects::CALLS;
+            if self.found.functions.len() >= MOST_FUNCTIONS {
+                self.found.effects |= Effects::ANYTHING;
+                return;
+            }
+            self.found.functions.insert(schema.map_or_else(|| name.clone(), |schema| format!("{schema}.{name}")));
+        }
+    }
+}
+
+/// What a statement does that begins with this word and goes on with these two.
+fn begins(word: &str, next: &[&str; 2]) -> Effects {
+    let concerns_role = next.iter().any(|word| matches!(*word, "role" | "authorization" | "session_authorization"));
+    match word {
+        "set" if matches!(next[0], "local" | "transaction" | "constraints") => Effects::NONE,
+        "set" | "reset" if concerns_role => Effects::ROLE,
+        "set" | "reset" => Effects::SETTINGS,
+        "listen" => Effects::LISTENS,
+        "unlisten" => Effects::UNLISTENS,
+        "notify" => Effects::NOTIFIES,
+        "prepare" if next[0] == "transaction" => Effects::TRANSACTION,
+        "prepare" => Effects::PREPARES,
+        "deallocate" => Effects::DEALLOCATES,
+        "discard" => Effects::DISCARDS,
+        "load" => Effects::LOADS,
+        "close" => Effects::CLOSES_CURSOR,
+        "drop" => Effects::DROPS,
+        "do" | "call" => Effects::CALLS,
+        "create" | "alter" if next[0] == "extension" => Effects::CALLS,
+        "copy" | "alter" => Effects::DRAWS,
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => Effects::TRANSACTION,
+        _ => Effects::NONE,
+    }
+}
+
+/// A name as PostgreSQL folds it.
+fn folded(name: &[u8], quoted: bool) -> String {
+    let name = String::from_utf8_lossy(name);
+    if !quoted {
+        return name.to_ascii_lowercase();
+    }
+    let inner = name.trim_start_matches(['u', 'U', '&']).trim_matches('"');
+    inner.replace("\"\"", "\"")
+}

@@ -1,0 +1,178 @@
+//! The memo of patterns: what was learnt once is looked up from then on.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::digest::{Digest, Sighted};
+use super::effects::Effects;
+use super::learning;
+use super::lexer::Lexing;
+use super::memo::Memo;
+use super::pattern::Pattern;
+
+/// Texts that wait to be parsed. More than that are not remembered: whoever sends one again queues it again.
+const QUEUE: usize = 256;
+
+/// The bytes that waiting texts may have together.
+const QUEUE_BYTES: usize = 4 << 20;
+
+/// Patterns by their digest, at most so many of them, and the only caller of libpg_query.
+///
+/// All methods may be called from any thread.
+pub struct Patterns {
+    memo: Memo,
+    /// Of this process alone, so that nobody can prepare two texts that are taken for one.
+    key: u64,
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+/// What is known of a text when it is about to run.
+#[derive(Debug, Clone)]
+pub enum Weighed {
+    /// It was not read: it may do anything.
+    Anything,
+    Known(Arc<Pattern>),
+    /// Nothing yet, but its words look harmless.
+    Later(Digest),
+}
+
+#[derive(Default)]
+struct Queue {
+    texts: VecDeque<(Sighted, Box<[u8]>, Lexing)>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl Patterns {
+    /// Remembers at most `limit` patterns; the ones that were not asked for lately make room for new ones.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            memo: Memo::new(limit),
+            key: RandomState::new().hash_one(limit),
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+        }
+    }
+
+    /// The pattern of a text, if it was learnt. Reads the text once, looks once, allocates nothing.
+    #[must_use]
+    pub fn known(&self, text: &[u8], lexing: &Lexing) -> Option<Arc<Pattern>> {
+        self.memo.find(self.sight(text, lexing))
+    }
+
+    /// What is known of a text that is about to run. One whose words may mean something to the session, or to others'
+    /// connections, is parsed now unless it was learnt before; any other soon.
+    #[must_use]
+    pub fn weigh(&self, text: &[u8], lexing: &Lexing) -> Weighed {
+        let sighted = self.sight(text, lexing);
+        if let Some(pattern) = self.memo.find(sighted) {
+            return Weighed::Known(pattern);
+        }
+        let says_little = || {
+            let word = super::first_word(text);
+            [&b"alter"[..], b"call", b"create", b"do", b"drop"].iter().any(|other| word.eq_ignore_ascii_case(other))
+        };
+        if !super::words(text, lexing).effects.without(Effects::TRANSACTION).is_empty() || says_little() {
+            return Weighed::Known(self.learn_sighted(sighted, text, lexing));
+        }
+        self.queue(sighted, text, lexing);
+        Weighed::Later(sighted.digest)
+    }
+
+    /// The pattern of a digest, if it was learnt.
+    #[must_use]
+    pub fn known_by(&self, digest: Digest) -> Option<Arc<Pattern>> {
+        self.memo.find_digest(digest)
+    }
+
+    /// The pattern of a text; parses it now unless it was learnt before. This takes some ten microseconds for a common
+    /// statement and some milliseconds for the longest that are parsed at all.
+    pub fn learn(&self, text: &[u8], lexing: &Lexing) -> Arc<Pattern> {
+        let sighted = self.sight(text, lexing);
+        self.memo.find(sighted).unwrap_or_else(|| self.learn_sighted(sighted, text, lexing))
+    }
+
+    /// Has a text parsed by whoever [works](Self::work), soon. Nothing happens where too many wait already.
+    pub fn learn_later(&self, text: &[u8], lexing: &Lexing) {
+        self.queue(self.sight(text, lexing), text, lexing);
+    }
+
+    fn queue(&self, sighted: Sighted, text: &[u8], lexing: &Lexing) {
+        let mut queue = self.queue.lock();
+        let full = queue.texts.len() >= QUEUE || queue.bytes + text.len() > QUEUE_BYTES || queue.closed;
+        if full || queue.texts.iter().any(|(waiting, ..)| waiting.check == sighted.check) {
+            return;
+        }
+        queue.bytes += text.len();
+        queue.texts.push_back((sighted, text.into(), *lexing));
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    /// Parses queued texts until [`stop`](Self::stop) is called. Blocks, so it wants a thread of its own.
+    pub fn work(&self) {
+        while let Some((sighted, text, lexing)) = self.next_queued() {
+            if self.memo.find(sighted).is_none() {
+                self.learn_sighted(sighted, &text, &lexing);
+            }
+        }
+    }
+
+    /// Lets everyone who [works](Self::work) return; texts that wait are forgotten.
+    pub fn stop(&self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.texts.clear();
+        queue.bytes = 0;
+        drop(queue);
+        self.arrived.notify_all();
+    }
+
+    /// How many patterns are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.memo.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn sight(&self, text: &[u8], lexing: &Lexing) -> Sighted {
+        Sighted::of(text, lexing, self.key)
+    }
+
+    fn learn_sighted(&self, sighted: Sighted, text: &[u8], lexing: &Lexing) -> Arc<Pattern> {
+        let pattern = Arc::new(learning::pattern(sighted.digest, text, lexing));
+        self.memo.keep(sighted, Arc::clone(&pattern));
+        pattern
+    }
+
+    fn next_queued(&self) -> Option<(Sighted, Box<[u8]>, Lexing)> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(next) = queue.texts.pop_front() {
+                queue.bytes -= next.1.len();
+                return Some(next);
+            }
+            if queue.closed {
+                return None;
+            }
+            self.arrived.wait(&mut queue);
+        }
+    }
+}
+
+impl fmt::Debug for Patterns {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Patterns").field("known", &self.len()).finish_non_exhaustive()
+    }
+}
