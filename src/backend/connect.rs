@@ -36,6 +36,22 @@ pub async fn connect(
     Err(last.unwrap_or_else(|| unreachable("(no host)", io::ErrorKind::NotFound.into())))
 }
 
+/// [`connect`] within the target's `connect_timeout`.
+///
+/// # Errors
+/// As [`connect`], or that the time was up.
+pub async fn connect_in_time(
+    target: &Endpoint,
+    login: Login,
+    parameters: &[(&[u8], &[u8])],
+) -> Result<(Stream, LoggedIn, CancelKey), Refusal> {
+    let connecting = tokio::time::timeout(target.connect_timeout, Box::pin(connect(target, login, parameters)));
+    connecting.await.unwrap_or_else(|_| {
+        let host = target.hosts.first().map(name_of).unwrap_or_default();
+        Err(unreachable(&host, io::ErrorKind::TimedOut.into()))
+    })
+}
+
 async fn connect_to(
     target: &Endpoint,
     host: &Host,

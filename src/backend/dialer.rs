@@ -1,6 +1,5 @@
 //! What a pool asks to open and keep its backends.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -8,15 +7,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::{Backend, Refusal, Undo, connect, talk};
+use super::{Backend, Holders, Refusal, Undo, connect, talk};
 use crate::auth::{Md5Hash, ScramKeys};
 use crate::config::{Host, Keepalive, Secret, ServerTlsMode};
 use crate::net::ServerTls;
 use crate::pool::{ConnectFault, Manager};
 use crate::prepared::Held;
-use crate::settings::{Carried, Profiles};
+use crate::settings::{Carried, Profiles, Startups};
 use crate::wire::tag::backend;
 use crate::wire::{Header, build, view};
 
@@ -54,7 +53,7 @@ impl Endpoint {
 }
 
 /// What we prove who we are with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
     Keys(ScramKeys),
     Md5Hash(Md5Hash),
@@ -108,8 +107,12 @@ impl Target {
 pub struct Dialer {
     pub target: Arc<Target>,
     pub profiles: Arc<Profiles>,
+    /// What clients have started with, and what that reads as on these backends.
+    pub startups: Arc<Startups>,
     /// Prepared statements that one backend should hold at most.
     pub statements: usize,
+    /// Where its backends are entered.
+    pub holders: Arc<Holders>,
 }
 
 /// Whether a server that says so may let us in later: it is starting, stopping or full.
@@ -123,28 +126,18 @@ impl Manager for Dialer {
     type Error = Refusal;
 
     async fn connect(&self) -> Result<Box<Backend>, ConnectFault<Refusal>> {
-        let endpoint = self.target.endpoint();
-        let connecting = tokio::time::timeout(
-            endpoint.connect_timeout,
-            Box::pin(connect::connect(&endpoint, self.target.login(), &[])),
-        );
-        let connected = connecting.await.unwrap_or_else(|_| {
-            let host = endpoint.hosts.first().map(connect::name_of).unwrap_or_default();
-            Err(Refusal::Unreachable { host, reason: Arc::new(io::ErrorKind::TimedOut.into()) })
-        });
+        let connected = connect::connect_in_time(&self.target.endpoint(), self.target.login(), &[]).await;
         match connected {
             Ok((stream, logged_in, cancel)) => Ok(Box::new(Backend {
                 stream,
+                holder: self.holders.enter(&cancel.host, cancel.pid),
                 held: Held::new(self.statements),
                 carried: Carried { profile: self.profiles.fresh(), fresh: logged_in.statuses },
                 cancel: Arc::new(cancel),
                 undo: Undo::default(),
             })),
-            Err(refusal) => Err(match &refusal {
-                Refusal::Unreachable { .. } => ConnectFault::Unavailable(refusal),
-                Refusal::Report(report) if is_temporary(report.code()) => ConnectFault::Unavailable(refusal),
-                Refusal::Report(_) | Refusal::Login { .. } => ConnectFault::Refused(refusal),
-            }),
+            Err(refusal) if refusal.is_temporary() => Err(ConnectFault::Unavailable(refusal)),
+            Err(refusal) => Err(ConnectFault::Refused(refusal)),
         }
     }
 
@@ -170,6 +163,14 @@ impl Manager for Dialer {
             backend.carried.profile = self.profiles.fresh();
         }
         true
+    }
+
+    /// PostgreSQL's process has left the database before its end of the socket closes.
+    async fn farewell(&self, mut backend: Box<Backend>) {
+        if talk::send(&mut backend.stream, &build::TERMINATE).await.is_ok() {
+            let mut rest = [0; UNASKED];
+            while backend.stream.read(&mut rest).await.is_ok_and(|bytes| bytes > 0) {}
+        }
     }
 
     fn is_dead(&self, backend: &mut Box<Backend>) -> bool {

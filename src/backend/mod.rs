@@ -1,19 +1,24 @@
 //! One connection to PostgreSQL: opening it, logging in, bringing it to a session's settings, resetting, pinging and
 //! cancelling.
 //!
-//! [`Dialer`] is what a pool asks to do all that (it implements `pool::Manager`); [`Backend`] is what it hands out.
+//! [`Dialer`] is what a pool asks to do all that (it implements `pool::Manager`); [`Backend`] is what it hands out;
+//! [`Administration`] makes way for commands that concern the backends of several pools.
 //! While a backend is leased its bytes are moved by `proxy` and understood by `session`, not here. Read [`connect`]
 //! first, then `login`.
 
+pub mod administration;
 pub mod adopt;
 pub mod cancel;
 pub mod connect;
 pub mod dialer;
+pub mod holder;
 mod login;
 mod talk;
 
+pub use administration::{Administration, Command, Occupant};
 pub use cancel::CancelKey;
 pub use dialer::{Dialer, Endpoint, Login, Target};
+pub use holder::{Holder, Holders};
 
 use std::sync::Arc;
 
@@ -35,6 +40,8 @@ pub struct Backend {
     pub cancel: Arc<CancelKey>,
     /// What the next reset has to undo.
     pub undo: Undo,
+    /// Who holds it, for the notifications that it causes.
+    pub holder: Holder,
 }
 
 /// What a session left on a backend.
@@ -58,6 +65,18 @@ pub enum Refusal {
     Login { user: String, reason: String },
 }
 
+impl Refusal {
+    /// Whether the same attempt may succeed later: the server is down, starting, stopping or full.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Login { .. } => false,
+            Self::Report(report) => dialer::is_temporary(report.code()),
+            Self::Unreachable { .. } => true,
+        }
+    }
+}
+
 /// An ErrorResponse of PostgreSQL, kept whole.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report(Box<[u8]>);
@@ -77,13 +96,23 @@ impl Report {
     /// The frame of the same report, as one that ends the connection.
     #[must_use]
     pub fn as_fatal(&self) -> Vec<u8> {
+        self.with_severity(b"FATAL")
+    }
+
+    /// The frame of the same report, as one that leaves the connection open.
+    #[must_use]
+    pub fn as_error(&self) -> Vec<u8> {
+        self.with_severity(b"ERROR")
+    }
+
+    fn with_severity(&self, severity: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
         build::write_frame(&mut frame, backend::ERROR_RESPONSE, |to| {
             let mut rest = self.body();
             while let Some((kind @ 1.., after)) = rest.split_first() {
                 let Some((value, next)) = view::split_cstr(after) else { break };
                 to.push(*kind);
-                to.extend_from_slice(if matches!(kind, b'S' | b'V') { b"FATAL" } else { value });
+                to.extend_from_slice(if matches!(kind, b'S' | b'V') { severity } else { value });
                 to.push(0);
                 rest = next;
             }

@@ -100,26 +100,30 @@ words! { AuthMethod {
 } }
 words! { ListenTlsMode { Disable = "disable", Allow = "allow", Require = "require" } }
 words! { LogFormat { Text = "text", Json = "json" } }
+words! { Pinning { Allow = "allow", Deny = "deny" } }
 words! { PoolMode { Session = "session", Transaction = "transaction", Statement = "statement" } }
 words! { ResetOnReturn { Auto = "auto", Discard = "discard", None = "none" } }
+words! { Sequences { Auto = "auto", Pin = "pin", Off = "off" } }
 words! { ServerTlsMode {
     Disable = "disable", Prefer = "prefer", Require = "require", VerifyCa = "verify-ca", VerifyFull = "verify-full",
 } }
 
 sections! {
-    Process { workers, pin_workers, shutdown_timeout }
+    Process { workers, pin_workers, batch_scheduling, shutdown_timeout }
     Keepalive { idle, interval, retries }
     Backoff { first, longest }
     Limits {
-        startup_packet, message, held_message, buffer, backend_statements, statements, client_statements, pipeline,
-        profiles, waiters, pools
+        startup_packet, message, held_message, buffer, backend_statements, statements, patterns, client_statements, pipeline,
+        profiles, notifications, channels, listeners, waiters, pools
     }
+    Session { stateful_functions }
     Log { format, level }
 }
 
 pool_keys! {
     mode, size, max_overflow, min_idle, timeout, recycle, idle_timeout, pre_ping, reset_on_return,
-    idle_in_transaction_timeout, max_lease, query_timeout, max_pinned, priority, promote_unnamed
+    idle_in_transaction_timeout, max_lease, query_timeout, max_pinned, pin, sequences, priority,
+    promote_unnamed
 }
 
 // === impl Config ===
@@ -141,6 +145,7 @@ impl Config {
                 backoff: Backoff::read(section("server.backoff")),
             },
             pool: Pool::read(section("pool")),
+            session: Session::read(section("session")),
             limits: Limits::read(section("limits")),
             databases: sheet
                 .databases
@@ -155,12 +160,13 @@ impl Config {
 
     /// The sheet that [`Config::read`] turns into this configuration.
     pub(super) fn write(&self) -> Sheet {
-        let Self { process, listen, server, pool, limits, databases, users, control, log } = self;
+        let Self { process, listen, server, pool, session, limits, databases, users, control, log } = self;
         let mut sheet = Sheet::default();
         process.write(sheet.section("process"));
         write_listen(listen, &mut sheet);
         write_server(server, &mut sheet);
         pool.write(sheet.section("pool"));
+        session.write(sheet.section("session"));
         limits.write(sheet.section("limits"));
         log.write(sheet.section("log"));
         if let Some(Control { user, password, dbname }) = control {

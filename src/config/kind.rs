@@ -35,6 +35,8 @@ pub(super) enum Kind {
     Hosts,
     /// Permission bits in octal.
     Mode,
+    /// Names that may be qualified, perhaps none.
+    Names,
     Path,
     /// `true`, `false` or a duration.
     Ping,
@@ -80,6 +82,7 @@ impl Kind {
                     .into()
             }
             Self::Mode => r#"permission bits in octal such as "0777""#.into(),
+            Self::Names => r#"a list of names such as ["schema.name"], which may be empty"#.into(),
             Self::Path => "the path of a file or folder".into(),
             Self::Ping => r#"true, false or a duration such as "30s""#.into(),
             Self::Secret => "a password or a stored secret as text".into(),
@@ -114,6 +117,10 @@ impl Kind {
             Self::Addresses | Self::Hosts => {
                 Some(Raw::List(text.split(',').map(|item| Raw::Text(item.trim().to_owned())).collect()))
             }
+            Self::Names => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Some(Raw::List(items.map(|item| Raw::Text(item.to_owned())).collect()))
+            }
             Self::Bool => flag(),
             Self::Count { .. } | Self::CountOr { .. } | Self::Duration { .. } | Self::Size { .. } => number(),
             Self::DurationOrOff { .. } | Self::Ping => flag().or_else(number),
@@ -129,7 +136,7 @@ impl Kind {
             Value::Bool(yes) => yes.to_string(),
             Value::Duration(duration) => quote(&humantime::format_duration(*duration).to_string()),
             Value::List(items) => match items.as_slice() {
-                [one] => quote(one),
+                [one] if self != Self::Names => quote(one),
                 many => format!("[{}]", many.iter().map(|item| quote(item)).collect::<Vec<_>>().join(", ")),
             },
             Value::Number(number) => match self {
@@ -166,6 +173,8 @@ impl Kind {
                 let bits = u64::from_str_radix(text, 8).ok()?;
                 (octal && bits <= 0o777).then_some(Value::Number(bits))
             }
+            (Self::Names, Raw::List(items)) if items.is_empty() => Some(Value::List(Vec::new())),
+            (Self::Names, raw) => list(raw, |item| is_name(item).then(|| item.to_owned())),
             (Self::Ping, Raw::Bool(yes)) => Some(Value::Bool(*yes)),
             (Self::Ping, Raw::Text(text)) => read_duration(text).filter(|d| !d.is_zero()).map(Value::Duration),
             (Self::Secret, Raw::Text(text)) => Some(Value::Secret(Secret::new(text.clone()))),
@@ -260,6 +269,16 @@ pub(super) fn read_address(text: &str) -> Option<SocketAddr> {
     text.parse().ok()
 }
 
+/// `name` or `schema.name`, as PostgreSQL keeps them: no quotes, nothing between.
+fn is_name(text: &str) -> bool {
+    let part =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_control() || matches!(c, '"' | '(' | ','));
+    match text.split_once('.') {
+        Some((schema, name)) => part(schema) && part(name) && !name.contains('.'),
+        None => part(text),
+    }
+}
+
 /// A host and the port written behind it: `db1`, `db1:5433`, `::1`, `[::1]:5433`, `/run/postgresql`.
 pub(super) fn split_host(text: &str) -> Option<(&str, Option<u16>)> {
     let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).map(Some);
@@ -334,6 +353,18 @@ mod tests {
         assert_eq!(split_host("/run/postgresql"), Some(("/run/postgresql", None)));
         for bad in ["", "db1:", "db1:0", "db1:70000", "a b", "[::1", "[x]:1", "db:1:2", "postgres://db", "a,b"] {
             assert_eq!(split_host(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_may_be_qualified_and_may_be_none() {
+        for (text, list) in [("", &[][..]), ("audit.begin", &["audit.begin"]), ("a, b.c", &["a", "b.c"])] {
+            let list: Vec<String> = list.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(Kind::Names.read_text(text), Ok(Value::List(list)), "{text}");
+        }
+        assert_eq!(Kind::Names.show(&Value::List(vec!["a.b".into()])), r#"["a.b"]"#);
+        for bad in ["a.", ".b", "a.b.c", "f()", "\"A\""] {
+            assert!(Kind::Names.read_text(bad).is_err(), "{bad}");
         }
     }
 

@@ -13,6 +13,7 @@ pub struct Config {
     pub listen: Listen,
     pub server: Server,
     pub pool: Pool,
+    pub session: Session,
     pub limits: Limits,
     /// By the name a client asks for; `"*"` stands for any name and passes it through.
     pub databases: BTreeMap<String, Database>,
@@ -29,6 +30,8 @@ pub struct Process {
     pub workers: usize,
     /// Each worker stays on a core of its own, where there is one for each core.
     pub pin_workers: bool,
+    /// Workers do not preempt what runs on their core when they wake.
+    pub batch_scheduling: bool,
     /// How long a drain waits for transactions to end before it closes what is left.
     pub shutdown_timeout: Duration,
 }
@@ -164,6 +167,8 @@ pub struct Pool {
     pub query_timeout: Option<Duration>,
     /// Sessions that may hold a lease beyond their transaction; `None` is size + max_overflow − 1.
     pub max_pinned: Option<usize>,
+    pub pin: Pinning,
+    pub sequences: Sequences,
     /// Waiters of a higher class go first; waiting raises the class.
     pub priority: u8,
     /// Turns an unnamed statement that is seen again and again into a shared prepared one.
@@ -194,6 +199,32 @@ pub enum ResetOnReturn {
     None,
 }
 
+/// Whether sessions may keep a backend beyond their transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pinning {
+    Allow,
+    /// What would need it is refused before it runs.
+    Deny,
+}
+
+/// What `currval` and `lastval` can rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sequences {
+    /// They go back to the backend of the draw; a pool that has seen either keeps the backends of later draws.
+    Auto,
+    /// They are where they happen to be.
+    Off,
+    /// Every draw keeps its backend.
+    Pin,
+}
+
+/// `[session]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// As written: `schema.name`, or `name` in any schema.
+    pub stateful_functions: Vec<String>,
+}
+
 /// `[limits]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -209,6 +240,14 @@ pub struct Limits {
     pub backend_statements: usize,
     /// Distinct statements remembered for all clients.
     pub statements: usize,
+    /// Patterns and functions whose traits are remembered.
+    pub patterns: usize,
+    /// Bytes of notifications that may wait for one client.
+    pub notifications: usize,
+    /// Channels that one client may listen to.
+    pub channels: usize,
+    /// Shared listening backends.
+    pub listeners: usize,
     /// Prepared statements one client may hold.
     pub client_statements: usize,
     /// Messages that one client may have sent ahead of their replies.
@@ -285,6 +324,8 @@ pub struct PoolOverride {
     pub max_lease: Option<Option<Duration>>,
     pub query_timeout: Option<Option<Duration>>,
     pub max_pinned: Option<Option<usize>>,
+    pub pin: Option<Pinning>,
+    pub sequences: Option<Sequences>,
     pub priority: Option<u8>,
     pub promote_unnamed: Option<bool>,
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::kind::Kind;
-use super::model::{AuthMethod, ListenTlsMode, LogFormat, PoolMode, ResetOnReturn, ServerTlsMode};
+use super::model::{AuthMethod, ListenTlsMode, LogFormat, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
 
 /// One key of a section.
 #[derive(Debug)]
@@ -86,6 +86,7 @@ pub(super) const SECTIONS: &[Section] = &[
         "Each pair of database and user has a pool of backends. A database or a user may set any of these keys for itself.",
         POOL,
     ),
+    single("session", "What sessions may leave behind that pgweir cannot see for itself.", SESSION),
     single("limits", "Bounds on what one client, one backend or the whole process may hold.", LIMITS),
     Section {
         path: "databases",
@@ -114,6 +115,13 @@ const PROCESS: &[Key] = &[
         Kind::Bool,
         "true",
         "Keeps each of these threads on a core of its own, where there is one for each core.",
+    )
+    .at_start(),
+    key(
+        "batch_scheduling",
+        Kind::Bool,
+        "true",
+        "Lets these threads not interrupt PostgreSQL and others on the same cores when bytes arrive (SCHED_BATCH): fewer switches, more work at each.",
     )
     .at_start(),
     key(
@@ -300,6 +308,18 @@ pub(super) const POOL: &[Key] = &[
         "\"auto\"",
         "Clients that may keep a backend beyond their transaction because they left state on it; `\"auto\"` is size + max_overflow − 1.",
     ),
+    key(
+        "pin",
+        Kind::Words(Pinning::WORDS),
+        "\"allow\"",
+        "`deny` refuses statements that would make a client keep its backend, before they run.",
+    ),
+    key(
+        "sequences",
+        Kind::Words(Sequences::WORDS),
+        "\"auto\"",
+        "What `currval` and `lastval` can rely on: `auto` returns to the backend of the draw, and keeps backends once either was seen; `pin` keeps a backend from the first draw on; `off` does neither.",
+    ),
     key("priority", count(0, 9), "5", "Waiting clients of a higher class go first; waiting raises the class."),
     key(
         "promote_unnamed",
@@ -308,6 +328,13 @@ pub(super) const POOL: &[Key] = &[
         "Turns an unnamed statement that is seen again and again into a shared prepared one.",
     ),
 ];
+
+const SESSION: &[Key] = &[key(
+    "stateful_functions",
+    Kind::Names,
+    "[]",
+    "Functions whose body cannot be read (in C, say) and that leave something on their backend: `\"schema.name\"`, or `\"name\"` in any schema. A client that calls one keeps its backend.",
+)];
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -336,9 +363,28 @@ const LIMITS: &[Key] = &[
         "Prepared statements kept on one backend; the least recently used goes first.",
     ),
     key("statements", count(1, 100_000_000), "50000", "Distinct statements remembered for all clients together."),
+    key(
+        "patterns",
+        count(100, 10_000_000),
+        "10000",
+        "Patterns (statements that differ only in literals) and functions whose traits are remembered; some 3 KB each.",
+    ),
     key("client_statements", count(1, 10_000_000), "5000", "Prepared statements that one client may hold."),
     key("pipeline", count(1, 100_000_000), "100000", "Messages that one client may send ahead of their replies."),
     key("profiles", count(1, 10_000_000), "10000", "Distinct sets of session settings that are remembered."),
+    key(
+        "notifications",
+        size(16 * KIB, GIB),
+        "\"4MB\"",
+        "Bytes of notifications that may wait for one client that listens; one that exceeds it is closed.",
+    ),
+    key("channels", count(1, 1_000_000), "1000", "Channels that one client may listen to without keeping a backend."),
+    key(
+        "listeners",
+        count(1, 1_000_000),
+        "100",
+        "Backends that listen for clients: one for each database, user and client encoding.",
+    ),
     key("waiters", count(1, 10_000_000), "100000", "Clients that may wait for a backend of one pool."),
     key("pools", count(1, 1_000_000), "1000", "Pools that may exist at once."),
 ];

@@ -573,6 +573,7 @@ fn the_keys_that_need_a_restart_are_these() {
         [
             "process.workers",
             "process.pin_workers",
+            "process.batch_scheduling",
             "listen.address",
             "listen.unix_socket",
             "listen.unix_socket_mode",

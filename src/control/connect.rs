@@ -3,16 +3,19 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use deadpool_postgres::Connect;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Error, NoTls};
 
+use super::parting::{Counted, Parting};
 use crate::config::{Config, Host, Keepalive, ServerTlsMode};
 use crate::net::{self, ServerTls, Stream};
 
@@ -28,6 +31,20 @@ pub(super) struct Door {
     keepalive: Keepalive,
     /// For dialling, TLS and login together, at each host.
     timeout: Duration,
+    /// Connections that are open, those that are closing too.
+    pub(super) open: Arc<watch::Sender<usize>>,
+}
+
+impl Door {
+    /// Whether it leads to the server at these hosts.
+    pub(super) fn leads_to(&self, hosts: &[Host]) -> bool {
+        self.hosts == hosts
+    }
+
+    /// The same way for other connections, which are counted anew.
+    pub(super) fn anew(&self) -> Self {
+        Self { open: Arc::default(), ..self.clone() }
+    }
 }
 
 /// The door, and what to say at it; `None` without `[control]`.
@@ -46,6 +63,7 @@ pub(super) fn door(config: &Config, tls: Option<ServerTls>) -> Option<(tokio_pos
         mode: config.server.tls.mode,
         keepalive: config.server.keepalive.clone(),
         timeout: config.server.connect_timeout,
+        open: Arc::default(),
     };
     Some((login, door))
 }
@@ -84,11 +102,16 @@ impl Door {
             Ok(stream) => stream,
             Err(error) => return Err(as_error(login, error).await),
         };
-        match timeout_at(deadline, login.connect_raw(stream, NoTls)).await {
+        let counted = Counted::new(&self.open);
+        match timeout_at(deadline, login.connect_raw(Parting::new(stream), NoTls)).await {
             Ok(Ok((client, connection))) => {
                 // It ends with its client; what broke it, the client's next question tells.
-                let task = tokio::spawn(async move { drop(connection.await) });
-                Ok((client, task))
+                let talking = tokio::spawn(async move {
+                    drop(connection.await);
+                    drop(counted);
+                });
+                // deadpool aborts the task that it is given, which would cut the goodbye short.
+                Ok((client, tokio::spawn(async move { drop(talking.await) })))
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(as_error(login, late()).await),

@@ -3,10 +3,11 @@
 //!
 //! It never carries a client's statement, and nothing on the way of a query waits for it: without `[control]` in the
 //! configuration, or while PostgreSQL is away, sessions are served all the same. Start at [`Control`]; `connect` opens
-//! a connection, [`facts`] says what is asked and judged, `watch` asks it again and again.
+//! a connection, `parting` closes it, [`facts`] says what is asked and judged, `watch` asks it again and again.
 
 mod connect;
 pub mod facts;
+mod parting;
 mod watch;
 
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use std::time::Duration;
 use arc_swap::{ArcSwapOption, Guard};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
-use crate::config::{Backoff, Config};
+use crate::config::{Backoff, Config, Host};
 use crate::net::ServerTls;
 
 pub use facts::{Demand, Facts};
@@ -36,6 +38,10 @@ pub struct Control {
 #[derive(Debug)]
 struct Access {
     pool: Pool,
+    login: tokio_postgres::Config,
+    door: connect::Door,
+    /// Nothing is opened before.
+    not_before: Option<Instant>,
     /// For one answer, and for each step of opening a connection.
     patience: Duration,
     backoff: Backoff,
@@ -86,11 +92,19 @@ impl Control {
     /// # Errors
     /// [`ControlFault`]. Cancel safe: the connection is thrown away then.
     pub async fn ask(&self) -> Result<Facts, ControlFault> {
-        let access = Guard::into_inner(self.access.load()).ok_or(ControlFault::Off)?;
-        let client = access.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => ControlFault::Postgres(error),
-            other => ControlFault::Pool(other.to_string()),
-        })?;
+        let (access, client) = loop {
+            let access = Guard::into_inner(self.access.load()).ok_or(ControlFault::Off)?;
+            if let Some(moment) = access.not_before {
+                sleep_until(moment).await;
+            }
+            match access.pool.get().await {
+                Ok(client) => break (access, client),
+                Err(PoolError::Backend(error)) => return Err(ControlFault::Postgres(error)),
+                // It left its database, and has another pool by now.
+                Err(PoolError::Closed) => {}
+                Err(other) => return Err(ControlFault::Pool(other.to_string())),
+            }
+        };
         match tokio::time::timeout(access.patience, facts::ask(&client)).await {
             Ok(answer) => Ok(answer?),
             Err(_) => {
@@ -99,6 +113,21 @@ impl Control {
                 Err(ControlFault::TooLate(access.patience))
             }
         }
+    }
+
+    /// Closes its connections to this database of the server at `hosts`, and returns when PostgreSQL has closed them
+    /// too; a question under way is answered first. Opens none there until `until`.
+    pub async fn leave(&self, hosts: &[Host], database: &str, until: Instant) {
+        let Some(access) = Guard::into_inner(self.access.load()) else { return };
+        if !access.door.leads_to(hosts) || access.login.get_dbname() != Some(database) {
+            return;
+        }
+        let mut open = access.door.open.subscribe();
+        let other = Access::new(access.login.clone(), access.door.anew(), access.patience, access.backoff.clone());
+        self.access.compare_and_swap(&Some(Arc::clone(&access)), Some(Arc::new(other.resting(until))));
+        access.pool.close();
+        // It cannot fail: `access` keeps the count's sender.
+        let _ = open.wait_for(|open| *open == 0).await;
     }
 
     fn backoff(&self) -> Backoff {
@@ -111,10 +140,17 @@ impl Control {
 impl Access {
     fn of(config: &Config, tls: Option<ServerTls>) -> Option<Arc<Self>> {
         let (login, door) = connect::door(config, tls)?;
+        Some(Arc::new(Self::new(login, door, config.server.connect_timeout, config.server.backoff.clone())))
+    }
+
+    fn resting(self, until: Instant) -> Self {
+        Self { not_before: Some(until), ..self }
+    }
+
+    fn new(login: tokio_postgres::Config, door: connect::Door, patience: Duration, backoff: Backoff) -> Self {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_connect(login, door, recycling);
+        let manager = Manager::from_connect(login.clone(), door.clone(), recycling);
         let builder = Pool::builder(manager).max_size(MAX_CONNECTIONS).runtime(Runtime::Tokio1);
-        let patience = config.server.connect_timeout;
         // A lost connection is replaced without a word: deadpool would warn of each.
         let lost = Hook::sync_fn(
             |client: &mut deadpool_postgres::ClientWrapper, _| {
@@ -123,7 +159,7 @@ impl Access {
         );
         let pool = builder.pre_recycle(lost).wait_timeout(Some(patience)).build();
         let pool = pool.expect("a runtime is given, so timeouts can be kept");
-        Some(Arc::new(Self { pool, patience, backoff: config.server.backoff.clone() }))
+        Self { pool, login, door, not_before: None, patience, backoff }
     }
 }
 

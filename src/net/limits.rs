@@ -34,6 +34,14 @@ pub fn stay_on(core: usize) {
     let _ = sched_setaffinity(None, &only);
 }
 
+/// Has the calling thread wait its turn from now on, instead of interrupting what runs on its core whenever bytes
+/// arrive: PostgreSQL, if it is on the same machine, gets done what it is at, and more bytes are there by then. A
+/// system that refuses schedules it as any other.
+pub fn wait_in_turn() {
+    // Speed is all that is lost.
+    let _ = scheduler::set_self_policy(scheduler::Policy::Batch, 0);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,6 +46,8 @@ pub(super) struct MemberId(usize);
 struct Entry {
     pool: Weak<dyn Member>,
     held: usize,
+    /// A connection of its own, no pool: it has no share.
+    single: bool,
     /// Since when it waits for a permit.
     wants: Option<Instant>,
 }
@@ -85,10 +87,12 @@ impl Ledger {
         self.max.is_some_and(|max| self.total >= max)
     }
 
-    /// The cap divided by the pools that hold or want something.
+    /// The cap, less what single connections hold, divided by the pools that hold or want something.
     fn share(&self) -> usize {
-        let users = self.present().filter(|(_, entry)| entry.held > 0 || entry.wants.is_some()).count();
-        self.max.map_or(usize::MAX, |max| max / users.max(1))
+        let present = || self.present().map(|(_, entry)| entry);
+        let users = present().filter(|entry| !entry.single && (entry.held > 0 || entry.wants.is_some())).count();
+        let single: usize = present().filter(|entry| entry.single).map(|entry| entry.held).sum();
+        self.max.map_or(usize::MAX, |max| max.saturating_sub(single) / users.max(1))
     }
 
     /// The wanting pool with the fewest backends, the longest wanting among equals.
@@ -120,6 +124,12 @@ impl Budget {
         self.grant(None, now);
     }
 
+    /// The cap over all pools.
+    #[must_use]
+    pub fn max(&self) -> Option<usize> {
+        self.ledger.lock().max
+    }
+
     /// Connections held by all pools.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -127,8 +137,17 @@ impl Budget {
     }
 
     pub(super) fn join(&self, pool: Weak<dyn Member>) -> MemberId {
+        self.enter(pool, false)
+    }
+
+    /// As [`Self::join`] for a connection beside the pools.
+    pub(super) fn join_single(&self, connection: Weak<dyn Member>) -> MemberId {
+        self.enter(connection, true)
+    }
+
+    fn enter(&self, pool: Weak<dyn Member>, single: bool) -> MemberId {
         let mut ledger = self.ledger.lock();
-        let entry = Some(Entry { pool, held: 0, wants: None });
+        let entry = Some(Entry { pool, held: 0, single, wants: None });
         let free = ledger.entries.iter().position(Option::is_none);
         let id = free.unwrap_or(ledger.entries.len());
         match free {

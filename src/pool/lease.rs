@@ -2,12 +2,18 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pins::PinReasons;
 use super::slots::{BackendId, Home};
 use super::state::Came;
 use super::{Manager, Pool, Return};
+use crate::stats::Traffic;
+
+/// How late a long lease's figures may be.
+const ACCOUNTED: Duration = Duration::from_secs(1);
 
 /// What a lease is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,15 +21,30 @@ pub(super) enum Duty {
     Session,
     /// It outlives its transaction.
     Pinned,
-    /// The pool's own, while it pings.
+    /// The pool's own, while it pings for whoever comes first.
     Proof,
+    /// The pool's own, while it pings for those who want this backend and no other.
+    ProofForOne,
 }
 
-/// No further session may keep its backend beyond its transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} sessions of this pool hold pinned backends already")]
-pub struct PinsExhausted {
-    pub limit: usize,
+/// What a lease begins with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grant {
+    pub(super) id: BackendId,
+    pub(super) leased_at: Instant,
+    pub(super) home: Home,
+    pub(super) duty: Duty,
+    pub(super) last_holder: u64,
+}
+
+/// A lease that is over, but for its backend.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) id: BackendId,
+    pub(super) duty: Duty,
+    pub(super) held: Duration,
+    /// What was not accounted for before.
+    pub(super) traffic: Traffic,
 }
 
 /// A backend for one session, used on the worker that wished for it. Dropped without [`Self::release`] it closes the
@@ -37,16 +58,18 @@ pub struct Lease<M: Manager> {
     leased_at: Instant,
     home: Home,
     duty: Duty,
+    last_holder: u64,
+    /// Not yet the pool's.
+    traffic: Traffic,
+    accounted_at: Instant,
 }
 
 impl<M: Manager> Lease<M> {
-    pub(super) fn new(pool: Pool<M>, backend: M::Backend, id: BackendId, leased_at: Instant, home: Home) -> Self {
-        Self { pool, backend: Some(backend), id, leased_at, home, duty: Duty::Session }
-    }
-
-    pub(super) fn on(mut self, duty: Duty) -> Self {
-        self.duty = duty;
-        self
+    pub(super) fn new(pool: Pool<M>, backend: M::Backend, grant: Grant) -> Self {
+        let Grant { id, leased_at, home, duty, last_holder } = grant;
+        let traffic = Traffic::default();
+        let backend = Some(backend);
+        Self { pool, backend, id, leased_at, home, duty, last_holder, traffic, accounted_at: leased_at }
     }
 
     #[must_use]
@@ -64,12 +87,33 @@ impl<M: Manager> Lease<M> {
         &self.pool
     }
 
+    /// [`super::Wish::holder`] of the lease of this backend before this one: what that session left there may still
+    /// be there. 0 where it was nobody in particular, the pool itself (a reset), or where the backend is new.
+    #[must_use]
+    pub fn last_holder(&self) -> u64 {
+        self.last_holder
+    }
+
+    /// Counts what it was used for; the pool's figures have it a second later, or when the lease ends.
+    pub fn count(&mut self, traffic: Traffic, now: Instant) {
+        self.traffic += traffic;
+        if now.saturating_duration_since(self.accounted_at) >= ACCOUNTED {
+            self.accounted_at = now;
+            self.pool.0.state.lock().traffic += std::mem::take(&mut self.traffic);
+        }
+    }
+
+    fn ended(&self, now: Instant) -> Ended {
+        let held = now.saturating_duration_since(self.leased_at);
+        Ended { id: self.id, duty: self.duty, held, traffic: self.traffic }
+    }
+
     /// Says who holds it, where that was not known to the [`super::Wish`].
     pub fn set_holder(&self, holder: u64) {
         self.pool.0.state.lock().slots.set_holder(self.id, holder);
     }
 
-    /// Whether [`Pool::try_pin`] counted it.
+    /// Whether it counts as a pin: by [`Pool::try_pin`] or [`super::Wish::pin`].
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         self.duty == Duty::Pinned
@@ -83,12 +127,31 @@ impl<M: Manager> Lease<M> {
         self.duty = Duty::Pinned;
     }
 
-    /// The backend holds nothing of the session any more. Its end unpins a lease by itself.
-    pub fn unpin(&mut self) {
-        if self.is_pinned() {
-            self.pool.0.state.lock().relieve(self.duty);
+    /// What it is pinned for.
+    #[must_use]
+    pub fn pinned_for(&self) -> PinReasons {
+        if !self.is_pinned() {
+            return PinReasons::NONE;
+        }
+        self.pool.0.state.lock().pins.get(self.id).map(|pin| pin.reasons).unwrap_or_default()
+    }
+
+    /// Of what it is pinned for, only `reasons` are left; with none of them it is pinned no more, and whoever waits
+    /// for a pin gets it. Adds none: that is [`Pool::try_pin`]'s.
+    pub fn keep_for(&mut self, reasons: PinReasons) {
+        if !self.is_pinned() {
+            return;
+        }
+        let (id, mut ended) = (self.id, false);
+        self.pool.0.change(self.home, Instant::now(), |state, _| ended = state.pins.leave(id, reasons));
+        if ended {
             self.duty = Duty::Session;
         }
+    }
+
+    /// The backend holds nothing of the session any more. Its end unpins a lease by itself.
+    pub fn unpin(&mut self) {
+        self.keep_for(PinReasons::NONE);
     }
 
     /// Gives the backend back: to the next who waits, or to be idle, or after a reset, or to be closed.
@@ -97,9 +160,9 @@ impl<M: Manager> Lease<M> {
             Return::Clean => {
                 if let Some(backend) = self.backend.take() {
                     let profile = self.pool.0.manager.profile(&backend);
-                    let returned = self.duty != Duty::Proof;
+                    let returned = matches!(self.duty, Duty::Pinned | Duty::Session);
                     let came = Came { id: self.id, backend, profile, home: self.home, returned };
-                    self.pool.0.put_back(came, self.duty, now);
+                    self.pool.0.put_back(came, self.ended(now), now);
                 }
             }
             Return::NeedsReset => {
@@ -115,7 +178,7 @@ impl<M: Manager> Lease<M> {
     fn close(&mut self, now: Instant) {
         if let Some(backend) = self.backend.take() {
             drop(backend);
-            self.pool.0.put_away(self.id, self.duty, self.home, now);
+            self.pool.0.put_away(self.ended(now), self.home, now);
         }
     }
 }

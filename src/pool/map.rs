@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::budget::Budget;
 use super::{Manager, Pool, PoolSnapshot};
 use crate::config;
+use crate::stats::{Limit, LimitHits};
 
 /// What a pool is of: names on the server, after aliases.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +41,7 @@ pub struct PoolsExhausted {
 pub struct Pools<M: Manager> {
     book: Mutex<Book<M>>,
     tasks: TaskTracker,
+    limit_hits: Arc<LimitHits>,
 }
 
 struct Book<M: Manager> {
@@ -51,8 +53,8 @@ struct Book<M: Manager> {
 impl<M: Manager> Pools<M> {
     /// At most `pools` pools, each with at most `waiters` waiters.
     #[must_use]
-    pub fn new(pools: usize, waiters: usize, tasks: TaskTracker) -> Self {
-        Self { book: Mutex::new(Book { pools: HashMap::new(), limit: pools, waiters }), tasks }
+    pub fn new(pools: usize, waiters: usize, tasks: TaskTracker, limit_hits: Arc<LimitHits>) -> Self {
+        Self { book: Mutex::new(Book { pools: HashMap::new(), limit: pools, waiters }), tasks, limit_hits }
     }
 
     #[must_use]
@@ -79,9 +81,11 @@ impl<M: Manager> Pools<M> {
         }
         let limit = book.limit;
         if book.pools.len() >= limit {
+            self.limit_hits.hit(Limit::Pools);
             return Err(PoolsExhausted { limit }.into());
         }
-        let pool = Pool::new(key.clone(), blueprint, book.waiters, self.tasks.clone());
+        let hits = Arc::clone(&self.limit_hits);
+        let pool = Pool::new(key.clone(), blueprint, book.waiters, self.tasks.clone(), hits);
         book.pools.insert(key.clone(), pool.clone());
         Ok(pool)
     }

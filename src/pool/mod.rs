@@ -7,13 +7,16 @@
 //!
 //! | to read about | go to |
 //! |---|---|
-//! | counts, idle lists, which idle backend is taken | [`slots`] (pure) |
+//! | counts, idle lists | [`slots`] (pure) |
+//! | which idle backend a wish gets | [`choice`] (pure) |
 //! | order of waiting | [`queue`] (pure) |
 //! | age, idleness, pings | [`recycle`] (pure) |
 //! | back-off while the server is down | [`backoff`] (pure) |
-//! | the cap of a server over its pools | [`budget`] |
-//! | all of that behind one lock | `state`, and [`pool`] for the public face |
-//! | temporary ownership, waiting for it, pins | [`lease`], [`waiting`] |
+//! | the cap of a server over its pools | [`budget`]; connections beside the pools: [`berth`] |
+//! | leases that outlive their transaction | [`pins`] (pure) |
+//! | all of that behind one lock | `state`, `serving`, and [`pool`] for the public face |
+//! | temporary ownership, waiting for it | [`lease`], [`waiting`] |
+//! | leaving a database to others | `vacating` |
 //! | pools by name | [`map`] |
 //!
 //! **Locks.** A pool has one mutex, a budget has one mutex. The budget's may be taken while one pool's is held, never
@@ -24,35 +27,44 @@
 //! numbers is to be called within one.
 
 pub mod backoff;
+pub mod berth;
 pub mod budget;
+pub mod choice;
 pub mod lease;
 pub mod map;
+pub mod pins;
 #[expect(clippy::module_inception, reason = "the pool is what this folder is about")]
 pub mod pool;
 pub mod queue;
 pub mod recycle;
+mod serving;
 pub mod slots;
 mod state;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod vacating;
 pub mod waiting;
 
 use std::future::Future;
 use std::time::Duration;
 
+pub use backoff::Reach;
+pub use berth::Berth;
 pub use budget::Budget;
-pub use lease::{Lease, PinsExhausted};
+pub use lease::Lease;
 pub use map::{Blueprint, PoolKey, Pools, PoolsExhausted};
+pub use pins::{PinCounts, PinFault, PinReason, PinReasons, PinsExhausted};
 pub use pool::Pool;
 pub use slots::BackendId;
 pub use waiting::Waiting;
 
 use crate::config::PoolMode;
+use crate::stats::{TimesSummary, Traffic};
 
 /// Everything the pool has done to a backend, or asks about one.
 ///
-/// `connect` must bound its own time; pings and resets are bounded by the pool.
+/// `connect` must bound its own time; pings, resets and farewells are bounded by the pool.
 pub trait Manager: Send + Sync + 'static {
     /// One connection to the server. It moves by value between pool and lease: box what is large.
     type Backend: Send + 'static;
@@ -64,6 +76,8 @@ pub trait Manager: Send + Sync + 'static {
     fn ping(&self, backend: &mut Self::Backend) -> impl Future<Output = bool> + Send;
     /// Undoes what the manager knows must be undone; false if the backend must be closed.
     fn reset(&self, backend: &mut Self::Backend) -> impl Future<Output = bool> + Send;
+    /// Says goodbye, and returns when the server has closed the connection too.
+    fn farewell(&self, backend: Self::Backend) -> impl Future<Output = ()> + Send;
     /// Whether the backend is known to be lost, without a round trip and without a system call.
     fn is_dead(&self, backend: &mut Self::Backend) -> bool;
     /// Moves the backend to the reactor of the calling thread's runtime; false if that broke it.
@@ -94,6 +108,11 @@ pub struct Wish {
     pub priority: u8,
     /// Who asks, for the text of an error and for the console; 0 is nobody in particular.
     pub holder: u64,
+    /// What the lease will be pinned for: it and its pin are granted together, and a backend is taken from nobody
+    /// while the pin is waited for. Empty is no pin.
+    pub pin: PinReasons,
+    /// No other backend than this one will do.
+    pub must: Option<BackendId>,
 }
 
 /// In which state a lease comes back.
@@ -116,6 +135,24 @@ pub enum LeaseError<E> {
     TooManyWaiting { limit: usize },
     #[error("the pool is closed")]
     Closed,
+    /// No pin will ever be there for this wish.
+    #[error(transparent)]
+    Pin(PinFault),
+    /// [`Wish::must`] is closed.
+    #[error("the backend is gone")]
+    BackendGone,
+}
+
+/// What one who gave up waiting had waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shortage<E> {
+    Backends(Exhausted<E>),
+    /// [`Wish::must`], and who holds it; 0 is nobody in particular.
+    One {
+        id: BackendId,
+        holder: u64,
+    },
+    Pins(PinsExhausted),
 }
 
 /// What a client whose wait timed out should be told about the pool.
@@ -143,8 +180,13 @@ pub struct PoolSnapshot<E> {
     pub idle: usize,
     /// Includes those being pinged or reset.
     pub leased: usize,
+    /// Leases that outlive their transaction.
     pub pinned: usize,
+    /// The same by what for; one may be for several reasons.
+    pub pins: PinCounts,
     pub waiting: usize,
+    /// Of those who wait.
+    pub waiting_for_pin: usize,
     pub opened_total: u64,
     pub closed_total: u64,
     pub leases_total: u64,
@@ -155,5 +197,19 @@ pub struct PoolSnapshot<E> {
     /// Backends given straight from a returning lease to a waiter.
     pub handed_over_total: u64,
     pub connect_failures_total: u64,
+    /// Waits that were given up for their length.
+    pub timeouts_total: u64,
+    /// Refused because too many waited already.
+    pub turned_away_total: u64,
+    /// Pins taken, by what for.
+    pub pins_total: PinCounts,
+    /// Pins refused at once.
+    pub pins_refused_total: u64,
+    /// Of leases that ended; of long ones also what is older than a second.
+    pub traffic: Traffic,
+    /// From asking to having a lease; zero where a backend was free.
+    pub waits: TimesSummary,
+    /// From having a lease to its end.
+    pub holds: TimesSummary,
     pub last_error: Option<E>,
 }

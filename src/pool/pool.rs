@@ -10,15 +10,17 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::backoff::Reach;
-use super::budget::Member;
-use super::lease::{Lease, PinsExhausted};
+use super::budget::{Budget, Member};
+use super::lease::{Duty, Grant, Lease};
 use super::map::{Blueprint, PoolKey};
+use super::pins::{PinFault, PinReasons, PinsExhausted};
 use super::recycle::RecyclePolicy;
-use super::state::{Chores, Outcome, State, Waiter, seat_limits};
+use super::state::{Chores, State, seat_limits};
 use super::tasks::Shared;
 use super::waiting::Waiting;
 use super::{Exhausted, LeaseError, Manager, PoolSnapshot, Wish};
-use crate::config;
+use crate::config::{self, Pinning};
+use crate::stats::{Limit, LimitHits};
 
 /// The backends of one (database, user). A handle: clones are the same pool.
 ///
@@ -27,20 +29,27 @@ use crate::config;
 pub struct Pool<M: Manager>(pub(super) Arc<Shared<M>>);
 
 impl<M: Manager> Pool<M> {
-    /// An empty pool. At most `waiters` may queue; `tasks` is what a shutdown waits for.
+    /// An empty pool. At most `waiters` may queue; `tasks` is what a shutdown waits for; limits that are met are
+    /// counted in `limit_hits`.
     #[must_use]
-    pub fn new(key: PoolKey, blueprint: Blueprint<M>, waiters: usize, tasks: TaskTracker) -> Self {
+    pub fn new(
+        key: PoolKey,
+        blueprint: Blueprint<M>,
+        waiters: usize,
+        tasks: TaskTracker,
+        limit_hits: Arc<LimitHits>,
+    ) -> Self {
         let Blueprint { manager, config, budget, backoff } = blueprint;
         let chance = RandomState::new().hash_one((&key.database, &key.user));
         Self(Arc::new_cyclic(|weak: &Weak<Shared<M>>| {
             let member = budget.join(Weak::clone(weak) as Weak<dyn Member>);
             let state = Mutex::new(State::new(config, backoff, waiters));
-            Shared { key, manager, budget, member, tasks, state, chance }
+            Shared { key, manager, budget, member, tasks, limit_hits, state, chance }
         }))
     }
 
-    /// A lease at once: only if nobody waits and a backend is idle that needs no ping. Lost and too old backends are
-    /// closed on the way.
+    /// A lease at once: only if nobody waits, a backend is idle that needs no ping, and the pin that the wish asks for
+    /// is there. Lost and too old backends are closed on the way.
     #[must_use]
     pub fn try_lease(&self, wish: &Wish, now: Instant) -> Option<Lease<M>> {
         let home = Some(wish.worker);
@@ -49,13 +58,28 @@ impl<M: Manager> Pool<M> {
             if state.queue.waiting() > 0 {
                 return None;
             }
+            let pinned = !wish.pin.is_empty();
+            if pinned && (state.config.pin == Pinning::Deny || state.pins.taken() >= state.pin_limit(self.0.account()))
+            {
+                return None;
+            }
             let policy = state.policy;
-            let taken = state.slots.take(home, wish, now, |since| policy.is_fresh(since, now))?;
+            let fresh = |since| policy.is_fresh(since, now);
+            let taken = match wish.must {
+                Some(id) => state.slots.take_one(id, home, wish, now, fresh)?,
+                None => state.slots.take(home, wish, now, fresh)?,
+            };
+            if pinned {
+                state.pin(taken.id, wish, self.0.account(), now);
+            }
             let moved = taken.from != home;
             state.totals.leases += 1;
             state.totals.steals += u64::from(moved);
+            state.waits.record(Duration::ZERO);
             drop(state);
-            let mut lease = Lease::new(self.clone(), taken.backend, taken.id, now, home);
+            let duty = if pinned { Duty::Pinned } else { Duty::Session };
+            let grant = Grant { id: taken.id, leased_at: now, home, duty, last_holder: taken.last_holder };
+            let mut lease = Lease::new(self.clone(), taken.backend, grant);
             let manager = &self.0.manager;
             if !taken.expired && !manager.is_dead(&mut lease) && (!moved || manager.rehome(&mut lease)) {
                 return Some(lease);
@@ -66,26 +90,52 @@ impl<M: Manager> Pool<M> {
         }
     }
 
-    /// Joins the queue and begins to connect if that is allowed. The caller drops what it gets after
-    /// [`Self::timeout`].
+    /// Joins the queue and begins to connect if that is allowed. After [`Self::timeout`] the caller says
+    /// [`Waiting::give_up`].
     ///
     /// # Errors
-    /// [`LeaseError::TooManyWaiting`] when the queue is full, [`LeaseError::Closed`] after [`Self::close`].
+    /// [`LeaseError::TooManyWaiting`] when the queue is full, [`LeaseError::Closed`] after [`Self::close`],
+    /// [`LeaseError::Pin`] when no pin will ever be there, [`LeaseError::BackendGone`].
     pub fn wait(&self, wish: &Wish, now: Instant) -> Result<Waiting<M>, LeaseError<M::Error>> {
         let mut joined = Err(LeaseError::Closed);
         self.0.change(Some(wish.worker), now, |state, _| {
-            if state.closed {
-                return;
-            }
-            let limit = state.waiters_limit;
-            if state.queue.waiting() >= limit {
-                joined = Err(LeaseError::TooManyWaiting { limit });
-                return;
-            }
-            let waiter = Waiter { wish: *wish, waker: None, outcome: Outcome::Open };
-            joined = Ok(state.queue.join(wish.worker, wish.priority, now, waiter));
+            joined = match self.refusal(state, wish, now) {
+                None => Ok(state.admit(*wish, now, false, self.0.account())),
+                Some(error) => {
+                    match &error {
+                        LeaseError::TooManyWaiting { .. } => {
+                            state.totals.turned_away += 1;
+                            self.0.limit_hits.hit(Limit::Waiters);
+                        }
+                        LeaseError::Pin(_) => {
+                            state.totals.pins_refused += 1;
+                            self.0.limit_hits.hit(Limit::MaxPinned);
+                            self.0.limit_hits.hit(Limit::MaxPinned);
+                        }
+                        LeaseError::Refused(_) | LeaseError::Closed | LeaseError::BackendGone => {}
+                    }
+                    Err(error)
+                }
+            };
         });
         joined.map(|ticket| Waiting::new(self.clone(), *wish, now, ticket))
+    }
+
+    /// Why this wish is not even waited for.
+    fn refusal(&self, state: &State<M>, wish: &Wish, now: Instant) -> Option<LeaseError<M::Error>> {
+        let limit = state.waiters_limit;
+        if state.closed {
+            return Some(LeaseError::Closed);
+        }
+        if state.waiters() >= limit {
+            return Some(LeaseError::TooManyWaiting { limit });
+        }
+        if !wish.pin.is_empty()
+            && let Some(fault) = state.never_pins(self.0.account(), now)
+        {
+            return Some(LeaseError::Pin(fault));
+        }
+        wish.must.filter(|id| !state.slots.exists(*id)).map(|_| LeaseError::BackendGone)
     }
 
     /// How long a client waits for a lease.
@@ -102,30 +152,44 @@ impl<M: Manager> Pool<M> {
             size: state.config.size,
             overflow: state.config.max_overflow,
             leased: state.slots.leased(),
-            waiting: state.queue.waiting(),
+            waiting: state.waiters(),
             longest_holder: state.slots.longest_holder(now),
             last_connect_error: state.last_error.clone(),
         }
     }
 
-    /// Counts the lease as one that outlives its transaction; once counted it stays so until [`Lease::unpin`] or its
-    /// end.
+    /// Pins a lease at once: it outlives its transaction until [`Lease::keep_for`] or its end, for these reasons and
+    /// those it is pinned for already. Does not wait: who holds a backend and waits for another to be given back could
+    /// wait for one who does the same. Outside a transaction a session rather gives its backend back and asks for
+    /// [`Wish::pin`].
     ///
     /// # Errors
-    /// [`PinsExhausted`] when `max_pinned` leases are: so many that one more could starve all transactions.
-    pub fn try_pin(&self, lease: &mut Lease<M>) -> Result<(), PinsExhausted> {
-        if lease.is_pinned() {
+    /// [`PinFault`], when the lease is not pinned yet.
+    pub fn try_pin(&self, lease: &mut Lease<M>, reasons: PinReasons, now: Instant) -> Result<(), PinFault> {
+        if reasons.is_empty() {
             return Ok(());
         }
+        let account = self.0.account();
         let mut state = self.0.state.lock();
-        let all_but_one = state.slots.limits().ceiling().saturating_sub(1).max(1);
-        let limit = state.config.max_pinned.unwrap_or(all_but_one);
-        if state.pinned >= limit {
-            return Err(PinsExhausted { limit });
+        let wish = Wish { pin: reasons, holder: state.slots.holder(lease.id()), ..Wish::default() };
+        let denied = !lease.is_pinned() && state.config.pin == Pinning::Deny;
+        if !denied && state.pin(lease.id(), &wish, account, now) {
+            drop(state);
+            lease.count_pin();
+            return Ok(());
         }
-        state.pinned += 1;
-        lease.count_pin();
-        Ok(())
+        state.totals.pins_refused += 1;
+        if denied {
+            Err(PinFault::Denied)
+        } else {
+            Err(PinFault::Exhausted(Box::new(state.pins_exhausted(account, now))))
+        }
+    }
+
+    /// Who holds the pins, and what for.
+    #[must_use]
+    pub fn pins_exhausted(&self, now: Instant) -> PinsExhausted {
+        self.0.state.lock().pins_exhausted(self.0.account(), now)
     }
 
     /// Closes what is too old or too long idle, opens what is to be kept ahead, and begins anew what was aborted. To be
@@ -162,7 +226,7 @@ impl<M: Manager> Pool<M> {
             state.closed = true;
             state.slots.retire();
             state.sweep(now, chores);
-            state.fail(usize::MAX, &LeaseError::Closed, chores);
+            state.fail_all(&LeaseError::Closed, chores);
             self.0.budget.unwant(self.0.member);
         });
     }
@@ -175,6 +239,9 @@ impl<M: Manager> Pool<M> {
             }
             state.slots.set_limits(seat_limits(&config));
             state.policy = RecyclePolicy::of(&config);
+            if config.pin == Pinning::Deny {
+                state.fail_for_pins(&LeaseError::Pin(PinFault::Denied), chores);
+            }
             state.config = Arc::new(config);
             let policy = state.policy;
             state.slots.apply_policy(&policy);
@@ -185,6 +252,18 @@ impl<M: Manager> Pool<M> {
     /// Changes how many may queue.
     pub fn set_waiters_limit(&self, waiters: usize) {
         self.0.state.lock().waiters_limit = waiters;
+    }
+
+    /// The waits between attempts while the server is down.
+    #[must_use]
+    pub fn backoff(&self) -> config::Backoff {
+        self.0.state.lock().backoff.clone()
+    }
+
+    /// The connections of the server, of which this pool has its part.
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.0.budget
     }
 
     /// Changes the waits between attempts while the server is down.
@@ -220,8 +299,10 @@ impl<M: Manager> Pool<M> {
             connecting: state.slots.connecting(),
             idle: state.slots.idle(),
             leased: state.slots.leased(),
-            pinned: state.pinned,
-            waiting: state.queue.waiting(),
+            pinned: state.pins.held(),
+            pins: state.pins.counts(),
+            waiting: state.waiters(),
+            waiting_for_pin: state.queue.waiting_for_pin(),
             opened_total: state.totals.opened,
             closed_total: state.totals.closed,
             leases_total: state.totals.leases,
@@ -229,6 +310,13 @@ impl<M: Manager> Pool<M> {
             steals_total: state.totals.steals,
             handed_over_total: state.totals.handed_over,
             connect_failures_total: state.totals.connect_failures,
+            timeouts_total: state.totals.timeouts,
+            turned_away_total: state.totals.turned_away,
+            pins_total: state.totals.pins,
+            pins_refused_total: state.totals.pins_refused,
+            traffic: state.traffic,
+            waits: state.waits.summary(),
+            holds: state.holds.summary(),
             last_error: state.last_error.clone(),
         }
     }
@@ -236,7 +324,7 @@ impl<M: Manager> Pool<M> {
     /// Nobody has another handle, and there is nothing in it nor to be kept in it.
     pub(super) fn is_disused(&self) -> bool {
         let state = self.0.state.lock();
-        let empty = state.slots.taken() == 0 && state.queue.waiting() == 0 && state.config.min_idle == 0;
+        let empty = state.slots.taken() == 0 && state.waiters() == 0 && state.config.min_idle == 0;
         empty && Arc::strong_count(&self.0) == 1
     }
 }

@@ -12,14 +12,11 @@ use tokio::time::Instant;
 use super::Wish;
 use super::recycle::RecyclePolicy;
 
-/// How many backends of a shelf are looked at for one with the wished settings.
-const PROFILE_SEARCH: usize = 8;
-
 /// Names one backend for as long as the process lives; a later backend in the same seat has another id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackendId {
-    generation: u32,
-    seat: u32,
+    pub(super) generation: u32,
+    pub(super) seat: u32,
 }
 
 impl BackendId {
@@ -59,7 +56,7 @@ impl SeatLimits {
 
 /// What a taken seat is doing.
 #[derive(Debug)]
-enum Occupancy<B> {
+pub(super) enum Occupancy<B> {
     Free,
     Connecting,
     Idle { backend: B, profile: usize, newer: Option<u32>, older: Option<u32> },
@@ -67,52 +64,43 @@ enum Occupancy<B> {
 }
 
 #[derive(Debug)]
-struct Seat<B> {
-    generation: u32,
-    occupancy: Occupancy<B>,
-    home: Home,
+pub(super) struct Seat<B> {
+    pub(super) generation: u32,
+    pub(super) occupancy: Occupancy<B>,
+    pub(super) home: Home,
     /// Start of the present occupancy.
-    since: Instant,
+    pub(super) since: Instant,
     born: Instant,
     /// When the backend is too old, spread included.
-    expires: Option<Instant>,
+    pub(super) expires: Option<Instant>,
     /// [`Slots::retire`] was called after this backend was begun.
     retired: bool,
+    /// Who used it last; 0 is nobody yet, or nobody in particular.
+    pub(super) last_holder: u64,
 }
 
 /// Idle backends of one worker: most and least recently used.
 #[derive(Debug, Default, Clone, Copy)]
-struct Shelf {
-    newest: Option<u32>,
+pub(super) struct Shelf {
+    pub(super) newest: Option<u32>,
     oldest: Option<u32>,
-    len: usize,
-}
-
-/// An idle backend that was just leased.
-#[derive(Debug)]
-pub struct Taken<B> {
-    pub id: BackendId,
-    pub backend: B,
-    /// Where it is registered until it is moved to where it will be used.
-    pub from: Home,
-    /// Older than it may be: close it and take another.
-    pub expired: bool,
+    pub(super) len: usize,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Slots<B> {
-    seats: Vec<Seat<B>>,
+    pub(super) seats: Vec<Seat<B>>,
     free: Vec<u32>,
     /// Shelf 0 is of no worker, shelf n + 1 of worker n.
-    shelves: Vec<Shelf>,
+    pub(super) shelves: Vec<Shelf>,
     limits: SeatLimits,
     connecting: usize,
-    idle: usize,
-    leased: usize,
+    pub(super) idle: usize,
+    pub(super) leased: usize,
 }
 
-fn shelf_of(home: Home) -> usize {
+pub(super) fn shelf_of(home: Home) -> usize {
     home.map_or(0, |worker| worker + 1)
 }
 
@@ -189,6 +177,7 @@ impl<B> Slots<B> {
                     born: now,
                     expires: None,
                     retired: false,
+                    last_holder: 0,
                 });
                 seat
             }
@@ -198,7 +187,7 @@ impl<B> Slots<B> {
         let generation = entry.generation.wrapping_add(1);
         *entry = Seat { generation, occupancy: Occupancy::Connecting, home, since: now, born: now, ..*entry };
         entry.expires = None;
-        entry.retired = false;
+        (entry.retired, entry.last_holder) = (false, 0);
         self.connecting += 1;
         Some(BackendId { generation, seat })
     }
@@ -216,56 +205,6 @@ impl<B> Slots<B> {
         self.connecting -= 1;
         self.leased += 1;
         true
-    }
-
-    /// The best idle backend for `wish` among those idle since a moment that `fresh` accepts: at `home` (from where it
-    /// will be used) first, else of the worker with the most; there the session's last one, then one with its settings, then the
-    /// most recently used.
-    pub fn take(&mut self, home: Home, wish: &Wish, now: Instant, fresh: impl Fn(Instant) -> bool) -> Option<Taken<B>> {
-        if self.idle == 0 {
-            return None;
-        }
-        let own = shelf_of(home);
-        let seat = self.choose(own, wish, &fresh).or_else(|| {
-            let ready =
-                |shelf: &usize| self.shelves[*shelf].newest.is_some_and(|s| fresh(self.seats[s as usize].since));
-            let fullest = (0..self.shelves.len()).filter(ready).max_by_key(|&shelf| self.shelves[shelf].len)?;
-            self.choose(fullest, wish, &fresh)
-        })?;
-        let backend = self.unshelve(seat, Occupancy::Leased { holder: wish.holder })?;
-        self.leased += 1;
-        let entry = &mut self.seats[seat as usize];
-        let from = std::mem::replace(&mut entry.home, home);
-        entry.since = now;
-        let expired = entry.expires.is_some_and(|at| at <= now);
-        Some(Taken { id: BackendId { generation: entry.generation, seat }, backend, from, expired })
-    }
-
-    fn choose(&self, shelf: usize, wish: &Wish, fresh: &impl Fn(Instant) -> bool) -> Option<u32> {
-        let newest = self.shelves.get(shelf)?.newest?;
-        if let Some(last) = wish.last_backend
-            && let Some(seat) = self.seats.get(last.seat as usize)
-            && seat.generation == last.generation
-            && shelf_of(seat.home) == shelf
-            && matches!(seat.occupancy, Occupancy::Idle { .. })
-            && fresh(seat.since)
-        {
-            return Some(last.seat);
-        }
-        let mut next = Some(newest);
-        for _ in 0..PROFILE_SEARCH {
-            let Some(index) = next else { break };
-            let seat = &self.seats[index as usize];
-            let Occupancy::Idle { profile, older, .. } = seat.occupancy else { break };
-            if !fresh(seat.since) {
-                break;
-            }
-            if profile == wish.profile {
-                return Some(index);
-            }
-            next = older;
-        }
-        fresh(self.seats[newest as usize].since).then_some(newest)
     }
 
     /// Puts a leased backend on the shelf of its worker. Gives it back when `id` is not leased.
@@ -291,6 +230,41 @@ impl<B> Slots<B> {
         self.leased -= 1;
         self.idle += 1;
         Ok(())
+    }
+
+    /// Notes that whoever holds this lease has used the backend.
+    pub fn used(&mut self, id: BackendId) {
+        if let Some(seat) = self.seat_mut(id)
+            && let Occupancy::Leased { holder } = seat.occupancy
+        {
+            seat.last_holder = holder;
+        }
+    }
+
+    /// Who used the backend before whoever has it now; 0 is nobody, or nobody in particular.
+    #[must_use]
+    pub fn last_holder(&self, id: BackendId) -> u64 {
+        self.seat(id).map_or(0, |seat| seat.last_holder)
+    }
+
+    /// Who holds a lease; 0 is nobody in particular.
+    #[must_use]
+    pub fn holder(&self, id: BackendId) -> u64 {
+        match self.seat(id) {
+            Some(Seat { occupancy: Occupancy::Leased { holder }, .. }) => *holder,
+            _ => 0,
+        }
+    }
+
+    /// Whether the backend is there, idle or not.
+    #[must_use]
+    pub fn exists(&self, id: BackendId) -> bool {
+        self.seat(id).is_some_and(|seat| !matches!(seat.occupancy, Occupancy::Free))
+    }
+
+    #[must_use]
+    pub fn is_idle(&self, id: BackendId) -> bool {
+        self.seat(id).is_some_and(|seat| matches!(seat.occupancy, Occupancy::Idle { .. }))
     }
 
     /// A leased backend changes its holder without having been idle. Says where it was registered.
@@ -322,6 +296,12 @@ impl<B> Slots<B> {
         let limit = if waited_for { self.limits.ceiling() } else { self.limits.size };
         self.taken() <= limit
             && self.seat(id).is_some_and(|seat| !seat.retired && seat.expires.is_none_or(|at| now < at))
+    }
+
+    /// As [`Self::keeps`] for a backend that somebody waits for and would take no other instead: its age is no reason.
+    #[must_use]
+    pub fn keeps_for_one(&self, id: BackendId) -> bool {
+        self.taken() <= self.limits.ceiling() && self.seat(id).is_some_and(|seat| !seat.retired)
     }
 
     /// Frees the seat whatever it was doing, and gives back the backend if it was idle. False in the first place when
@@ -403,7 +383,7 @@ impl<B> Slots<B> {
         BackendId { generation: self.seats[index].generation, seat: u32::try_from(index).unwrap_or(u32::MAX) }
     }
 
-    fn seat(&self, id: BackendId) -> Option<&Seat<B>> {
+    pub(super) fn seat(&self, id: BackendId) -> Option<&Seat<B>> {
         self.seats.get(id.seat as usize).filter(|seat| seat.generation == id.generation)
     }
 
@@ -412,7 +392,7 @@ impl<B> Slots<B> {
     }
 
     /// Takes an idle backend off its shelf and leaves `then` in its seat.
-    fn unshelve(&mut self, seat: u32, then: Occupancy<B>) -> Option<B> {
+    pub(super) fn unshelve(&mut self, seat: u32, then: Occupancy<B>) -> Option<B> {
         let entry = &mut self.seats[seat as usize];
         let shelf = shelf_of(entry.home);
         debug_assert!(matches!(entry.occupancy, Occupancy::Idle { .. }), "only idle backends are on a shelf");

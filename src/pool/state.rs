@@ -10,12 +10,15 @@ use tokio::time::Instant;
 
 use super::backoff::Reach;
 use super::budget::{Budget, MemberId};
-use super::lease::Duty;
-use super::queue::{Queue, Ticket};
+use super::choice::Taken;
+use super::lease::{Duty, Ended};
+use super::pins::{PinCounts, Pins};
+use super::queue::Queue;
 use super::recycle::RecyclePolicy;
-use super::slots::{BackendId, Home, SeatLimits, Slots, Taken};
+use super::slots::{BackendId, Home, SeatLimits, Slots};
 use super::{LeaseError, Manager, Wish};
 use crate::config;
+use crate::stats::{Times, Traffic};
 
 /// How long somebody must have waited before a backend beyond `size` is opened. Shorter waits end sooner by a lease
 /// that comes back than by a connect, and a backend opened for them would be closed again at once.
@@ -29,6 +32,8 @@ pub(super) struct Waiter<M: Manager> {
     pub(super) wish: Wish,
     pub(super) waker: Option<Waker>,
     pub(super) outcome: Outcome<M>,
+    /// A pin is kept for it until it has a backend.
+    pub(super) promised: bool,
 }
 
 pub(super) enum Outcome<M: Manager> {
@@ -38,6 +43,7 @@ pub(super) enum Outcome<M: Manager> {
         id: BackendId,
         backend: M::Backend,
         from: Home,
+        last_holder: u64,
     },
     Failed(LeaseError<M::Error>),
 }
@@ -47,7 +53,8 @@ pub(super) struct Chores<M: Manager> {
     pub(super) wakers: Vec<Waker>,
     pub(super) closed: Vec<M::Backend>,
     pub(super) connects: Vec<BackendId>,
-    pub(super) proofs: Vec<Taken<M::Backend>>,
+    /// With what the lease is to be for.
+    pub(super) proofs: Vec<(Taken<M::Backend>, Duty)>,
     /// Permits that go back to the budget.
     pub(super) freed: usize,
     /// Permits that the budget had not.
@@ -72,6 +79,11 @@ pub(super) struct Totals {
     pub(super) steals: u64,
     pub(super) handed_over: u64,
     pub(super) connect_failures: u64,
+    /// Pins that were taken, by what for.
+    pub(super) pins: PinCounts,
+    pub(super) pins_refused: u64,
+    pub(super) turned_away: u64,
+    pub(super) timeouts: u64,
 }
 
 pub(super) struct State<M: Manager> {
@@ -85,11 +97,17 @@ pub(super) struct State<M: Manager> {
     pub(super) last_error: Option<M::Error>,
     /// Idle backends being pinged for somebody who waits.
     pub(super) proving: usize,
-    pub(super) pinned: usize,
+    pub(super) pins: Pins,
     /// When the sleeping look-again task will wake.
     pub(super) alarm: Option<Instant>,
     pub(super) closed: bool,
+    /// Until then what is idle is closed, and nothing is opened ahead of need.
+    pub(super) resting: Option<Instant>,
     pub(super) totals: Totals,
+    pub(super) traffic: Traffic,
+    /// From asking to having a lease, and from there to its end.
+    pub(super) waits: Times,
+    pub(super) holds: Times,
 }
 
 /// The pool as its budget knows it.
@@ -115,10 +133,14 @@ impl<M: Manager> State<M> {
             reach: Reach::default(),
             last_error: None,
             proving: 0,
-            pinned: 0,
+            pins: Pins::default(),
             alarm: None,
             closed: false,
+            resting: None,
             totals: Totals::default(),
+            traffic: Traffic::default(),
+            waits: Times::default(),
+            holds: Times::default(),
         }
     }
 
@@ -127,37 +149,26 @@ impl<M: Manager> State<M> {
         self.queue.waiting().saturating_sub(self.slots.connecting() + self.proving)
     }
 
-    /// Ends a lease's special duty.
-    pub(super) fn relieve(&mut self, duty: Duty) {
-        match duty {
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        self.resting.is_some_and(|until| now < until)
+    }
+
+    /// Ends a lease's special duty, and notes who has used its backend.
+    pub(super) fn relieve(&mut self, ended: &Ended) {
+        match ended.duty {
             Duty::Session => {}
-            Duty::Pinned => self.pinned = self.pinned.saturating_sub(1),
-            Duty::Proof => self.proving = self.proving.saturating_sub(1),
+            Duty::Pinned => {
+                self.pins.end(ended.id);
+            }
+            Duty::Proof => {
+                self.proving = self.proving.saturating_sub(1);
+                return;
+            }
+            Duty::ProofForOne => return,
         }
-    }
-
-    /// A usable backend comes back to, or arrives at, `home`: to a waiter, to its shelf, or closed.
-    pub(super) fn take_back(&mut self, came: Came<M>, account: Account<'_>, now: Instant, chores: &mut Chores<M>) {
-        let waited_for = self.queue.waiting() > 0;
-        if !self.slots.keeps(came.id, waited_for, now) || account.budget.must_yield(account.member, now) {
-            self.close_seat(came.id, Some(came.backend), chores);
-        } else if let Some(ticket) = self.queue.call(came.home) {
-            self.totals.handed_over += u64::from(came.returned);
-            self.hand(ticket, came.id, came.backend, now, chores);
-        } else if let Err(stray) = self.slots.park(came.id, came.backend, came.profile, now) {
-            debug_assert!(false, "what comes back was leased");
-            chores.closed.push(stray);
-        }
-    }
-
-    fn hand(&mut self, ticket: Ticket, id: BackendId, backend: M::Backend, now: Instant, chores: &mut Chores<M>) {
-        let Some(waiter) = self.queue.waiter_mut(ticket) else {
-            debug_assert!(false, "who was called is still there");
-            return self.close_seat(id, Some(backend), chores);
-        };
-        let from = self.slots.pass_on(id, &waiter.wish, now);
-        waiter.outcome = Outcome::Handed { id, backend, from };
-        chores.wakers.extend(waiter.waker.take());
+        self.slots.used(ended.id);
+        self.traffic += ended.traffic;
+        self.holds.record(ended.held);
     }
 
     /// Frees a seat; its backend, idle or given, is dropped later and its permit given back.
@@ -199,71 +210,24 @@ impl<M: Manager> State<M> {
         while self.evict(Some(before), chores) {}
     }
 
-    /// Fails the first `count` waiters.
-    pub(super) fn fail(&mut self, count: usize, error: &LeaseError<M::Error>, chores: &mut Chores<M>) {
-        for _ in 0..count {
-            let Some(waiter) = self.queue.call(None).and_then(|ticket| self.queue.waiter_mut(ticket)) else { return };
-            waiter.outcome = Outcome::Failed(error.clone());
-            chores.wakers.extend(waiter.waker.take());
-        }
-    }
-
-    /// How many waiters a refused connect fails: those that only connects could serve.
-    pub(super) fn refused_waiters(&self) -> usize {
-        let alive = self.slots.idle() + self.slots.leased();
-        if alive == 0 { self.queue.waiting() } else { self.slots.connecting() + self.slots.room(true) }
-    }
-
-    /// Sees to it that everything that can be done for those who wait is under way. Tasks will run on `home`.
-    pub(super) fn pump(&mut self, account: Account<'_>, home: Home, now: Instant, chores: &mut Chores<M>) {
-        if self.closed {
-            return;
-        }
-        self.hand_out_idle(now, chores);
-        self.prove_idle(home, now, chores);
-        let opened = self.open_for_waiters(account, home, now, chores);
-        if opened {
-            let ahead = self.slots.shortfall(self.queue.waiting());
-            for _ in 0..ahead.min(self.reach.allows_ahead(self.slots.connecting(), now)) {
-                if !self.open_one(account, home, false, now, chores) {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn hand_out_idle(&mut self, now: Instant, chores: &mut Chores<M>) {
-        while self.slots.idle() > 0 {
-            let Some(first) = self.queue.first() else { return };
-            let (wish, policy) = (first.wish, self.policy);
-            let home = Some(wish.worker);
-            let Some(taken) = self.slots.take(home, &wish, now, |since| policy.is_fresh(since, now)) else { return };
-            if taken.expired {
-                self.close_seat(taken.id, Some(taken.backend), chores);
-                continue;
-            }
-            let Some(ticket) = self.queue.call(None) else { return };
-            self.slots.set_home(taken.id, taken.from);
-            self.hand(ticket, taken.id, taken.backend, now, chores);
-        }
-    }
-
-    fn prove_idle(&mut self, home: Home, now: Instant, chores: &mut Chores<M>) {
-        while self.uncovered() > 0 {
-            let Some(first) = self.queue.first() else { return };
-            let wish = Wish { holder: 0, ..first.wish };
-            let Some(taken) = self.slots.take(home, &wish, now, |_| true) else { return };
-            if taken.expired {
-                self.close_seat(taken.id, Some(taken.backend), chores);
-            } else {
-                self.proving += 1;
-                chores.proofs.push(taken);
+    /// Opens what is to be kept ahead of need.
+    pub(super) fn open_ahead(&mut self, account: Account<'_>, home: Home, now: Instant, chores: &mut Chores<M>) {
+        let ahead = if self.rests(now) { 0 } else { self.slots.shortfall(self.queue.waiting()) };
+        for _ in 0..ahead.min(self.reach.allows_ahead(self.slots.connecting(), now)) {
+            if !self.open_one(account, home, false, now, chores) {
+                break;
             }
         }
     }
 
     /// False if not all who wait could be covered.
-    fn open_for_waiters(&mut self, account: Account<'_>, home: Home, now: Instant, chores: &mut Chores<M>) -> bool {
+    pub(super) fn open_for_waiters(
+        &mut self,
+        account: Account<'_>,
+        home: Home,
+        now: Instant,
+        chores: &mut Chores<M>,
+    ) -> bool {
         let Some(oldest) = self.queue.oldest() else {
             account.budget.unwant(account.member);
             return true;

@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::budget::{Budget, Member, MemberId};
-use super::lease::{Duty, Lease};
-use super::slots::{BackendId, Home, Taken};
+use super::lease::{Duty, Ended, Grant, Lease};
+use super::slots::{BackendId, Home};
 use super::state::{Account, Came, Chores, State};
 use super::{ConnectFault, LeaseError, Manager, Pool, PoolKey, Return};
+use crate::stats::LimitHits;
 
 /// Longest wait for the answer to a ping.
 const PING_LIMIT: Duration = Duration::from_secs(5);
@@ -28,6 +29,7 @@ pub(super) struct Shared<M: Manager> {
     pub(super) budget: Arc<Budget>,
     pub(super) member: MemberId,
     pub(super) tasks: TaskTracker,
+    pub(super) limit_hits: Arc<LimitHits>,
     pub(super) state: Mutex<State<M>>,
     /// Makes this pool's back-off differ from others'.
     pub(super) chance: u64,
@@ -68,9 +70,10 @@ impl<M: Manager> Shared<M> {
             let opening = Opening { shared: Arc::clone(self), id, home, open: true };
             self.spawn(connect(opening));
         }
-        for Taken { id, backend, from, .. } in proofs {
-            let lease = Lease::new(Pool(Arc::clone(self)), backend, id, now, home).on(Duty::Proof);
-            self.spawn(prove(lease, from != home));
+        for (taken, duty) in proofs {
+            let grant = Grant { id: taken.id, leased_at: now, home, duty, last_holder: taken.last_holder };
+            let lease = Lease::new(Pool(Arc::clone(self)), taken.backend, grant);
+            self.spawn(prove(lease, taken.from != home));
         }
         if let Some(at) = alarm {
             self.set_alarm(at, home, now);
@@ -101,11 +104,11 @@ impl<M: Manager> Shared<M> {
     }
 
     /// A leased backend comes back in good order. One lock, taken once, when nobody waits.
-    pub(super) fn put_back(self: &Arc<Self>, came: Came<M>, duty: Duty, now: Instant) {
-        let home = came.home;
+    pub(super) fn put_back(self: &Arc<Self>, came: Came<M>, ended: Ended, now: Instant) {
+        let (home, duty) = (came.home, ended.duty);
         let mut state = self.state.lock();
-        state.relieve(duty);
-        let quiet = state.queue.waiting() == 0 && !self.budget.contended();
+        state.relieve(&ended);
+        let quiet = state.waiters() == 0 && !state.rests(now) && !self.budget.contended();
         if quiet && state.slots.keeps(came.id, false, now) {
             let parked = state.slots.park(came.id, came.backend, came.profile, now);
             drop(state);
@@ -114,7 +117,7 @@ impl<M: Manager> Shared<M> {
         }
         let mut chores = Chores::default();
         state.take_back(came, self.account(), now, &mut chores);
-        if chores.wakers.is_empty() || !chores.closed.is_empty() {
+        if chores.wakers.is_empty() || !chores.closed.is_empty() || duty != Duty::Session {
             state.pump(self.account(), home, now, &mut chores);
         }
         drop(state);
@@ -122,10 +125,10 @@ impl<M: Manager> Shared<M> {
     }
 
     /// A leased backend is gone.
-    pub(super) fn put_away(self: &Arc<Self>, id: BackendId, duty: Duty, home: Home, now: Instant) {
+    pub(super) fn put_away(self: &Arc<Self>, ended: Ended, home: Home, now: Instant) {
         self.change(home, now, |state, chores| {
-            state.relieve(duty);
-            state.close_seat(id, None, chores);
+            state.relieve(&ended);
+            state.close_seat(ended.id, None, chores);
         });
     }
 

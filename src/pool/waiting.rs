@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::lease::Lease;
+use super::lease::{Duty, Grant, Lease};
 use super::queue::Ticket;
 use super::slots::Home;
-use super::state::{Came, Outcome, Waiter};
-use super::{LeaseError, Manager, Pool, Wish};
+use super::state::{Came, Outcome};
+use super::{LeaseError, Manager, Pool, Shortage, Wish};
+use crate::stats::Limit;
 
 /// A place in the queue of a pool. Dropping it leaves the queue; a backend that was handed over at that very moment goes
 /// to the next. It has no timeout: see [`Pool::timeout`]. Poll it on the worker that wished.
@@ -35,6 +36,24 @@ impl<M: Manager> Waiting<M> {
         self.since
     }
 
+    /// Gives up because it took too long, which is counted, and says what there was too little of.
+    pub fn give_up(self, now: Instant) -> Shortage<M::Error> {
+        let shared = &self.pool.0;
+        let mut state = shared.state.lock();
+        state.totals.timeouts += 1;
+        let for_pin = self.ticket.is_some_and(|ticket| state.queue.is_for_pin(ticket));
+        drop(state);
+        let pool = self.pool.clone();
+        let must = self.wish.must;
+        drop(self);
+        pool.0.limit_hits.hit(if for_pin { Limit::MaxPinned } else { Limit::PoolTimeout });
+        match must {
+            _ if for_pin => Shortage::Pins(pool.pins_exhausted(now)),
+            Some(id) => Shortage::One { id, holder: pool.0.state.lock().slots.holder(id) },
+            None => Shortage::Backends(pool.exhausted(now)),
+        }
+    }
+
     /// Takes the outcome if there is one, else leaves the waker.
     fn pick_up(&mut self, cx: &Context<'_>) -> Poll<Outcome<M>> {
         let Some(ticket) = self.ticket else { return Poll::Ready(Outcome::Failed(LeaseError::Closed)) };
@@ -56,20 +75,28 @@ impl<M: Manager> Waiting<M> {
             state.totals.leases += 1;
             state.totals.waited += 1;
             state.totals.steals += u64::from(from != Some(self.wish.worker));
+            state.waits.record(self.since.elapsed());
         }
         Poll::Ready(outcome)
     }
 
-    /// What was handed over was broken: waits on, in the old place.
-    fn rejoin(&mut self) -> Result<(), LeaseError<M::Error>> {
+    /// What was handed over is broken: closes it and waits on, in the old place and with the pin.
+    fn rejoin(&mut self, broken: Lease<M>) -> Result<(), LeaseError<M::Error>> {
         let (wish, since, now) = (self.wish, self.since, Instant::now());
+        let promised = broken.is_pinned();
+        if promised {
+            self.pool.0.state.lock().pins.promise_again(broken.id());
+        }
+        drop(broken);
         let mut ticket = None;
-        self.pool.0.change(Some(wish.worker), now, |state, _| {
+        let shared = &self.pool.0;
+        shared.change(Some(wish.worker), now, |state, _| {
             state.totals.leases = state.totals.leases.saturating_sub(1);
             state.totals.waited = state.totals.waited.saturating_sub(1);
             if !state.closed {
-                let waiter = Waiter { wish, waker: None, outcome: Outcome::Open };
-                ticket = Some(state.queue.join(wish.worker, wish.priority, since, waiter));
+                ticket = Some(state.admit(wish, since, promised, shared.account()));
+            } else if promised {
+                state.pins.unpromise();
             }
         });
         self.ticket = ticket;
@@ -82,19 +109,20 @@ impl<M: Manager> Future for Waiting<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let (id, backend, from) = match std::task::ready!(self.pick_up(cx)) {
-                Outcome::Handed { id, backend, from } => (id, backend, from),
+            let (id, backend, from, last_holder) = match std::task::ready!(self.pick_up(cx)) {
+                Outcome::Handed { id, backend, from, last_holder } => (id, backend, from, last_holder),
                 Outcome::Failed(error) => return Poll::Ready(Err(error)),
                 Outcome::Open => return Poll::Ready(Err(LeaseError::Closed)),
             };
             let home: Home = Some(self.wish.worker);
-            let mut lease = Lease::new(self.pool.clone(), backend, id, Instant::now(), home);
+            let duty = if self.wish.pin.is_empty() { Duty::Session } else { Duty::Pinned };
+            let grant = Grant { id, leased_at: Instant::now(), home, duty, last_holder };
+            let mut lease = Lease::new(self.pool.clone(), backend, grant);
             let manager = &self.pool.0.manager;
             if !manager.is_dead(&mut lease) && (from == home || manager.rehome(&mut lease)) {
                 return Poll::Ready(Ok(lease));
             }
-            drop(lease);
-            if let Err(error) = self.rejoin() {
+            if let Err(error) = self.rejoin(lease) {
                 return Poll::Ready(Err(error));
             }
         }
@@ -106,16 +134,22 @@ impl<M: Manager> Drop for Waiting<M> {
         let Some(ticket) = self.ticket.take() else { return };
         let shared = &self.pool.0;
         let mut state = shared.state.lock();
-        let outcome = state.queue.leave(ticket).map(|waiter| waiter.outcome);
-        if let Some(Outcome::Handed { id, backend, from }) = outcome {
+        let Some(waiter) = state.queue.leave(ticket) else { return };
+        let (home, now) = (Some(self.wish.worker), Instant::now());
+        if let Outcome::Handed { id, backend, from, .. } = waiter.outcome {
             drop(state);
             let profile = shared.manager.profile(&backend);
-            let now = Instant::now();
-            shared.change(Some(self.wish.worker), now, |state, chores| {
+            shared.change(home, now, |state, chores| {
+                state.pins.end(id);
                 state.slots.set_home(id, from);
                 let came = Came { id, backend, profile, home: from, returned: true };
                 state.take_back(came, shared.account(), now, chores);
             });
+        } else if waiter.promised {
+            state.pins.unpromise();
+            drop(state);
+            // Another may have waited for just that pin.
+            shared.change(home, now, |_, _| ());
         } else if state.uncovered() == 0 {
             shared.budget.unwant(shared.member);
         }

@@ -1,12 +1,19 @@
 //! What is counted: transactions, their time and the waiting before them, per worker without contention.
 //!
-//! A worker owns a [`Recorder`]; whoever wants figures takes a [`Totals`] of all of them. Patterns and pools mean
+//! A worker owns a [`Recorder`]; whoever wants figures takes a [`Totals`] of all of them. A pool owns a [`Traffic`] and
+//! [`Times`]. Whoever keeps a limit of the configuration counts in the process' [`LimitHits`]. Patterns and pools mean
 //! nothing here.
+
+mod limits;
+mod traffic;
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+
+pub use limits::{Limit, LimitCounts, LimitHits};
+pub use traffic::{Times, TimesSummary, Traffic};
 
 /// Longest time that is told apart, in microseconds: ten minutes.
 const LONGEST_MICROS: u64 = 600_000_000;

@@ -4,7 +4,7 @@ use tokio::time::{Instant, advance, sleep};
 
 use super::fake::{Failure, World, config, settle};
 use crate::config::Pool;
-use crate::pool::{Budget, Return, Wish};
+use crate::pool::{Berth, Budget, Return, Wish};
 
 fn now() -> Instant {
     Instant::now()
@@ -142,4 +142,35 @@ async fn a_pool_that_is_gone_leaves_its_permits_to_others() {
     settle().await;
     assert_eq!(budget.held(), 0);
     assert!(b.lease().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_beside_the_pools_counts_and_takes_an_idle_backends_place() {
+    let [a, b] = worlds(2);
+    let kept = a.lease().await.unwrap();
+    a.lease().await.unwrap().release(Return::Clean, now());
+    let berth = Berth::new(&a.budget);
+    berth.acquire().await;
+    assert_eq!((a.script.live(), a.budget.held()), (1, 2));
+    let waiting = b.pool.wait(&Wish::default(), now()).unwrap();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(b.script.attempts(), 0, "what is in use is not taken");
+    berth.set_spare(true);
+    berth.recalled().await;
+    drop(berth);
+    let lease = waiting.await.unwrap();
+    assert_eq!((b.script.live(), a.budget.held()), (1, 2));
+    drop((lease, kept));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_beside_the_pools_waits_until_a_backend_is_free() {
+    let [a] = worlds(1);
+    let lease = a.lease().await.unwrap();
+    let berth = Berth::new(&a.budget);
+    let mut acquiring = Box::pin(berth.acquire());
+    assert!(tokio::time::timeout(Duration::from_secs(60), &mut acquiring).await.is_err());
+    lease.release(Return::Clean, now());
+    acquiring.await;
+    assert_eq!((a.script.live(), a.budget.held()), (0, 1));
 }

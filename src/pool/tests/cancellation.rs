@@ -97,7 +97,7 @@ async fn run(case: Case) {
     assert_eq!(world.budget.held(), 1, "{case:?}");
     {
         let state = world.pool.0.state.lock();
-        assert_eq!((state.proving, state.pinned), (0, 0), "{case:?}");
+        assert_eq!((state.proving, state.pins.taken()), (0, 0), "{case:?}");
     }
     world.pool.close(Instant::now());
     assert_eq!((world.script.live(), world.budget.held()), (0, 0), "{case:?}");

@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, PoolMode, PrePing, ResetOnReturn};
+use crate::config::{self, Pinning, PoolMode, PrePing, ResetOnReturn, Sequences};
 use crate::pool::{Blueprint, Budget, ConnectFault, Lease, LeaseError, Manager, Pool, PoolKey, Wish};
+use crate::stats::LimitHits;
 
 /// How one kind of call goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub(super) struct Script {
     pub(super) refuse: Mutex<bool>,
     pub(super) ping: Mutex<Gate>,
     pub(super) reset: Mutex<Gate>,
+    pub(super) farewell: Mutex<Gate>,
     pub(super) panic_on_connect: Mutex<bool>,
     pub(super) attempts: Mutex<Vec<Instant>>,
     pub(super) pings: AtomicUsize,
@@ -80,6 +82,7 @@ impl Default for Script {
             refuse: Mutex::new(false),
             ping: Mutex::new(Gate::Ok),
             reset: Mutex::new(Gate::Ok),
+            farewell: Mutex::new(Gate::Ok),
             panic_on_connect: Mutex::new(false),
             attempts: Mutex::new(Vec::new()),
             pings: AtomicUsize::new(0),
@@ -133,6 +136,11 @@ impl Manager for Fake {
         self.0.pass(gate).await
     }
 
+    async fn farewell(&self, _: FakeBackend) {
+        let gate = *self.0.farewell.lock();
+        self.0.pass(gate).await;
+    }
+
     async fn reset(&self, _: &mut FakeBackend) -> bool {
         let gate = *self.0.reset.lock();
         self.0.pass(gate).await
@@ -168,6 +176,8 @@ pub(super) fn config(size: usize, max_overflow: usize) -> config::Pool {
         max_lease: None,
         query_timeout: None,
         max_pinned: None,
+        pin: Pinning::Allow,
+        sequences: Sequences::Auto,
         priority: 0,
         promote_unnamed: true,
     }
@@ -181,6 +191,7 @@ pub(super) struct World {
     pub(super) pool: Pool<Fake>,
     pub(super) script: Arc<Script>,
     pub(super) budget: Arc<Budget>,
+    pub(super) limit_hits: Arc<LimitHits>,
 }
 
 impl World {
@@ -190,10 +201,16 @@ impl World {
 
     pub(super) fn sharing(budget: &Arc<Budget>, database: &str, config: config::Pool) -> Self {
         let (manager, budget) = (Fake::default(), Arc::clone(budget));
+        let limit_hits = Arc::new(LimitHits::default());
         let script = Arc::clone(&manager.0);
         let key = PoolKey { database: database.to_owned(), user: "ann".to_owned() };
         let blueprint = Blueprint { manager, config, budget: Arc::clone(&budget), backoff: BACKOFF };
-        Self { pool: Pool::new(key, blueprint, 1000, TaskTracker::new()), script, budget }
+        Self {
+            pool: Pool::new(key, blueprint, 1000, TaskTracker::new(), Arc::clone(&limit_hits)),
+            script,
+            budget,
+            limit_hits,
+        }
     }
 
     /// A lease as a session gets it, given up after 30 s.

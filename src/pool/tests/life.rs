@@ -7,7 +7,8 @@ use tokio_util::task::TaskTracker;
 
 use super::fake::{BACKOFF, Failure, Fake, Gate, World, config, settle};
 use crate::config::PrePing;
-use crate::pool::{Blueprint, Budget, LeaseError, PoolKey, Pools, PoolsExhausted, Return, Wish};
+use crate::pool::{Blueprint, Budget, LeaseError, PoolKey, Pools, PoolsExhausted, Return, Shortage, Wish};
+use crate::stats::{Limit, Traffic};
 
 fn now() -> Instant {
     Instant::now()
@@ -269,23 +270,6 @@ async fn a_smaller_size_closes_what_is_idle_and_a_larger_one_serves_who_waits() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn pins_leave_a_backend_for_transactions_and_end_with_their_lease() {
-    let world = World::new(config(3, 0));
-    let (mut a, mut b, mut c) =
-        (world.lease().await.unwrap(), world.lease().await.unwrap(), world.lease().await.unwrap());
-    for lease in [&mut a, &mut b] {
-        world.pool.try_pin(lease).unwrap();
-        world.pool.try_pin(lease).unwrap();
-    }
-    assert_eq!(world.pool.try_pin(&mut c).unwrap_err().limit, 2);
-    a.unpin();
-    world.pool.try_pin(&mut c).unwrap();
-    drop(b);
-    c.release(Return::NeedsReset, now());
-    assert_eq!(world.pool.snapshot().pinned, 0);
-}
-
-#[tokio::test(start_paused = true)]
 async fn one_who_waits_in_vain_learns_who_holds_longest() {
     let world = World::new(config(2, 0));
     let _old = world.lease_for(Wish { holder: 7, ..Wish::default() }).await.unwrap();
@@ -343,7 +327,7 @@ fn a_runtime_that_ends_in_mid_connect_takes_no_place_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn pools_are_made_on_demand_limited_in_number_and_forgotten_when_disused() {
-    let pools: Pools<Fake> = Pools::new(2, 10, TaskTracker::new());
+    let pools: Pools<Fake> = Pools::new(2, 10, TaskTracker::new(), Arc::default());
     let key = |name: &str| PoolKey { database: name.to_owned(), user: "ann".to_owned() };
     let draw = || {
         let budget = Budget::new(None);
@@ -418,4 +402,36 @@ async fn a_server_that_came_back_is_noticed_without_anybody_waiting() {
         sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(world.pool.snapshot().idle, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_over_a_pool_is_counted_for_it() {
+    let world = World::new(config(1, 0));
+    let traffic = Traffic { transactions: 1, bytes_from_clients: 10, bytes_to_clients: 300 };
+    let mut lease = world.lease().await.unwrap();
+    let waiting = world.pool.wait(&at(0), now()).unwrap();
+    advance(Duration::from_secs(2)).await;
+    lease.count(traffic, now());
+    assert_eq!(world.pool.snapshot().traffic, traffic, "a long lease's figures do not wait for its end");
+    lease.count(traffic, now());
+    lease.release(Return::Clean, now());
+    waiting.await.unwrap().release(Return::Clean, now());
+    let snapshot = world.pool.snapshot();
+    assert_eq!(snapshot.traffic, Traffic { transactions: 2, bytes_from_clients: 20, bytes_to_clients: 600 });
+    assert_eq!((snapshot.waits.count, snapshot.holds.count), (2, 2));
+    let about = |found: Duration| found.abs_diff(Duration::from_secs(2)) <= Duration::from_millis(20);
+    assert!(about(snapshot.waits.longest) && about(snapshot.holds.longest), "{snapshot:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_are_met_are_counted_for_the_pool_and_for_the_process() {
+    let world = World::new(config(1, 0));
+    world.pool.set_waiters_limit(1);
+    let _lease = world.lease().await.unwrap();
+    let waiting = world.pool.wait(&at(0), now()).unwrap();
+    assert!(world.pool.wait(&at(0), now()).is_err());
+    assert!(matches!(waiting.give_up(now()), Shortage::Backends(_)));
+    let (snapshot, hits) = (world.pool.snapshot(), world.limit_hits.counts());
+    assert_eq!((snapshot.timeouts_total, snapshot.turned_away_total), (1, 1));
+    assert_eq!((hits.of(Limit::PoolTimeout), hits.of(Limit::Waiters), hits.of(Limit::MaxPinned)), (1, 1, 0));
 }

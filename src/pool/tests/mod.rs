@@ -3,7 +3,10 @@
 mod budget;
 mod cancellation;
 mod fake;
+mod keeping;
 mod life;
+mod pins;
 mod queue;
 mod slots;
 mod stress;
+mod vacating;

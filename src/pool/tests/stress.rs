@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::fake::{World, config, settle};
 use crate::config::{Pool, PrePing};
 use crate::pool::recycle::scatter;
-use crate::pool::{Budget, Lease, Return, Wish};
+use crate::pool::{Budget, Lease, LeaseError, PinReason, PinReasons, Return, Wish};
 
 const WORKERS: usize = 2;
 const SESSIONS: usize = 12;
@@ -25,7 +25,7 @@ async fn use_it(mut lease: Lease<super::fake::Fake>, chance: u64) {
     }
     if chance.is_multiple_of(11) {
         let pool = lease.pool().clone();
-        let _ = pool.try_pin(&mut lease);
+        let _ = pool.try_pin(&mut lease, PinReason::Unknown.into(), Instant::now());
     }
     match chance % 40 {
         0 => drop(lease),
@@ -44,13 +44,19 @@ async fn session(worlds: Arc<[World; 2]>, worker: usize, number: usize) {
     for round in 0..ROUNDS {
         let chance = scatter(round + number as u64 * 10_000);
         let world = &worlds[usize::from(chance % 7 > 3)];
-        let wish = Wish { worker, last_backend, profile: (chance % 3) as usize, ..Wish::default() };
+        let pin = if chance.is_multiple_of(13) { PinReason::Unknown.into() } else { PinReasons::NONE };
+        let must = last_backend.filter(|_| chance.is_multiple_of(17));
+        let wish = Wish { worker, last_backend, profile: (chance % 3) as usize, pin, must, ..Wish::default() };
         if let Some(lease) = world.pool.try_lease(&wish, Instant::now()) {
             last_backend = Some(lease.id());
             use_it(lease, chance >> 8).await;
             continue;
         }
-        let mut waiting = world.pool.wait(&wish, Instant::now()).unwrap();
+        let mut waiting = match world.pool.wait(&wish, Instant::now()) {
+            Ok(waiting) => waiting,
+            Err(LeaseError::BackendGone) if must.is_some() => continue,
+            Err(error) => panic!("{error}"),
+        };
         if chance.is_multiple_of(5) {
             tokio::select! {
                 biased;
@@ -59,7 +65,12 @@ async fn session(worlds: Arc<[World; 2]>, worker: usize, number: usize) {
             }
             continue;
         }
-        let lease = timeout(Duration::from_secs(20), waiting).await.expect("somebody starves").unwrap();
+        let lease = match timeout(Duration::from_secs(20), waiting).await.expect("somebody starves") {
+            Ok(lease) => lease,
+            Err(LeaseError::BackendGone) if must.is_some() => continue,
+            Err(error) => panic!("{error}"),
+        };
+        assert!(must.is_none_or(|id| lease.id() == id), "no other will do");
         use_it(lease, chance >> 8).await;
     }
 }
@@ -123,7 +134,9 @@ fn stress(max: Option<usize>, pre_ping: PrePing, maintained: bool) {
         assert_eq!((snapshot.leased, snapshot.waiting, snapshot.pinned), (0, 0, 0), "{snapshot:?}");
         // A seat is free a moment before its backend is dropped, on each of the threads.
         assert!(world.script.most_live.load(Ordering::SeqCst) <= 5 + WORKERS + 1);
-        assert_eq!(world.pool.0.state.lock().proving, 0);
+        let state = world.pool.0.state.lock();
+        assert_eq!((state.proving, state.pins.taken()), (0, 0));
+        drop(state);
         world.pool.close(Instant::now());
         assert_eq!(world.script.live(), 0);
     }

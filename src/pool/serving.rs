@@ -1,0 +1,248 @@
+//! Who waits is served: the decisions about waiters that [`State`] makes, under the pool's lock.
+
+use tokio::time::Instant;
+
+use super::lease::Duty;
+use super::pins::{Pin, PinFault, PinsExhausted};
+use super::queue::{Claim, Line, Ticket};
+use super::slots::{BackendId, Home};
+use super::state::{Account, Came, Chores, Outcome, State, Waiter};
+use super::{LeaseError, Manager, Wish};
+use crate::config::Pinning;
+
+fn line_for(wish: &Wish) -> Line {
+    wish.must.map_or(Line::Any, Line::One)
+}
+
+impl<M: Manager> State<M> {
+    // === coming and going ===
+
+    /// Lets one more wait, from `since` on; `promised` says that a pin is kept for it already.
+    pub(super) fn admit(&mut self, wish: Wish, since: Instant, promised: bool, account: Account<'_>) -> Ticket {
+        let promised = promised || (!wish.pin.is_empty() && self.promise(account));
+        let line = if wish.pin.is_empty() || promised { line_for(&wish) } else { Line::Pin };
+        let claim = Claim { worker: wish.worker, priority: wish.priority, arrived: since };
+        self.queue.join(line, claim, Waiter { wish, waker: None, outcome: Outcome::Open, promised })
+    }
+
+    /// Waiters of any kind.
+    pub(super) fn waiters(&self) -> usize {
+        self.queue.waiting() + self.queue.aside()
+    }
+
+    /// Fails the first `count` of those whom any backend would serve.
+    pub(super) fn fail(&mut self, count: usize, error: &LeaseError<M::Error>, chores: &mut Chores<M>) {
+        for _ in 0..count {
+            let Some(ticket) = self.queue.call(None) else { return };
+            self.turn_away(ticket, error.clone(), chores);
+        }
+    }
+
+    /// Fails those who wait for a pin.
+    pub(super) fn fail_for_pins(&mut self, error: &LeaseError<M::Error>, chores: &mut Chores<M>) {
+        while let Some(ticket) = self.queue.call_pin() {
+            self.turn_away(ticket, error.clone(), chores);
+        }
+    }
+
+    /// Fails everybody.
+    pub(super) fn fail_all(&mut self, error: &LeaseError<M::Error>, chores: &mut Chores<M>) {
+        self.fail(usize::MAX, error, chores);
+        self.fail_for_pins(error, chores);
+        for id in self.queue.wanted_ones().collect::<Vec<_>>() {
+            self.fail_for_one(id, error, chores);
+        }
+    }
+
+    fn fail_for_one(&mut self, id: BackendId, error: &LeaseError<M::Error>, chores: &mut Chores<M>) {
+        while let Some(ticket) = self.queue.call_one(id) {
+            self.turn_away(ticket, error.clone(), chores);
+        }
+    }
+
+    fn turn_away(&mut self, ticket: Ticket, error: LeaseError<M::Error>, chores: &mut Chores<M>) {
+        let Some(waiter) = self.queue.waiter_mut(ticket) else { return };
+        waiter.outcome = Outcome::Failed(error);
+        chores.wakers.extend(waiter.waker.take());
+        if std::mem::take(&mut waiter.promised) {
+            self.pins.unpromise();
+        }
+    }
+
+    /// How many waiters a refused connect fails: those that only connects could serve.
+    pub(super) fn refused_waiters(&self) -> usize {
+        let alive = self.slots.idle() + self.slots.leased();
+        if alive == 0 { self.queue.waiting() } else { self.slots.connecting() + self.slots.room(true) }
+    }
+
+    // === pins ===
+
+    /// Leases that may be pinned: with "auto" all but one of the backends that there may be, so that one is left for
+    /// transactions.
+    pub(super) fn pin_limit(&self, account: Account<'_>) -> usize {
+        self.config.max_pinned.unwrap_or_else(|| {
+            let ceiling = self.slots.limits().ceiling();
+            let most = account.budget.max().map_or(ceiling, |max| max.min(ceiling));
+            most.saturating_sub(1).max(1)
+        })
+    }
+
+    /// Why no pin will ever be granted.
+    pub(super) fn never_pins(&self, account: Account<'_>, now: Instant) -> Option<PinFault> {
+        if self.config.pin == Pinning::Deny {
+            return Some(PinFault::Denied);
+        }
+        (self.pin_limit(account) == 0).then(|| PinFault::Exhausted(Box::new(self.pins_exhausted(account, now))))
+    }
+
+    pub(super) fn pins_exhausted(&self, account: Account<'_>, now: Instant) -> PinsExhausted {
+        PinsExhausted {
+            limit: self.pin_limit(account),
+            taken: self.pins.taken(),
+            waiting: self.queue.waiting_for_pin(),
+            counts: self.pins.counts(),
+            longest: self.pins.longest(now),
+        }
+    }
+
+    /// Pins a leased backend, or adds to what it is pinned for. False if there is no pin for it.
+    pub(super) fn pin(&mut self, id: BackendId, wish: &Wish, account: Account<'_>, now: Instant) -> bool {
+        let known = self.pins.get(id).map(|pin| pin.reasons).unwrap_or_default();
+        let pin = Pin { reasons: wish.pin, holder: wish.holder, since: now };
+        let pinned = self.pins.add(id, pin, self.pin_limit(account));
+        if pinned {
+            self.totals.pins.count(wish.pin.without(known));
+        }
+        pinned
+    }
+
+    fn promise(&mut self, account: Account<'_>) -> bool {
+        let limit = self.pin_limit(account);
+        self.pins.promise(limit)
+    }
+
+    /// Those who wait for a pin get what there is, and wait for a backend from then on, in their old place.
+    fn grant_pins(&mut self, account: Account<'_>) {
+        while let Some(ticket) = self.queue.first_for_pin() {
+            if !self.promise(account) {
+                return;
+            }
+            let Some(waiter) = self.queue.waiter_mut(ticket) else {
+                debug_assert!(false, "who waits for a pin is still there");
+                return self.pins.unpromise();
+            };
+            waiter.promised = true;
+            let line = line_for(&waiter.wish);
+            self.queue.move_to(ticket, line);
+        }
+    }
+
+    // === backends ===
+
+    /// A usable backend comes back to, or arrives at, `home`: to a waiter, to its shelf, or closed.
+    pub(super) fn take_back(&mut self, came: Came<M>, account: Account<'_>, now: Instant, chores: &mut Chores<M>) {
+        let wanted = self.queue.wants_one(came.id);
+        let keeps = if wanted {
+            self.slots.keeps_for_one(came.id)
+        } else {
+            let waited_for = self.queue.waiting() > 0;
+            self.slots.keeps(came.id, waited_for, now)
+                && (waited_for || !self.rests(now))
+                && !account.budget.must_yield(account.member, now)
+        };
+        if !keeps {
+            self.close_seat(came.id, Some(came.backend), chores);
+        } else if let Some(ticket) = self.queue.call_for(came.id, came.home) {
+            self.totals.handed_over += u64::from(came.returned);
+            self.hand(ticket, came.id, came.backend, now, chores);
+        } else if let Err(stray) = self.slots.park(came.id, came.backend, came.profile, now) {
+            debug_assert!(false, "what comes back was leased");
+            chores.closed.push(stray);
+        }
+    }
+
+    fn hand(&mut self, ticket: Ticket, id: BackendId, backend: M::Backend, now: Instant, chores: &mut Chores<M>) {
+        let last_holder = self.slots.last_holder(id);
+        let Some(waiter) = self.queue.waiter_mut(ticket) else {
+            debug_assert!(false, "who was called is still there");
+            return self.close_seat(id, Some(backend), chores);
+        };
+        let wish = waiter.wish;
+        let from = self.slots.pass_on(id, &wish, now);
+        waiter.outcome = Outcome::Handed { id, backend, from, last_holder };
+        chores.wakers.extend(waiter.waker.take());
+        if std::mem::take(&mut waiter.promised) {
+            self.pins.keep_promise(id, Pin { reasons: wish.pin, holder: wish.holder, since: now });
+            self.totals.pins.count(wish.pin);
+        }
+    }
+
+    /// Sees to it that everything that can be done for those who wait is under way. Tasks will run on `home`.
+    pub(super) fn pump(&mut self, account: Account<'_>, home: Home, now: Instant, chores: &mut Chores<M>) {
+        if self.closed {
+            return;
+        }
+        if self.queue.aside() > 0 {
+            self.grant_pins(account);
+            self.serve_ones(home, now, chores);
+        }
+        self.hand_out_idle(now, chores);
+        self.prove_idle(home, now, chores);
+        let opened = self.open_for_waiters(account, home, now, chores);
+        if opened {
+            self.open_ahead(account, home, now, chores);
+        }
+    }
+
+    /// Those who wait for one backend get it if it is idle, and are told if it is gone.
+    fn serve_ones(&mut self, home: Home, now: Instant, chores: &mut Chores<M>) {
+        let policy = self.policy;
+        for id in self.queue.wanted_ones().collect::<Vec<_>>() {
+            if !self.slots.exists(id) {
+                self.fail_for_one(id, &LeaseError::BackendGone, chores);
+            }
+            if !self.slots.is_idle(id) {
+                continue;
+            }
+            let proof = Wish::default();
+            if let Some(taken) = self.slots.take_one(id, home, &proof, now, |since| policy.is_fresh(since, now)) {
+                self.slots.set_home(id, taken.from);
+                if let Some(ticket) = self.queue.call_one(id) {
+                    self.hand(ticket, id, taken.backend, now, chores);
+                }
+            } else if let Some(taken) = self.slots.take_one(id, home, &proof, now, |_| true) {
+                chores.proofs.push((taken, Duty::ProofForOne));
+            }
+        }
+    }
+
+    fn hand_out_idle(&mut self, now: Instant, chores: &mut Chores<M>) {
+        while self.slots.idle() > 0 {
+            let Some(first) = self.queue.first() else { return };
+            let (wish, policy) = (first.wish, self.policy);
+            let home = Some(wish.worker);
+            let Some(taken) = self.slots.take(home, &wish, now, |since| policy.is_fresh(since, now)) else { return };
+            if taken.expired {
+                self.close_seat(taken.id, Some(taken.backend), chores);
+                continue;
+            }
+            let Some(ticket) = self.queue.call(None) else { return };
+            self.slots.set_home(taken.id, taken.from);
+            self.hand(ticket, taken.id, taken.backend, now, chores);
+        }
+    }
+
+    fn prove_idle(&mut self, home: Home, now: Instant, chores: &mut Chores<M>) {
+        while self.uncovered() > 0 {
+            let Some(first) = self.queue.first() else { return };
+            let wish = Wish { holder: 0, ..first.wish };
+            let Some(taken) = self.slots.take(home, &wish, now, |_| true) else { return };
+            if taken.expired {
+                self.close_seat(taken.id, Some(taken.backend), chores);
+            } else {
+                self.proving += 1;
+                chores.proofs.push((taken, Duty::Proof));
+            }
+        }
+    }
+}
