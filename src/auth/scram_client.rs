@@ -21,7 +21,7 @@ pub const MAX_ITERATIONS: u32 = 2_000_000;
 const BINDING: &str = "biws";
 
 /// What we log in with.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ScramKeys {
     Password(Secret),
     /// Keys that a client's own login revealed: they fit a server whose secret has this salt and iteration count.

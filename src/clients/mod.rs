@@ -30,6 +30,8 @@ pub enum Signal {
     End = 4,
     /// Look at deadlines.
     Tick = 8,
+    /// Notifications have come, or what was asked of the shared listening backend is done.
+    Notify = 16,
 }
 
 /// The signals that were sent since they were last taken.

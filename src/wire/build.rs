@@ -45,6 +45,12 @@ impl Fault {
         Self { severity: Severity::Fatal, ..Self::error(code, message) }
     }
 
+    /// The same, and the connection ends.
+    #[must_use]
+    pub fn into_fatal(self) -> Self {
+        Self { severity: Severity::Fatal, ..self }
+    }
+
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..self }
@@ -164,6 +170,15 @@ pub fn negotiate_protocol(minor: u16, unknown: &[Vec<u8>]) -> Vec<u8> {
     encode(&NegotiateProtocolVersion::new((3 << 16) | i32::from(minor), unknown))
 }
 
+/// Appends a NotificationResponse.
+pub fn notification_response(to: &mut Vec<u8>, pid: i32, channel: &[u8], payload: &[u8]) {
+    write_frame(to, backend::NOTIFICATION_RESPONSE, |to| {
+        to.extend_from_slice(&pid.to_be_bytes());
+        write_cstr(to, channel);
+        write_cstr(to, payload);
+    });
+}
+
 /// ReadyForQuery.
 #[must_use]
 pub fn ready_for_query(status: Transaction) -> [u8; 6] {
@@ -228,6 +243,14 @@ pub fn write_frame(to: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) {
     to.extend_from_slice(&[0; 4]);
     fill(to);
     write_length(to, start);
+}
+
+/// CopyFail: the client's COPY fails with these words.
+#[must_use]
+pub fn copy_fail(reason: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_frame(&mut frame, client::COPY_FAIL, |to| write_cstr(to, reason.as_bytes()));
+    frame
 }
 
 fn write_cstr(to: &mut Vec<u8>, text: &[u8]) {

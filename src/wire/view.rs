@@ -185,6 +185,30 @@ pub fn backend_key_data(body: &[u8]) -> Result<(i32, &[u8]), Malformed> {
     Ok((i32::from_be_bytes(*pid), key))
 }
 
+/// NotificationResponse: somebody's NOTIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notification<'a> {
+    /// Process id of the backend that notified.
+    pub pid: i32,
+    pub channel: &'a [u8],
+    pub payload: &'a [u8],
+}
+
+impl<'a> Notification<'a> {
+    /// # Errors
+    /// A body that is not a number and two strings.
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        let malformed = Malformed::Contents { tag: backend::NOTIFICATION_RESPONSE };
+        let (pid, rest) = body.split_first_chunk::<4>().ok_or(malformed)?;
+        let (channel, rest) = split_cstr(rest).ok_or(malformed)?;
+        let (payload, rest) = split_cstr(rest).ok_or(malformed)?;
+        if !rest.is_empty() {
+            return Err(malformed);
+        }
+        Ok(Self { pid: i32::from_be_bytes(*pid), channel, payload })
+    }
+}
+
 /// The text columns of one DataRow; `None` for NULL.
 ///
 /// # Errors
@@ -232,6 +256,15 @@ mod tests {
         assert_eq!(report.code, b"57P01");
         assert!(report.is_fatal());
         assert!(!Report::read(b"SERR").is_fatal());
+    }
+
+    #[test]
+    fn a_notification_needs_a_number_and_two_strings() {
+        let read = Notification::read(b"\0\0\0\x07news\0hello\0").expect("whole");
+        assert_eq!((read.pid, read.channel, read.payload), (7, &b"news"[..], &b"hello"[..]));
+        for broken in [&b"\0\0\0"[..], b"\0\0\0\x07news", b"\0\0\0\x07news\0hello", b"\0\0\0\x07news\0hello\0x"] {
+            assert!(Notification::read(broken).is_err(), "{broken:?}");
+        }
     }
 
     #[test]

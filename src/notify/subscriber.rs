@@ -1,0 +1,200 @@
+//! A session's side of a shared listening backend.
+//!
+//! LISTEN and UNLISTEN belong to their transaction (manual: "LISTEN", "NOTIFY"): they are noted as they come, undone
+//! with a savepoint, and hold from the commit on. A LISTEN takes hold of its channel at once, so that it fails where it
+//! stands and not in the commit, but nothing is kept for it before the transaction's end.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::book::Phase;
+use super::channel::Channel;
+use super::listener::Listener;
+use super::mailbox::{Full, Mailbox};
+use super::ticket::{NotHeard, Ticket};
+
+/// What a session listens to, and the mail it has got. Owned by the session, made when it first listens; dropping it
+/// is UNLISTEN *.
+#[derive(Debug)]
+pub struct Subscriber {
+    listener: Arc<Listener>,
+    mailbox: Arc<Mailbox>,
+    /// As of the last commit.
+    active: BTreeSet<Channel>,
+    /// Taken hold of for the open transaction.
+    held: BTreeSet<Channel>,
+    changes: Vec<Change>,
+    /// Most channels that it may listen to.
+    limit: usize,
+}
+
+/// What the open transaction does, in order.
+#[derive(Debug)]
+enum Change {
+    Listen(Channel),
+    Unlisten(Channel),
+    UnlistenAll,
+}
+
+/// When a LISTEN becomes effective.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// With the COMMIT of a transaction block.
+    AtCommit,
+    /// It is a transaction of its own: what comes once the ticket is settled is delivered, provided that
+    /// [`Subscriber::commit`] follows.
+    Now,
+}
+
+/// A point in the transaction that [`Subscriber::rollback_to`] returns to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(usize);
+
+impl Subscriber {
+    pub(super) fn new(listener: Arc<Listener>, mailbox: Arc<Mailbox>, limit: usize) -> Self {
+        Self { listener, mailbox, active: BTreeSet::new(), held: BTreeSet::new(), changes: Vec::new(), limit }
+    }
+
+    // === the transaction ===
+
+    /// LISTEN. Its reply must wait for the ticket; where that fails the statement has failed, and so has its
+    /// transaction.
+    pub fn listen(&mut self, channel: Channel, when: When) -> Ticket {
+        let known = self.active.contains(&channel) || self.held.contains(&channel);
+        if !known && self.active.len() + self.held.len() >= self.limit {
+            return Ticket::failed(NotHeard::TooMany { limit: self.limit });
+        }
+        let ticket = if self.active.contains(&channel) {
+            Ticket::done()
+        } else {
+            let phase = match when {
+                When::AtCommit => Phase::Held,
+                When::Now => Phase::Armed,
+            };
+            self.held.insert(channel.clone());
+            self.listener.hold(&self.mailbox, &channel, phase)
+        };
+        self.changes.push(Change::Listen(channel));
+        ticket
+    }
+
+    /// UNLISTEN of one channel.
+    pub fn unlisten(&mut self, channel: Channel) {
+        self.changes.push(Change::Unlisten(channel));
+    }
+
+    /// UNLISTEN *, also as a part of DISCARD ALL.
+    pub fn unlisten_all(&mut self) {
+        self.changes.push(Change::UnlistenAll);
+    }
+
+    /// Where the transaction is: for SAVEPOINT.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.changes.len())
+    }
+
+    /// ROLLBACK TO SAVEPOINT.
+    pub fn rollback_to(&mut self, mark: Mark) {
+        self.changes.truncate(mark.0);
+    }
+
+    /// To be called before a COMMIT is sent to PostgreSQL, which must wait for the ticket: what comes from then on is
+    /// kept for the channels that this transaction listens to, so that nothing is missed between the commit and
+    /// [`Self::commit`], its own notifications included. `None` if there is nothing to wait for.
+    #[must_use]
+    pub fn arm(&self) -> Option<Ticket> {
+        let held: Vec<_> = self.held.iter().cloned().collect();
+        (!held.is_empty()).then(|| self.listener.arm(&self.mailbox, held))
+    }
+
+    /// The transaction has committed. What it unlistened from is not delivered any more, even if it has come.
+    pub fn commit(&mut self) {
+        if self.changes.is_empty() && self.held.is_empty() {
+            return;
+        }
+        let mut after = self.active.clone();
+        for change in self.changes.drain(..) {
+            match change {
+                Change::Listen(channel) => _ = after.insert(channel),
+                Change::Unlisten(channel) => _ = after.remove(&channel),
+                Change::UnlistenAll => after.clear(),
+            }
+        }
+        let before: BTreeSet<_> = self.active.union(&self.held).cloned().collect();
+        self.settle(&before, after);
+    }
+
+    /// The transaction is undone.
+    pub fn rollback(&mut self) {
+        self.changes.clear();
+        if !self.held.is_empty() {
+            let before: BTreeSet<_> = self.active.union(&self.held).cloned().collect();
+            self.settle(&before, self.active.clone());
+        }
+    }
+
+    fn settle(&mut self, before: &BTreeSet<Channel>, after: BTreeSet<Channel>) {
+        let pid = self.mailbox.client.pid;
+        let mut gone = before.difference(&after).peekable();
+        if gone.peek().is_some() {
+            self.listener.release(pid, gone);
+            self.mailbox.retain(|channel| after.contains(channel));
+        }
+        self.listener.activate(pid, after.difference(&self.active));
+        self.active = after;
+        self.held.clear();
+    }
+
+    // === mail ===
+
+    /// Whether [`Self::take`] would give something.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        self.mailbox.has_mail()
+    }
+
+    /// Appends whole NotificationResponse (and NoticeResponse) frames to `to` until there are no more or `most` bytes
+    /// were added, at least one. Whether there are more. To be called between transactions only, before the
+    /// ReadyForQuery that ends one, and when the client was signalled.
+    ///
+    /// # Errors
+    /// [`Full`]: the session must end.
+    pub fn take(&self, to: &mut Vec<u8>, most: usize) -> Result<bool, Full> {
+        self.mailbox.take(to, most)
+    }
+
+    /// Whether more came than may wait, though the session is in a transaction: it must end.
+    #[must_use]
+    pub fn overflow(&self) -> Option<Full> {
+        self.mailbox.overflow()
+    }
+
+    /// Settles when everything that is committed now is in the mailbox; also when that cannot be known because the
+    /// shared backend was lost, of which the client is told once it is back. A session that listens owes its client
+    /// the notifications of what was committed before its message came, and of its own commit, before ReadyForQuery.
+    pub fn barrier(&self) -> Ticket {
+        if self.active.is_empty() { Ticket::done() } else { self.listener.barrier(&self.mailbox) }
+    }
+
+    // === the session ===
+
+    /// The channels as of the last commit, in order: what pg_listening_channels would say.
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        self.active.iter()
+    }
+
+    /// It listens to nothing and has nothing: the session can do without it.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.active.is_empty() && self.held.is_empty() && self.changes.is_empty() && !self.has_mail()
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let all = self.active.union(&self.held);
+        self.listener.release(self.mailbox.client.pid, all);
+        self.listener.leave();
+    }
+}
