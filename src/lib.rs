@@ -16,6 +16,7 @@
 //! - [`pool`]: who gets which backend, and when
 //! - [`session`]: the protocol's state machine, without any I/O
 //! - [`backend`]: one connection to PostgreSQL
+//! - [`notify`]: LISTEN without a pin
 //! - [`proxy`]: moves bytes and does what `session` decides
 //! - [`server`]: from an accepted connection to a session
 //! - [`app`]: builds, starts, reloads and drains all of it
@@ -31,6 +32,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod net;
+pub mod notify;
 pub mod pool;
 pub mod prepared;
 pub mod proxy;

@@ -4,6 +4,8 @@
 //! signals included. Nothing here decides anything about a session, a pool or a message.
 
 mod demand;
+mod limits;
+mod occupancy;
 mod reload;
 mod run;
 mod snapshot;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +26,7 @@ use crate::clients::Signal;
 use crate::config::{Config, Live};
 use crate::control::Control;
 use crate::net::{self, ListenTls, ServerTls, UnixDoor};
+use crate::notify::{self, Hub};
 use crate::proxy::Worker;
 use crate::server::Server;
 use crate::server::accept::{Lane, Listener, accept};
@@ -45,6 +49,7 @@ pub struct Running {
     pub(self) server: Arc<Server>,
     pub(self) control: Arc<Control>,
     lanes: Arc<[Lane]>,
+    limits: Arc<limits::Reported>,
     stop: CancellationToken,
     threads: Vec<std::thread::JoinHandle<()>>,
     _door: Option<UnixDoor>,
@@ -60,11 +65,14 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let server_tls = ServerTls::load(&config.server.tls).context("server.tls")?;
     let credentials = Credentials::from_config(&config)?;
     let stop = CancellationToken::new();
-    let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new());
+    let hub = Hub::new(Handle::current(), stop.child_token(), Arc::default(), notify::Limits::of(&config.limits));
+    let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new(), hub);
     let (listeners, addresses, door) = listen(&config)?;
     let unix_socket = door.as_ref().map(|door| door.path().to_owned());
-    let (lanes, threads) = spawn_workers(&config, &stop)?;
+    let (lanes, mut threads) = spawn_workers(&config, &stop)?;
     let control = Arc::new(Control::new(&config, server_tls));
+    routes.administration().add(Arc::new(occupancy::ControlPlane(Arc::clone(&control))));
+    threads.push(spawn_parser(&routes)?);
     let live = Arc::new(Live::new(config));
     let server = Arc::new(Server::new(live, routes, credentials, listen_tls, MockKey::random()?));
     for listener in listeners {
@@ -78,7 +86,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     }
     tokio::spawn(maintain(Arc::clone(&server), stop.clone()));
     tokio::spawn(watch(Arc::clone(&control), Arc::clone(&server), stop.clone()));
-    Ok(Running { addresses, unix_socket, server, control, lanes, stop, threads, _door: door })
+    let limits = Arc::new(limits::Reported::default());
+    let (reporter, observed, stopped) = (Arc::clone(&limits), Arc::clone(&server), stop.clone());
+    tokio::spawn(async move { stopped.run_until_cancelled(reporter.watch(&observed)).await });
+    Ok(Running { addresses, unix_socket, server, control, lanes, limits, stop, threads, _door: door })
 }
 
 fn listen(config: &Config) -> anyhow::Result<(Vec<Listener>, Vec<SocketAddr>, Option<UnixDoor>)> {
@@ -111,9 +122,13 @@ fn spawn_workers(
         lanes.push(Lane { worker: Arc::clone(&worker), runtime: runtime.handle().clone() });
         let stopped = stop.clone();
         let core = cores.get(index).copied();
+        let batch = config.process.batch_scheduling;
         let thread = std::thread::Builder::new().name(format!("pgweir-{index}")).spawn(move || {
             if let Some(core) = core {
                 net::stay_on(core);
+            }
+            if batch {
+                net::wait_in_turn();
             }
             runtime.block_on(stopped.run_until_cancelled(worker.tick()));
             runtime.shutdown_background();
@@ -121,6 +136,13 @@ fn spawn_workers(
         threads.push(thread);
     }
     Ok((lanes.into(), threads))
+}
+
+/// The thread that parses statements which need not be known before they run. Deeply nested ones need a large stack.
+fn spawn_parser(routes: &Routes) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    let patterns = Arc::clone(routes.patterns());
+    let parser = std::thread::Builder::new().name("pgweir-sql".to_owned()).stack_size(16 << 20);
+    Ok(parser.spawn(move || patterns.work())?)
 }
 
 async fn maintain(server: Arc<Server>, stop: CancellationToken) {
@@ -178,6 +200,8 @@ impl Running {
         self.server.sessions.close();
         // Those who do not listen are cut off.
         let _ = tokio::time::timeout(LAST_WORDS, self.server.sessions.wait()).await;
+        self.limits.report(self.server.routes.limit_hits().counts());
+        self.server.routes.hub().close().await;
         self.server.routes.pools().close_all(Instant::now());
     }
 }
@@ -185,6 +209,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.server.routes.patterns().stop();
         for thread in self.threads.drain(..) {
             // A worker that panicked has said so already.
             let _ = thread.join();

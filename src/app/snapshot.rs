@@ -8,7 +8,7 @@ use crate::backend::Refusal;
 use crate::pool::PoolSnapshot;
 use crate::server::Server;
 use crate::server::accept::Lane;
-use crate::stats::Totals;
+use crate::stats::{LimitCounts, Totals};
 
 /// Clients, pools and times; totals count from the start of the process.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub logged_in: usize,
     pub pools: Vec<PoolSnapshot<Refusal>>,
     pub totals: Totals,
+    /// How often each limit was met.
+    pub limits: LimitCounts,
 }
 
 /// Percentiles of a histogram of microseconds.
@@ -47,5 +49,6 @@ pub(super) fn take(server: &Server, lanes: &[Lane]) -> Snapshot {
         logged_in: server.clients.logged_in(),
         pools: server.routes.pools().snapshots(),
         totals,
+        limits: server.routes.limit_hits().counts(),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::Shape;
+
 /// The statements that a backend is known to hold; only successes are entered here.
 #[derive(Debug)]
 pub struct Held {
@@ -9,6 +11,8 @@ pub struct Held {
     statements: HashMap<u64, HeldCopy, foldhash::fast::RandomState>,
     /// The statement that the unnamed one is at the moment.
     unnamed: Option<u64>,
+    /// Statements of the session that has the backend, under its own names.
+    own: Vec<Box<[u8]>>,
     clock: u64,
     limit: usize,
 }
@@ -17,6 +21,8 @@ pub struct Held {
 struct HeldCopy {
     /// The number of the Parse that made it.
     parse: u64,
+    /// What is known of its result.
+    shape: Option<Shape>,
     /// When it was last used, by the set's own clock.
     used: u64,
 }
@@ -25,13 +31,33 @@ impl Held {
     /// An empty set that wants to stay within `limit` named statements.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { statements: HashMap::default(), unnamed: None, clock: 0, limit }
+        Self { statements: HashMap::default(), unnamed: None, own: Vec::new(), clock: 0, limit }
     }
 
     /// The number of the Parse that made the backend's copy of a statement, if it has one.
     #[must_use]
     pub fn parse_of(&self, id: u64) -> Option<u64> {
         self.statements.get(&id).map(|copy| copy.parse)
+    }
+
+    /// The columns of a statement's result, as the backend has described its copy.
+    #[must_use]
+    pub fn shape_of(&self, id: u64) -> Option<Shape> {
+        self.statements.get(&id)?.shape
+    }
+
+    /// Notes that a copy was still good when this Parse had been: it is as good as one that it has made.
+    pub fn vouch(&mut self, id: u64, parse: u64) {
+        if let Some(copy) = self.statements.get_mut(&id) {
+            copy.parse = copy.parse.max(parse);
+        }
+    }
+
+    /// Notes how the backend has described its copy of a statement.
+    pub fn describe(&mut self, id: u64, shape: Shape) {
+        if let Some(copy) = self.statements.get_mut(&id) {
+            copy.shape = Some(shape);
+        }
     }
 
     /// Notes that a statement is being used.
@@ -45,7 +71,7 @@ impl Held {
     /// Notes a copy that the Parse with this number has made.
     pub fn insert(&mut self, id: u64, parse: u64) {
         self.clock += 1;
-        self.statements.insert(id, HeldCopy { parse, used: self.clock });
+        self.statements.insert(id, HeldCopy { parse, shape: None, used: self.clock });
     }
 
     pub fn remove(&mut self, id: u64) {
@@ -75,8 +101,28 @@ impl Held {
         staying().min_by_key(|(_, copy)| copy.used).map(|(id, _)| *id)
     }
 
+    /// The ids of all named statements.
+    pub fn ids(&self) -> impl Iterator<Item = u64> {
+        self.statements.keys().copied()
+    }
+
+    /// The names under which the session that has the backend finds its own statements there.
+    #[must_use]
+    pub fn own(&self) -> &[Box<[u8]>] {
+        &self.own
+    }
+
+    /// Notes that a statement of the session is there under its own name, or is not any more.
+    pub fn set_own(&mut self, name: &[u8], here: bool) {
+        self.own.retain(|own| **own != *name);
+        if here {
+            self.own.push(name.into());
+        }
+    }
+
     /// Forgets every named statement, as DEALLOCATE ALL does; the unnamed one stays.
     pub fn clear(&mut self) {
+        self.own.clear();
         self.statements.clear();
     }
 

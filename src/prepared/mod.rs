@@ -7,10 +7,12 @@
 mod held;
 mod names;
 mod registry;
+mod shape;
 
 pub use held::Held;
 pub use names::{Named, Names};
 pub use registry::{Kind, Registry, Standing, Statement};
+pub use shape::Shape;
 
 /// A name that no statement ever has on a backend: describing it fails there, which is how an error of ours fails
 /// the backend's transaction too.
@@ -29,6 +31,19 @@ pub fn may_forget(text: &[u8]) -> bool {
         || memchr::memchr2_iter(b'd', b'D', text).any(|at| stands_at(at, b"deallocate") || stands_at(at, b"discard"))
 }
 
+/// Whether a text may hold a COPY from the client: COPY and its STDIN, or STDOUT, stand in it.
+#[must_use]
+pub fn may_copy(text: &[u8]) -> bool {
+    let stands_before = |at: usize, letters: &[u8]| {
+        at.checked_sub(letters.len())
+            .and_then(|from| text.get(from..at))
+            .is_some_and(|found| found.eq_ignore_ascii_case(letters))
+    };
+    // By the rarest letter of each.
+    memchr::memchr2_iter(b'y', b'Y', text).any(|at| stands_before(at, b"cop"))
+        && memchr::memchr2_iter(b'd', b'D', text).any(|at| stands_before(at, b"st"))
+}
+
 /// The name under which backends hold the shared statement with this id.
 #[must_use]
 pub fn backend_name(id: u64) -> Box<[u8]> {
@@ -45,5 +60,14 @@ mod tests {
         assert!(may_forget(b"select 'd'; /* x */ Deallocate all"));
         assert!(!may_forget(b"select d, dead from deal where disc = 1"));
         assert!(may_forget(&[b' '; SEARCHED + 1]));
+    }
+
+    #[test]
+    fn a_copy_from_the_client_is_found_wherever_it_stands() {
+        assert!(may_copy(b"copy t from stdin"));
+        assert!(may_copy(b";/* ; */ Copy t from STDout"));
+        assert!(!may_copy(b"copy t from 'file'"));
+        assert!(!may_copy(b"py std copstd"));
+        assert!(!may_copy(b"y d"));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Statement;
+use super::{Shape, Statement};
 
 /// Bytes that PostgreSQL keeps of a name: `NAMEDATALEN` less its zero.
 const KEPT: usize = 63;
@@ -14,6 +14,19 @@ pub struct Named {
     pub statement: Arc<Statement>,
     /// The number of the Parse that gave the name.
     pub parse: u64,
+    /// What the client was told of its result.
+    pub shape: Option<Shape>,
+}
+
+impl Named {
+    #[must_use]
+    pub fn new(statement: Arc<Statement>, parse: u64) -> Self {
+        Self { statement, parse, shape: None }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.statement.id == other.statement.id && self.parse == other.parse
+    }
 }
 
 /// Names that a client has given and PostgreSQL has accepted, as their [`Names::key`]; the empty name is the unnamed
@@ -52,14 +65,27 @@ impl Names {
         }
     }
 
-    /// A name of the statement with this id.
+    /// The name that this Parse gave.
     #[must_use]
-    pub fn of(&self, id: u64) -> Option<&[u8]> {
-        if self.unnamed.as_ref().is_some_and(|named| named.statement.id == id) {
+    pub fn of(&self, named: &Named) -> Option<&[u8]> {
+        if self.unnamed.as_ref().is_some_and(|other| other.is(named)) {
             return Some(b"");
         }
         let mut all = self.named.iter().flat_map(|all| all.iter());
-        all.find(|(_, named)| named.statement.id == id).map(|(name, _)| &**name)
+        all.find(|(_, other)| other.is(named)).map(|(name, _)| &**name)
+    }
+
+    /// Notes what the client is told of the result of what this Parse made.
+    pub fn describe(&mut self, named: &Named, shape: Shape) {
+        let all = self.named.iter_mut().flat_map(|all| all.values_mut());
+        if let Some(described) = self.unnamed.iter_mut().chain(all).find(|other| other.is(named)) {
+            described.shape = Some(shape);
+        }
+    }
+
+    /// Every name but that of the unnamed statement.
+    pub fn named(&self) -> impl Iterator<Item = (&[u8], &Named)> {
+        self.named.iter().flat_map(|all| all.iter()).map(|(name, named)| (&**name, named))
     }
 
     /// Forgets every name, as DEALLOCATE ALL does; the unnamed statement stays.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use crate::sql::Leaves;
+use crate::sql::Weighed;
 
 /// Sightings of an unnamed text before it is measured as a candidate for promotion.
 const SIGHTINGS: u8 = 2;
@@ -43,8 +43,10 @@ pub struct Statement {
     pub name: Box<[u8]>,
     /// Whether executing it may drop other statements ([`super::may_forget`]).
     pub forgets: bool,
-    /// What running it may leave behind.
-    pub leaves: Leaves,
+    /// Whether executing it may ask for COPY data ([`super::may_copy`]).
+    pub copies: bool,
+    /// What is known of its text.
+    pub weighed: Weighed,
     promotion: Promotion,
     age: Age,
 }
@@ -54,7 +56,7 @@ pub struct Statement {
 pub enum Kind {
     /// One client's unnamed statement, parsed as unnamed.
     Private,
-    /// Held under pgweir's name, for every client that prepares the same.
+    /// Held under pgweir's name, mostly for every client that prepares the same.
     Shared,
 }
 
@@ -160,6 +162,7 @@ pub struct Registry {
     seen: Box<[AtomicU64]>,
     next_id: AtomicU64,
     limit: usize,
+    full: Arc<AtomicU64>,
     purged_at: AtomicUsize,
 }
 
@@ -173,18 +176,19 @@ impl Registry {
             seen: (0..SEEN_SLOTS).map(|_| AtomicU64::new(0)).collect(),
             next_id: AtomicU64::new(1),
             limit,
+            full: Arc::default(),
             purged_at: AtomicUsize::new(0),
         }
     }
 
-    /// The statement that every client shares who prepares this.
+    /// The statement that every client shares who prepares this; `weigh` says what is known of a new text.
     #[must_use]
-    pub fn shared(&self, text: &[u8], types: &[u8], plan_key: u64) -> Arc<Statement> {
+    pub fn shared(&self, text: &[u8], types: &[u8], plan_key: u64, weigh: impl FnOnce() -> Weighed) -> Arc<Statement> {
         self.forget_some();
         match self.statements.entry(Key { text: text.into(), types: types.into(), plan_key }) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
             Entry::Vacant(entry) => {
-                let statement = Arc::new(self.new_statement(Kind::Shared, text, types));
+                let statement = Arc::new(self.new_statement(Kind::Shared, text, types, weigh()));
                 entry.insert(Arc::clone(&statement));
                 statement
             }
@@ -193,13 +197,25 @@ impl Registry {
 
     /// One client's own unnamed statement.
     #[must_use]
-    pub fn private(&self, text: &[u8], types: &[u8]) -> Arc<Statement> {
-        Arc::new(self.new_statement(Kind::Private, text, types))
+    pub fn private(&self, text: &[u8], types: &[u8], weighed: Weighed) -> Arc<Statement> {
+        Arc::new(self.new_statement(Kind::Private, text, types, weighed))
+    }
+
+    /// A statement that one client has named and no other is to share.
+    #[must_use]
+    pub fn unshared(&self, text: &[u8], types: &[u8], weighed: Weighed) -> Arc<Statement> {
+        Arc::new(self.new_statement(Kind::Shared, text, types, weighed))
     }
 
     /// The shared statement of an unnamed Parse if its text has been seen before; `None` for a new one.
     #[must_use]
-    pub fn recurring(&self, text: &[u8], types: &[u8], plan_key: u64) -> Option<Arc<Statement>> {
+    pub fn recurring(
+        &self,
+        text: &[u8],
+        types: &[u8],
+        plan_key: u64,
+        weigh: impl FnOnce() -> Weighed,
+    ) -> Option<Arc<Statement>> {
         let hash = self.hasher.hash_one((text, types, plan_key));
         let slot = self.seen.get(usize::try_from(hash).unwrap_or(0) % SEEN_SLOTS)?;
         let (old, tag) = (slot.load(Ordering::Relaxed), hash & !0xff);
@@ -208,7 +224,7 @@ impl Registry {
             slot.store(tag | u64::from(count + 1), Ordering::Relaxed);
             return None;
         }
-        Some(self.shared(text, types, plan_key))
+        Some(self.shared(text, types, plan_key, weigh))
     }
 
     /// Statements remembered now.
@@ -222,24 +238,30 @@ impl Registry {
         self.statements.is_empty()
     }
 
-    fn new_statement(&self, kind: Kind, text: &[u8], types: &[u8]) -> Statement {
+    fn new_statement(&self, kind: Kind, text: &[u8], types: &[u8], weighed: Weighed) -> Statement {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let name = match kind {
             Kind::Private => Box::default(),
             Kind::Shared => super::backend_name(id),
         };
-        let (forgets, leaves) = (super::may_forget(text), Leaves::of(text));
         Statement {
             id,
             kind,
             text: text.into(),
             types: types.into(),
             name,
-            forgets,
-            leaves,
+            forgets: super::may_forget(text),
+            copies: super::may_copy(text),
+            weighed,
             promotion: Promotion::default(),
             age: Age::default(),
         }
+    }
+
+    /// Counts here how often it was full.
+    #[must_use]
+    pub fn counting(self, full: Arc<AtomicU64>) -> Self {
+        Self { full, ..self }
     }
 
     /// Makes room when over the limit; at most once for every eighth of the limit added, so that a table full of
@@ -249,6 +271,7 @@ impl Registry {
         if len < self.limit || len < self.purged_at.load(Ordering::Relaxed) + self.limit / 8 {
             return;
         }
+        self.full.fetch_add(1, Ordering::Relaxed);
         self.statements.retain(|_, statement| Arc::strong_count(statement) > 1);
         self.purged_at.store(self.statements.len(), Ordering::Relaxed);
     }
@@ -258,27 +281,31 @@ impl Registry {
 mod tests {
     use super::*;
 
+    fn harmless() -> Weighed {
+        Weighed::Anything
+    }
+
     #[test]
     fn the_same_text_types_and_meaning_are_one_statement() {
         let registry = Registry::new(10);
-        let one = registry.shared(b"select 1", b"\0\0", 1);
-        assert_eq!(one.id, registry.shared(b"select 1", b"\0\0", 1).id);
-        assert_ne!(one.id, registry.shared(b"select 1", b"\0\0", 2).id);
-        assert_ne!(one.id, registry.shared(b"select 1", b"\0\x01\0\0\0\x17", 1).id);
+        let one = registry.shared(b"select 1", b"\0\0", 1, harmless);
+        assert_eq!(one.id, registry.shared(b"select 1", b"\0\0", 1, harmless).id);
+        assert_ne!(one.id, registry.shared(b"select 1", b"\0\0", 2, harmless).id);
+        assert_ne!(one.id, registry.shared(b"select 1", b"\0\x01\0\0\0\x17", 1, harmless).id);
     }
 
     #[test]
     fn an_unnamed_text_is_a_candidate_at_its_third_sighting() {
         let registry = Registry::new(10);
-        assert!(registry.recurring(b"select 1", b"\0\0", 0).is_none());
-        assert!(registry.recurring(b"select 1", b"\0\0", 0).is_none());
-        let statement = registry.recurring(b"select 1", b"\0\0", 0).expect("seen before");
+        assert!(registry.recurring(b"select 1", b"\0\0", 0, harmless).is_none());
+        assert!(registry.recurring(b"select 1", b"\0\0", 0, harmless).is_none());
+        let statement = registry.recurring(b"select 1", b"\0\0", 0, harmless).expect("seen before");
         assert_eq!(statement.standing(), Standing::Candidate);
     }
 
     #[test]
     fn a_candidate_is_promoted_when_measured_and_demoted_when_most_executions_got_slower() {
-        let statement = Registry::new(10).shared(b"select 1", b"\0\0", 0);
+        let statement = Registry::new(10).shared(b"select 1", b"\0\0", 0, harmless);
         (0..MEASURED).for_each(|_| statement.measured(Duration::from_millis(1)));
         assert_eq!(statement.standing(), Standing::Promoted);
         (0..JUDGED).for_each(|n| statement.measured(Duration::from_millis(if n < SLOW - 1 { 20 } else { 1 })));
@@ -290,11 +317,11 @@ mod tests {
     #[test]
     fn statements_that_nobody_holds_are_forgotten_at_the_limit() {
         let registry = Registry::new(16);
-        let kept = registry.shared(b"kept", b"\0\0", 0);
+        let kept = registry.shared(b"kept", b"\0\0", 0, harmless);
         for n in 0..1000 {
-            let _ = registry.shared(format!("select {n}").as_bytes(), b"\0\0", 0);
+            let _ = registry.shared(format!("select {n}").as_bytes(), b"\0\0", 0, harmless);
         }
         assert!(registry.len() <= 20, "{}", registry.len());
-        assert_eq!(registry.shared(b"kept", b"\0\0", 0).id, kept.id);
+        assert_eq!(registry.shared(b"kept", b"\0\0", 0, harmless).id, kept.id);
     }
 }

@@ -5,14 +5,15 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::time::Instant;
 
+use super::administration::MakingWay;
 use super::buffer::{Inbox, Outbox};
 use super::worker::{Alarm, SMALL_BUFFER};
 use crate::backend::Dialer;
+use crate::notify::Ticket;
 use crate::pool::{Lease, Waiting};
 use crate::session::{Outgoing, Wait};
 
 /// The active part of a session.
-#[derive(Debug)]
 pub struct Active {
     pub(super) from_client: Inbox,
     pub(super) to_client: Outbox,
@@ -28,6 +29,13 @@ pub struct Active {
     /// The client's next frame waits, and its type.
     pub(super) held: Option<(Wait, u8)>,
     pub(super) cancel: Option<Arc<AtomicBool>>,
+    pub(super) making_way: Option<MakingWay>,
+    /// A LISTEN that waits for its backend.
+    pub(super) listening: Option<Ticket>,
+    /// What a ReadyForQuery waits for.
+    pub(super) barrier: Option<Ticket>,
+    /// What keeps a backend that has notified.
+    pub(super) settling: Option<Ticket>,
     pub(super) alarm: Arc<Alarm>,
     pub(super) out: Outgoing,
     /// Since when the backend owes an answer.
@@ -85,6 +93,12 @@ impl Rest {
     }
 }
 
+impl std::fmt::Debug for Active {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Active").field("ownership", &self.ownership).field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
 impl Active {
     pub(super) fn new(room: Vec<u8>) -> Self {
         Self {
@@ -98,6 +112,10 @@ impl Active {
             leaving: false,
             held: None,
             cancel: None,
+            making_way: None,
+            listening: None,
+            barrier: None,
+            settling: None,
             alarm: Arc::default(),
             out: Outgoing::default(),
             busy_since: None,

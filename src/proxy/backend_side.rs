@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::active::{Active, Ownership, Rest};
 use super::ending::Ending;
+use super::listening::readdress;
 use super::serve::Serve;
 use crate::backend::Backend;
 use crate::session::{Leased, Session, Verdict};
@@ -29,7 +30,7 @@ impl Serve {
         let Active { ownership: Ownership::Leased { lease, .. }, from_backend, .. } = active else {
             return Ok(false);
         };
-        if !active.to_client.is_empty() {
+        if !active.to_client.is_empty() || self.session.keeps_ready_back() {
             return Ok(false);
         }
         match from_backend.poll_fill(&mut lease.stream, cx) {
@@ -50,8 +51,10 @@ impl Serve {
             return Ok(());
         };
         let unread = from_backend.unread();
-        let Backend { held, carried, .. } = &mut ***lease;
-        let leased = &mut Leased { held, carried };
+        let pinned = lease.is_pinned();
+        let Backend { held, carried, cancel, .. } = &mut ***lease;
+        let author = |pid: i32| self.route.hub.holders().author(&cancel.host, pid, 0).unwrap_or(pid);
+        let leased = &mut Leased { held, carried, pinned };
         // What is forwarded from `run` on has not been copied: as long as nothing is left out or added, it need not be.
         let (mut run, mut at) = (0, 0);
         let mut need = 0;
@@ -83,13 +86,13 @@ impl Serve {
             let frame = Frame { tag: header.tag, len: header.body, body };
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
             let end = at + HEADER + here;
+            let forward = matches!(verdict, Verdict::Forward) && !readdress(&frame, author, out);
             if !out.before.is_empty() {
                 to_client.push(unread.get(run..at).unwrap_or_default());
                 to_client.push(&out.before);
                 out.before.clear();
                 run = at;
             }
-            let forward = matches!(verdict, Verdict::Forward);
             if !forward {
                 to_client.push(unread.get(run..at).unwrap_or_default());
                 run = end;

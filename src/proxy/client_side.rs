@@ -10,9 +10,10 @@ use super::serve::Serve;
 use super::worker::SMALL_BUFFER;
 use crate::backend::Backend;
 use crate::session::{Leased, Session, Verdict, Wait};
+use crate::stats::Limit;
 use crate::wire::scan::HEADER;
 use crate::wire::view::Bind;
-use crate::wire::{Frame, Header, tag};
+use crate::wire::{Frame, Header, Malformed, tag};
 
 /// Bytes of a long frame that must be here before it is judged by its beginning: enough for two names.
 const BEGINNING: usize = 4 * 1024;
@@ -28,7 +29,7 @@ impl Serve {
         if active.leaving {
             return Ok(false);
         }
-        if !active.to_backend.is_empty() || matches!(active.held, Some((Wait::Lease, _))) {
+        if !active.to_backend.is_empty() || active.held.is_some_and(|(wait, _)| wait != Wait::Replies) {
             return self.watch_for_loss(active, cx);
         }
         let mut progress = false;
@@ -77,7 +78,7 @@ impl Serve {
     }
 
     /// Judges what is here. Whether anything was consumed.
-    fn judge_client(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
+    pub(super) fn judge_client(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
         let mut progress = false;
         active.held = None;
         while !active.from_client.is_empty() && active.to_backend.len() < self.worker.buffer {
@@ -93,10 +94,15 @@ impl Serve {
             match self.judge_frame(active, now)? {
                 Step::Consumed => progress = true,
                 Step::NeedsMore => break,
-                Step::Held(wait, tag) => {
+                Step::Held { wait: Wait::Pin(keeps), .. } => {
+                    // Granted or refused, at once: a transaction cannot wait for others to end theirs.
+                    self.ask_for_pin(active, keeps, now);
+                    progress = true;
+                }
+                Step::Held { wait, tag, spoken } => {
                     active.held = Some((wait, tag));
-                    // A lease that is asked for is progress: it may be there at once.
-                    return Ok(progress | self.ask_for_lease(active, wait, tag, now)?);
+                    // A lease that is asked for is progress: it may be there at once. So is what must be sent now.
+                    return Ok(progress | spoken | self.ask_for_lease(active, wait, tag, now)?);
                 }
             }
         }
@@ -106,13 +112,20 @@ impl Serve {
     fn judge_frame(&mut self, active: &mut Active, now: Instant) -> Result<Step, Ending> {
         let limits = self.route.limits.load();
         let unread = active.from_client.unread();
-        let Some(header) = Header::read(unread, limits.message).map_err(Ending::malformed)? else {
+        let malformed = |malformed: Malformed| {
+            if matches!(malformed, Malformed::TooLong { .. }) {
+                self.route.limit_hits.hit(Limit::Message);
+            }
+            Ending::malformed(malformed)
+        };
+        let Some(header) = Header::read(unread, limits.message).map_err(malformed)? else {
             active.from_client.make_room(HEADER);
             return Ok(Step::NeedsMore);
         };
         let here = unread.len() - HEADER;
         let needed = needed(header, unread.get(HEADER..).unwrap_or_default());
         if needed > limits.held_message {
+            self.route.limit_hits.hit(Limit::HeldMessage);
             return Err(Ending::too_long(header, limits.held_message));
         }
         drop(limits);
@@ -124,13 +137,15 @@ impl Serve {
         let frame = Frame { tag: header.tag, len: header.body, body };
         let verdict = match &mut active.ownership {
             Ownership::Leased { lease, .. } => {
+                let pinned = lease.is_pinned();
                 let Backend { held, carried, .. } = &mut ***lease;
-                self.session.from_client(&frame, Some(&mut Leased { held, carried }), &mut active.out, now)
+                self.session.from_client(&frame, Some(&mut Leased { held, carried, pinned }), &mut active.out, now)
             }
             Ownership::None | Ownership::Waiting { .. } => self.session.from_client(&frame, None, &mut active.out, now),
         }
         .map_err(Ending::broken)?;
         // Also a frame that is held may have made the session say something, so that it will be let go.
+        let spoken = !active.out.to_backend.is_empty() || !active.out.before.is_empty();
         active.to_backend.push(&active.out.to_backend);
         active.to_client.push(&active.out.before);
         active.out.to_backend.clear();
@@ -139,7 +154,7 @@ impl Serve {
             Verdict::Forward => Some(0),
             Verdict::Replace(from) => Some(HEADER + from),
             Verdict::Swallow => None,
-            Verdict::Hold(wait) => return Ok(Step::Held(wait, header.tag)),
+            Verdict::Hold(wait) => return Ok(Step::Held { wait, tag: header.tag, spoken }),
             Verdict::Terminate => {
                 active.leaving = true;
                 let everything = active.from_client.unread().len();
@@ -150,6 +165,11 @@ impl Serve {
         let whole = HEADER + body.len();
         if let Some(from) = forwarded {
             active.to_backend.push(unread.get(from..whole).unwrap_or_default());
+        }
+        if self.session.has_notified()
+            && let Ownership::Leased { lease, .. } = &active.ownership
+        {
+            lease.holder.notifies();
         }
         active.client_rest = Rest::of(header.body - body.len(), forwarded.is_some());
         active.from_client.consume(whole);
@@ -163,7 +183,7 @@ impl Serve {
 
 /// Bytes of a frame's body that must be here before it is judged, given those that are.
 fn needed(header: Header, here: &[u8]) -> usize {
-    if Session::needs_whole(header.tag) {
+    if Session::needs_whole(header.tag, header.body) {
         return header.body;
     }
     let beginning = header.body.min(BEGINNING);
@@ -175,6 +195,11 @@ fn needed(header: Header, here: &[u8]) -> usize {
 /// What became of the frame at the head of the inbox.
 enum Step {
     Consumed,
-    Held(Wait, u8),
+    Held {
+        wait: Wait,
+        tag: u8,
+        /// It made the session say something.
+        spoken: bool,
+    },
     NeedsMore,
 }

@@ -11,13 +11,14 @@ use super::active::{Active, Ownership, Rest};
 use super::buffer::Inbox;
 use super::ending::Ending;
 use super::serve::Serve;
+use super::shortage::{backend_gone, pin_fault, shortage_fault};
 use crate::backend::{Backend, Dialer, Refusal, Undo, cancel};
 use crate::clients::Signal;
 use crate::config::ResetOnReturn;
-use crate::pool::{Exhausted, Lease, LeaseError, Return, Wish};
-use crate::session::{Leased, Wait};
+use crate::pool::{Lease, LeaseError, PinReason, PinReasons, Return, Wish};
+use crate::session::{Keeps, Leased, Wait};
 use crate::stats;
-use crate::wire::build::Fault;
+use crate::wire::build::{Fault, Severity};
 use crate::wire::sqlstate;
 use crate::wire::view::Transaction;
 
@@ -32,15 +33,19 @@ impl Serve {
         tag: u8,
         now: Instant,
     ) -> Result<bool, Ending> {
-        if wait != Wait::Lease || !matches!(active.ownership, Ownership::None) {
+        if !wait.is_for_lease() || !matches!(active.ownership, Ownership::None) {
             return Ok(false);
         }
+        let pin = if let Wait::PinnedLease(keeps) = wait { reasons(keeps) } else { PinReasons::NONE };
+        let must = if wait == Wait::SameLease { self.drew_on } else { None };
         let wish = Wish {
             worker: self.worker.index,
             last_backend: self.last_backend,
             profile: Arc::as_ptr(self.session.profile()).addr(),
             priority: self.route.limits.load().priority,
             holder: u64::try_from(self.handle.pid).unwrap_or(0),
+            pin,
+            must,
         };
         if let Some(lease) = self.route.pool.try_lease(&wish, now) {
             self.begin_lease(active, lease, now, now);
@@ -48,7 +53,12 @@ impl Serve {
         }
         match self.route.pool.wait(&wish, now) {
             Ok(waiting) => active.ownership = Ownership::Waiting { waiting, asked: now },
-            Err(error) => self.no_lease(active, tag, &lease_error(&error))?,
+            Err(LeaseError::BackendGone) => {
+                // PostgreSQL itself says that nothing was drawn in its session.
+                self.drew_on = None;
+                return self.ask_for_lease(active, wait, tag, now);
+            }
+            Err(error) => self.no_lease(active, tag, &self.lease_error(&error))?,
         }
         Ok(true)
     }
@@ -76,7 +86,11 @@ impl Serve {
                 let tag = active.held.map_or(0, |(_, tag)| tag);
                 match error {
                     LeaseError::Refused(refusal) => self.refused(active, tag, &refusal)?,
-                    error => self.no_lease(active, tag, &lease_error(&error))?,
+                    LeaseError::BackendGone => {
+                        self.drew_on = None;
+                        return self.ask_for_lease(active, Wait::Lease, tag, now);
+                    }
+                    error => self.no_lease(active, tag, &self.lease_error(&error))?,
                 }
                 Ok(true)
             }
@@ -86,9 +100,14 @@ impl Serve {
     fn begin_lease(&mut self, active: &mut Active, mut lease: Lease<Dialer>, asked: Instant, now: Instant) {
         active.held = None;
         active.from_backend = Inbox::with_room(self.worker.take_room());
+        if self.drew_on == Some(lease.id()) && lease.last_holder() != u64::try_from(self.handle.pid).unwrap_or(0) {
+            self.drew_on = None;
+        }
+        lease.holder.lend(self.handle.pid, self.subscriber.is_some());
         self.last_backend = Some(lease.id());
+        let pinned = lease.is_pinned();
         let Backend { held, carried, .. } = &mut **lease;
-        self.session.leased(&mut Leased { held, carried }, &mut active.out);
+        self.session.leased(&mut Leased { held, carried, pinned }, &mut active.out);
         active.to_backend.push(&active.out.to_backend);
         active.out.to_backend.clear();
         active.ownership = Ownership::Leased { lease, asked, since: now };
@@ -104,15 +123,40 @@ impl Serve {
         if !done {
             return Ok(());
         }
+        self.tell_others(now);
+        if let Some(unlistening) = self.session.listen_no_more() {
+            active.to_backend.push(&unlistening);
+            return Ok(());
+        }
+        if self.is_being_heard(active) {
+            return Ok(());
+        }
         let reset = self.route.limits.load().reset_on_return;
         if reset == ResetOnReturn::Auto {
-            if let Some(look) = self.session.look() {
+            if let Some(look) = self.session.look(now) {
                 // What the session has set is asked of the backend before anybody else gets it.
                 active.to_backend.push(&look);
                 return Ok(());
             }
-            if self.session.has_left_state() {
-                return self.pin(active);
+            let keeps = self.session.keeps();
+            if !keeps.is_empty() {
+                self.keep_backend(active)?;
+            }
+            if let Ownership::Leased { lease, .. } = &mut active.ownership
+                && !self.session.keeps().is_empty()
+            {
+                lease.keep_for(reasons(keeps));
+                return Ok(());
+            }
+            if let Ownership::Leased { lease, .. } = &mut active.ownership {
+                lease.unpin();
+            }
+        }
+        if let Ownership::Leased { lease, .. } = &mut active.ownership {
+            let Backend { held, carried, .. } = &mut ***lease;
+            if let Some(closing) = self.session.take_own_names(&Leased { held, carried, pinned: false }) {
+                active.to_backend.push(&closing);
+                return Ok(());
             }
         }
         if !active.from_backend.is_empty() {
@@ -132,22 +176,26 @@ impl Serve {
     }
 
     /// The session keeps its backend: what it has left there can be carried to no other.
-    fn pin(&self, active: &mut Active) -> Result<(), Ending> {
+    fn keep_backend(&mut self, active: &mut Active) -> Result<(), Ending> {
         let Ownership::Leased { lease, .. } = &mut active.ownership else { return Ok(()) };
-        self.route.pool.try_pin(lease).map_err(|full| {
-            Ending::Told(
-                Fault::fatal(
-                    sqlstate::TOO_MANY_CONNECTIONS,
-                    format!("no further session of pool \"{}\"/\"{}\" may keep its backend", self.route.database, self.route.user),
-                )
-                .detail(format!(
-                    "The session left state on its backend (a temporary object, a session lock, LISTEN, PREPARE, a role, a \
-                     setting of its own), and {} sessions do so already, which is pool.max_pinned.",
-                    full.limit
-                ))
-                .hint("Raise pool.size or pool.max_pinned, or use mode = \"session\" for such users."),
-            )
+        let keeps = self.session.keeps();
+        let pinned = self.route.pool.try_pin(lease, reasons(keeps), Instant::now());
+        pinned.or_else(|refused| {
+            if Keeps::BETTER_KEPT.contains(keeps) {
+                self.session.forgo(keeps);
+                return Ok(());
+            }
+            let fault = pin_fault(&self.route.database, &self.route.user, keeps, &refused);
+            Err(Ending::Told(fault.into_fatal()))
         })
+    }
+
+    /// A statement is about to leave something on the backend that can be carried to no other.
+    pub(super) fn ask_for_pin(&mut self, active: &mut Active, keeps: Keeps, now: Instant) {
+        let Ownership::Leased { lease, .. } = &mut active.ownership else { return };
+        if let Err(refused) = self.route.pool.try_pin(lease, reasons(keeps), now) {
+            self.session.pin_refused(pin_fault(&self.route.database, &self.route.user, keeps, &refused));
+        }
     }
 
     /// Ends a lease; the backend is reset first where something must be undone.
@@ -155,13 +203,21 @@ impl Serve {
         let Ownership::Leased { mut lease, asked, since } = std::mem::take(&mut active.ownership) else {
             return;
         };
+        lease.holder.over();
+        if self.session.has_drawn() {
+            self.drew_on = Some(lease.id());
+        }
         self.session.released();
+        let bytes_from_client = std::mem::take(&mut active.bytes_from_client);
+        let bytes_to_client = std::mem::take(&mut active.bytes_to_client);
         self.worker.recorder.record(&stats::Lease {
             waited: since.saturating_duration_since(asked),
             held: now.saturating_duration_since(since),
-            bytes_from_client: std::mem::take(&mut active.bytes_from_client),
-            bytes_to_client: std::mem::take(&mut active.bytes_to_client),
+            bytes_from_client,
+            bytes_to_client,
         });
+        let (bytes_from_clients, bytes_to_clients) = (bytes_from_client, bytes_to_client);
+        lease.count(stats::Traffic { transactions: 1, bytes_from_clients, bytes_to_clients }, now);
         self.worker.give_room(std::mem::take(&mut active.from_backend).into_room());
         active.busy_since = None;
         lease.undo = undo;
@@ -169,9 +225,24 @@ impl Serve {
         lease.release(how, now);
     }
 
+    /// What the client is told whose wish is not waited for.
+    fn lease_error(&self, error: &LeaseError<Refusal>) -> Fault {
+        match error {
+            LeaseError::Refused(refusal) => refusal_fault(refusal),
+            LeaseError::TooManyWaiting { limit } => Fault::error(
+                sqlstate::TOO_MANY_CONNECTIONS,
+                format!("{limit} clients are waiting for this pool already"),
+            )
+            .hint("Raise pool.size, or limits.waiters in pgweir's configuration."),
+            LeaseError::Closed => super::serve::shutting_down(),
+            LeaseError::Pin(refused) => pin_fault(&self.route.database, &self.route.user, Keeps::empty(), refused),
+            LeaseError::BackendGone => backend_gone(),
+        }
+    }
+
     /// The frame that needed a lease is answered with an error.
     fn no_lease(&mut self, active: &mut Active, tag: u8, fault: &Fault) -> Result<(), Ending> {
-        if fault.severity == crate::wire::build::Severity::Fatal {
+        if fault.severity == Severity::Fatal {
             return Err(Ending::Told(fault.clone()));
         }
         self.session.lease_failed(tag, fault, &mut active.out);
@@ -260,13 +331,13 @@ impl Serve {
         match &active.ownership {
             Ownership::None => Ok(()),
             Ownership::Waiting { asked, .. } if *asked + self.route.pool.timeout() <= now => {
-                let fault = lease_fault(
+                let Ownership::Waiting { waiting, .. } = std::mem::take(&mut active.ownership) else { return Ok(()) };
+                let fault = shortage_fault(
                     &self.route.database,
                     &self.route.user,
-                    &self.route.pool.exhausted(now),
+                    &waiting.give_up(now),
                     self.route.pool.timeout(),
                 );
-                active.ownership = Ownership::None;
                 let tag = active.held.map_or(0, |(_, tag)| tag);
                 self.no_lease(active, tag, &fault)
             }
@@ -300,6 +371,11 @@ impl Serve {
 
     fn past(&mut self, active: &mut Active, limit: Limit) -> Result<(), Ending> {
         let limits = self.route.limits.load_full();
+        self.route.limit_hits.hit(match limit {
+            Limit::IdleInTransaction => stats::Limit::IdleInTransaction,
+            Limit::Lease => stats::Limit::MaxLease,
+            Limit::Query => stats::Limit::QueryTimeout,
+        });
         let shown = |limit: Option<std::time::Duration>| format!("{:?}", limit.unwrap_or_default());
         match limit {
             Limit::Query => {
@@ -311,7 +387,7 @@ impl Serve {
                 self.cancel_running(active);
                 Ok(())
             }
-            Limit::IdleInTransaction => Err(Ending::Told(
+            Limit::IdleInTransaction => Err(Ending::Overdue(
                 Fault::fatal(
                     sqlstate::IDLE_IN_TRANSACTION_TIMEOUT,
                     "terminating connection due to pgweir's idle_in_transaction_timeout",
@@ -321,7 +397,7 @@ impl Serve {
                     shown(limits.idle_in_transaction_timeout)
                 )),
             )),
-            Limit::Lease => Err(Ending::Told(
+            Limit::Lease => Err(Ending::Overdue(
                 Fault::fatal(sqlstate::IDLE_IN_TRANSACTION_TIMEOUT, "terminating connection due to pgweir's max_lease")
                     .detail(format!(
                         "The backend was held longer than pool.max_lease = {}; an open transaction was rolled back.",
@@ -340,40 +416,22 @@ enum Limit {
     Query,
 }
 
-fn lease_error(error: &LeaseError<Refusal>) -> Fault {
-    match error {
-        LeaseError::Refused(refusal) => refusal_fault(refusal),
-        LeaseError::TooManyWaiting { limit } => {
-            Fault::error(sqlstate::TOO_MANY_CONNECTIONS, format!("{limit} clients are waiting for this pool already"))
-                .hint("Raise pool.size, or limits.waiters in pgweir's configuration.")
-        }
-        LeaseError::Closed => super::serve::shutting_down(),
-    }
+/// What the pool counts a pin as.
+fn reasons(keeps: Keeps) -> PinReasons {
+    let named = [
+        (Keeps::ADVISORY_LOCKS, PinReason::AdvisoryLock),
+        (Keeps::CHANNELS, PinReason::Listening),
+        (Keeps::HELD_CURSORS, PinReason::HeldCursor),
+        (Keeps::LIBRARY, PinReason::Library),
+        (Keeps::PREPARED_STATEMENTS, PinReason::PreparedStatement),
+        (Keeps::PROCESS_ID, PinReason::BackendIdentity),
+        (Keeps::SEQUENCES, PinReason::Sequence),
+        (Keeps::TEMPORARY_OBJECTS, PinReason::TemporaryObject),
+        (Keeps::UNKNOWN, PinReason::Unknown),
+    ];
+    named.into_iter().filter(|(keep, _)| keeps.intersects(*keep)).map(|(_, reason)| reason).collect()
 }
 
 fn refusal_fault(refusal: &Refusal) -> Fault {
     Fault::fatal(sqlstate::CONNECTION_FAILURE, refusal.to_string())
-}
-
-/// What a client is told whose lease did not come in time.
-#[must_use]
-pub fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: std::time::Duration) -> Fault {
-    let fault = Fault::error(
-        sqlstate::TOO_MANY_CONNECTIONS,
-        format!("no backend of pool \"{database}\"/\"{user}\" became free within {waited:?}"),
-    );
-    if let Some(error) = &pool.last_connect_error {
-        return fault
-            .detail(format!("PostgreSQL does not let pgweir in: {error}"))
-            .hint("Look at the PostgreSQL server; pgweir goes on trying.");
-    }
-    let holder = pool.longest_holder.map_or_else(String::new, |(pid, held)| {
-        format!(" The client with process id {pid} has held its backend for {held:.1?}.")
-    });
-    fault
-        .detail(format!(
-            "The pool has size {} and max_overflow {}; {} backends are leased and {} clients wait.{holder}",
-            pool.size, pool.overflow, pool.leased, pool.waiting
-        ))
-        .hint("Shorten transactions, or raise pool.size, pool.max_overflow or pool.timeout in pgweir's configuration.")
 }

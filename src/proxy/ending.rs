@@ -9,7 +9,7 @@ use super::active::{Active, Ownership, Rest};
 use super::serve::Serve;
 use crate::backend::{Refusal, Report, Undo, cancel};
 use crate::config::ResetOnReturn;
-use crate::session::{Broken, Hold};
+use crate::session::{Broken, Hold, Unfinished};
 use crate::wire::build::{self, Fault};
 use crate::wire::view::Transaction;
 use crate::wire::{Header, Malformed, sqlstate};
@@ -28,6 +28,8 @@ pub(super) enum Ending {
     Terminated,
     /// The client is told why.
     Told(Fault),
+    /// As [`Self::Told`], for a client that took too long: nothing is wrong with its backend.
+    Overdue(Fault),
 }
 
 impl Ending {
@@ -67,10 +69,15 @@ impl Serve {
             Ending::ClientGone | Ending::Terminated => None,
             Ending::Passed => Some(Vec::new()),
             // In the middle of a frame nothing can be said.
-            Ending::Told(_) if matches!(active.backend_rest, Rest::Forward(_)) => Some(Vec::new()),
-            Ending::Told(fault) => Some(fault.to_frame()),
+            Ending::Told(_) | Ending::Overdue(_) if matches!(active.backend_rest, Rest::Forward(_)) => Some(Vec::new()),
+            Ending::Told(fault) | Ending::Overdue(fault) => Some(fault.to_frame()),
         };
-        self.part_with_backend(&mut active);
+        let stoppable = matches!(ending, Ending::ClientGone | Ending::Overdue(_)) && self.can_wind_down(&active);
+        if stoppable {
+            self.cancel_running(&mut active);
+        } else {
+            self.part_with_backend(&mut active);
+        }
         if let Some(frame) = told {
             active.to_client.push(&frame);
             let client = &mut self.client;
@@ -81,7 +88,19 @@ impl Serve {
             // A client that does not listen misses it.
             let _ = tokio::time::timeout(LAST_WORDS, speaking).await;
         }
+        if stoppable {
+            self.wind_down(&mut active).await;
+            self.part_with_backend(&mut active);
+        }
         self.worker.give_active(active);
+    }
+
+    /// Whether something runs for the client that can be stopped, so that the backend may live on.
+    fn can_wind_down(&self, active: &Active) -> bool {
+        matches!(active.ownership, Ownership::Leased { .. })
+            && !self.session.is_answered()
+            && self.session.unfinished() != Unfinished::Batch
+            && !matches!(active.client_rest, Rest::Forward(_))
     }
 
     fn part_with_backend(&mut self, active: &mut Active) {
@@ -94,14 +113,14 @@ impl Serve {
             && active.client_rest == Rest::None
             && active.backend_rest == Rest::None
             && active.cancel.is_none();
-        let leaves_session = self.session_left_state();
+        let leaves_session = self.session_left_state() || !lease.held.own().is_empty();
         if nothing_in_flight && self.session.is_answered() {
             // Between statements: what is open is rolled back, and the backend lives on.
             let transaction = self.session.transaction() != Transaction::Idle;
             self.release(active, Undo { transaction, session: leaves_session }, Instant::now());
             return;
         }
-        // Something runs that nobody waits for: PostgreSQL is told to stop it, and the backend is closed.
+        // What it is doing cannot be known or stopped: PostgreSQL is told to stop it, and the backend is closed.
         let (target, key) = (self.route.target.endpoint(), std::sync::Arc::clone(&lease.cancel));
         if !self.session.is_answered() {
             tokio::spawn(async move {
@@ -115,7 +134,7 @@ impl Serve {
     /// Whether the session may have left anything on its backend beside an open transaction.
     fn session_left_state(&self) -> bool {
         match self.route.limits.load().reset_on_return {
-            ResetOnReturn::Auto => self.route.rules.hold == Hold::Session || self.session.has_left_state(),
+            ResetOnReturn::Auto => self.route.rules.hold == Hold::Session || self.session.may_have_left_state(),
             ResetOnReturn::Discard => true,
             ResetOnReturn::None => false,
         }

@@ -3,21 +3,26 @@
 //!
 //! It knows sockets, time and the pool, and no protocol beyond frame boundaries. A session is served by
 //! [`Serving`], a future that is written by hand because thousands of them wait at once; its parts are
-//! `client_side`, `backend_side`, `effects` (leases, cancels, deadlines) and `ending`. What an active session
+//! `client_side`, `backend_side`, `effects` (leases, cancels, deadlines), `shortage`,
+//! `ending` and `winding_down`. What an active session
 //! borrows lives in [`active`]; what belongs to a thread in [`worker`]; what sessions of one pool share in [`route`].
 
 pub mod active;
+mod administration;
 mod backend_side;
 pub mod buffer;
 mod client_side;
 mod effects;
 mod ending;
+mod listening;
 pub mod route;
 pub mod serve;
+mod shortage;
+mod winding_down;
 pub mod worker;
 
-pub use effects::lease_fault;
 pub use ending::refusal_frame;
 pub use route::{Limits, Route};
 pub use serve::Serving;
+pub use shortage::shortage_fault;
 pub use worker::{Occupied, Worker};

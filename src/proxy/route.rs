@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::backend::{Dialer, Target};
+use crate::backend::{Administration, Dialer, Target};
+use crate::clients::Client;
 use crate::config::{self, ResetOnReturn};
+use crate::notify::{Hub, ListenKey, Plan, Subscriber, TooManyListeners};
 use crate::pool::Pool;
 use crate::session::Rules;
 use crate::settings::Startups;
+use crate::stats::LimitHits;
 
 /// The way from a client's database and user to its backends.
 #[derive(Debug)]
@@ -17,11 +20,28 @@ pub struct Route {
     pub database: String,
     pub user: String,
     pub pool: Pool<Dialer>,
+    /// Where its sessions subscribe to channels.
+    pub hub: Arc<Hub>,
     pub target: Arc<Target>,
     pub rules: Arc<Rules>,
-    pub startups: Startups,
+    pub startups: Arc<Startups>,
+    /// Asked before and told after commands that concern other backends too.
+    pub administration: Arc<Administration>,
+    pub limit_hits: Arc<LimitHits>,
     /// Replaced by a reload, for sessions that live on too.
     pub limits: ArcSwap<Limits>,
+}
+
+impl Route {
+    /// The way by which a session hears channels; `encoding` is its client_encoding where that differs from a fresh
+    /// backend's.
+    ///
+    /// # Errors
+    /// [`TooManyListeners`].
+    pub fn subscriber(&self, encoding: Option<&[u8]>, client: &Arc<Client>) -> Result<Subscriber, TooManyListeners> {
+        let key = ListenKey { pool: self.pool.key().clone(), encoding: encoding.map(Into::into) };
+        self.hub.subscriber(&key, Plan::of(&self.pool), client)
+    }
 }
 
 /// What bounds a session and its leases.

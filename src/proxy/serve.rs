@@ -13,6 +13,7 @@ use super::worker::Occupied;
 use super::{Route, Worker};
 use crate::clients::{Client, Seat, Signal};
 use crate::net::Stream;
+use crate::notify::Subscriber;
 use crate::pool::BackendId;
 use crate::session::Session;
 use crate::wire::build::Fault;
@@ -27,6 +28,10 @@ pub(super) struct Serve {
     pub(super) worker: Arc<Worker>,
     pub(super) route: Arc<Route>,
     pub(super) last_backend: Option<BackendId>,
+    /// Where it last drew from a sequence, as long as nobody else had that backend since.
+    pub(super) drew_on: Option<BackendId>,
+    /// What it listens to by a shared backend; nothing for most.
+    pub(super) subscriber: Option<Box<Subscriber>>,
     pub(super) active: Option<Box<Active>>,
     pub(super) draining: bool,
 }
@@ -73,7 +78,18 @@ impl Serving {
             active.from_client.put(ahead);
             active
         });
-        let serve = Serve { client, session, handle, worker, route, last_backend: None, active, draining: false };
+        let serve = Serve {
+            client,
+            session,
+            handle,
+            worker,
+            route,
+            last_backend: None,
+            drew_on: None,
+            subscriber: None,
+            active,
+            draining: false,
+        };
         Self { state: State::Serving(serve), _place: place }
     }
 }
@@ -122,6 +138,8 @@ impl Serve {
         loop {
             let mut progress = self.flush_client(active, cx)?;
             progress |= self.take_lease(active, cx, now)?;
+            progress |= self.make_way(active, cx);
+            progress |= self.hear(active, now)?;
             progress |= self.flush_backend(active, cx)?;
             progress |= self.read_backend(active, cx, now)?;
             progress |= self.read_client(active, cx, now)?;
@@ -152,7 +170,7 @@ impl Serve {
     /// After its Terminate a session ends as soon as what it asked for before is done.
     fn leave_if_done(&self, active: &Active) -> Result<(), Ending> {
         let done = active.leaving
-            && self.session.is_answered()
+            && self.session.is_finished()
             && active.held.is_none()
             && active.to_backend.is_empty()
             && (active.to_client.is_empty() || active.to_client.is_deaf());
@@ -180,7 +198,7 @@ impl Serve {
         }
     }
 
-    fn flush_backend(&mut self, active: &mut Active, cx: &mut Context<'_>) -> Result<bool, Ending> {
+    pub(super) fn flush_backend(&mut self, active: &mut Active, cx: &mut Context<'_>) -> Result<bool, Ending> {
         let Active { to_backend, ownership: Ownership::Leased { lease, .. }, .. } = active else {
             return Ok(false);
         };
@@ -219,6 +237,6 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_a_small_task() {
-        assert!(size_of::<Serving>() <= 184, "{}", size_of::<Serving>());
+        assert!(size_of::<Serving>() <= 224, "{}", size_of::<Serving>());
     }
 }

@@ -17,6 +17,7 @@ use crate::pool::{Lease, LeaseError, Return, Wish};
 use crate::proxy::{self, Occupied, Route, Serving, Worker};
 use crate::session::Session;
 use crate::settings::{self, Known, Settings};
+use crate::stats::Limit;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::startup::{NEWEST_MINOR, Startup};
@@ -70,7 +71,10 @@ pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Se
             // A client that does not listen misses it.
             let _ = tokio::time::timeout(LAST_WORDS, speaking).await;
         }
-        Err(_) => tracing::warn!("a client did not log in within listen.login_timeout = {limit:?}"),
+        Err(_) => {
+            server.routes.limit_hits().hit(Limit::LoginTimeout);
+            tracing::warn!("a client did not log in within listen.login_timeout = {limit:?}");
+        }
     }
 }
 
@@ -98,6 +102,7 @@ async fn greet(
     let seat = match seat {
         Ok(seat) => seat,
         Err(full) => {
+            server.routes.limit_hits().hit(Limit::MaxClients);
             tracing::warn!(limit = full.limit, "a client was refused: listen.max_clients is reached");
             let fault = Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
                 .detail(format!("pgweir's limit is listen.max_clients = {}.", full.limit));
@@ -277,17 +282,17 @@ async fn lease(route: &Route, worker: &Worker) -> Result<Lease<Dialer>, Vec<u8>>
     let refused = |error: LeaseError<Refusal>| match error {
         LeaseError::Refused(refusal) => proxy::refusal_frame(&refusal),
         LeaseError::Closed => Fault::fatal(sqlstate::CANNOT_CONNECT_NOW, "pgweir is shutting down").to_frame(),
-        full @ LeaseError::TooManyWaiting { .. } => {
+        full @ (LeaseError::TooManyWaiting { .. } | LeaseError::Pin(_) | LeaseError::BackendGone) => {
             Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, full.to_string()).to_frame()
         }
     };
-    let waiting = route.pool.wait(&wish, now).map_err(refused)?;
-    match tokio::time::timeout(route.pool.timeout(), waiting).await {
+    let patience = route.pool.timeout();
+    let mut waiting = route.pool.wait(&wish, now).map_err(refused)?;
+    match tokio::time::timeout(patience, &mut waiting).await {
         Ok(leased) => leased.map_err(refused),
         Err(_) => {
-            let now = Instant::now();
-            let mut fault =
-                proxy::lease_fault(&route.database, &route.user, &route.pool.exhausted(now), route.pool.timeout());
+            let shortage = waiting.give_up(Instant::now());
+            let mut fault = proxy::shortage_fault(&route.database, &route.user, &shortage, patience);
             fault.severity = build::Severity::Fatal;
             Err(fault.to_frame())
         }

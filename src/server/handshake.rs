@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::Server;
 use crate::config::ListenTlsMode;
 use crate::net::{Stream, TlsOpening};
+use crate::stats::Limit;
 use crate::wire::build::Fault;
 use crate::wire::sqlstate;
 use crate::wire::startup::{self, Packet, Refused, Startup};
@@ -74,6 +75,9 @@ pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wan
             }
             Next::Tls => return Err(refuse(stream, "unexpected TLS handshake")),
             Next::Refused(reason) => {
+                if reason == Refused::Length {
+                    server.routes.limit_hits().hit(Limit::StartupPacket);
+                }
                 let code = match reason {
                     Refused::Version { .. } => sqlstate::FEATURE_NOT_SUPPORTED,
                     Refused::Layout | Refused::Length => sqlstate::PROTOCOL_VIOLATION,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
@@ -10,25 +11,32 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{BackendCredential, BackendLogin};
-use crate::backend::{Dialer, Endpoint, Login, Target};
-use crate::config::{Config, Host, PoolMode};
+use crate::backend::{Administration, Dialer, Endpoint, Login, Target};
+use crate::config::{self, Config, Host, PoolMode};
 use crate::net::ServerTls;
+use crate::notify::{self, Hub, Plan};
 use crate::pool::{Blueprint, Budget, PoolKey, Pools, PoolsExhausted};
 use crate::prepared::Registry;
 use crate::proxy::{Limits, Route};
-use crate::session::{Hold, Rules};
+use crate::session::{Functions, Hold, LimitsMet, Rules, Sequences};
 use crate::settings::{Profiles, Startups};
+use crate::sql::Patterns;
+use crate::stats::{Limit, LimitHits};
 
 /// Every route in use, and what they are made of.
 #[derive(Debug)]
 pub struct Routes {
     routes: DashMap<PoolKey, Arc<Route>>,
     pools: Arc<Pools<Dialer>>,
+    administration: Arc<Administration>,
     /// One for each PostgreSQL server, by its hosts.
     budgets: Mutex<HashMap<Vec<Host>, Arc<Budget>>>,
+    hub: Arc<Hub>,
     registry: Arc<Registry>,
     profiles: Arc<Profiles>,
+    patterns: Arc<Patterns>,
     tls: ArcSwapOption<ServerTls>,
+    limit_hits: Arc<LimitHits>,
 }
 
 /// Why there is no way.
@@ -42,20 +50,52 @@ pub enum NoRoute {
 
 impl Routes {
     #[must_use]
-    pub fn new(config: &Config, tls: Option<ServerTls>, tasks: TaskTracker) -> Self {
+    pub fn new(config: &Config, tls: Option<ServerTls>, tasks: TaskTracker, hub: Arc<Hub>) -> Self {
+        let limit_hits = Arc::new(LimitHits::default());
+        let hits = Arc::clone(&limit_hits);
+        let pools = Arc::new(Pools::new(config.limits.pools, config.limits.waiters, tasks, hits));
+        let registry = Registry::new(config.limits.statements).counting(limit_hits.counter(Limit::Statements));
+        let profiles = Profiles::new(config.limits.profiles).counting(limit_hits.counter(Limit::Profiles));
         Self {
             routes: DashMap::new(),
-            pools: Arc::new(Pools::new(config.limits.pools, config.limits.waiters, tasks)),
+            administration: Arc::new(Administration::new(Arc::clone(&pools))),
+            pools,
             budgets: Mutex::default(),
-            registry: Arc::new(Registry::new(config.limits.statements)),
-            profiles: Arc::new(Profiles::new(config.limits.profiles)),
+            hub,
+            registry: Arc::new(registry),
+            profiles: Arc::new(profiles),
+            patterns: Arc::new(Patterns::new(config.limits.patterns)),
             tls: ArcSwapOption::from_pointee(tls),
+            limit_hits,
         }
     }
 
     #[must_use]
     pub fn pools(&self) -> &Arc<Pools<Dialer>> {
         &self.pools
+    }
+
+    /// Where everybody counts who keeps a limit.
+    #[must_use]
+    pub fn limit_hits(&self) -> &LimitHits {
+        &self.limit_hits
+    }
+
+    #[must_use]
+    pub fn administration(&self) -> &Administration {
+        &self.administration
+    }
+
+    /// The backends that listen for many sessions.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// What is known of the statements that clients send.
+    #[must_use]
+    pub fn patterns(&self) -> &Arc<Patterns> {
+        &self.patterns
     }
 
     #[must_use]
@@ -88,7 +128,9 @@ impl Routes {
                 manager: Dialer {
                     target: Arc::clone(&target),
                     profiles: Arc::clone(&self.profiles),
+                    startups: Arc::new(Startups::new(config.limits.profiles)),
                     statements: config.limits.backend_statements,
+                    holders: Arc::clone(self.hub.holders()),
                 },
                 config: settings.clone(),
                 budget: self.budget(config, &target.endpoint().hosts),
@@ -99,9 +141,12 @@ impl Routes {
             database: database.to_owned(),
             user: user.to_owned(),
             target: Arc::clone(&pool.manager().target),
+            hub: Arc::clone(&self.hub),
             rules: Arc::new(self.rules(config, &settings)),
-            startups: Startups::new(config.limits.profiles),
+            startups: Arc::clone(&pool.manager().startups),
             limits: ArcSwap::from_pointee(Limits::new(&settings, &config.limits)),
+            administration: Arc::clone(&self.administration),
+            limit_hits: Arc::clone(&self.limit_hits),
             pool,
         });
         self.routes.insert(key, Arc::clone(&route));
@@ -158,6 +203,9 @@ impl Routes {
                 route.pool.retire_all(now);
             }
         }
+        self.hub.reconfigure(notify::Limits::of(&config.limits), |key| {
+            self.pools.get(&key.pool).map(|pool| Plan::of(&pool))
+        });
         // Sessions that start from now on get new rules: modes and limits of a session are fixed at its login.
         self.routes.clear();
     }
@@ -168,7 +216,7 @@ impl Routes {
         self.routes.retain(|key, _| self.pools.get(key).is_some());
     }
 
-    fn rules(&self, config: &Config, pool: &crate::config::Pool) -> Rules {
+    fn rules(&self, config: &Config, pool: &config::Pool) -> Rules {
         Rules {
             hold: match pool.mode {
                 PoolMode::Session => Hold::Session,
@@ -180,6 +228,17 @@ impl Routes {
             pipeline: config.limits.pipeline,
             registry: Arc::clone(&self.registry),
             profiles: Arc::clone(&self.profiles),
+            patterns: Arc::clone(&self.patterns),
+            functions: Arc::new(Functions::new(config.limits.patterns, &config.session.stateful_functions)),
+            sequences: match pool.sequences {
+                config::Sequences::Auto => Sequences::Auto { asked: AtomicBool::new(false) },
+                config::Sequences::Off => Sequences::Off,
+                config::Sequences::Pin => Sequences::Pin,
+            },
+            met: LimitsMet {
+                client_statements: self.limit_hits.counter(Limit::ClientStatements),
+                pipeline: self.limit_hits.counter(Limit::Pipeline),
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::reports;
-use super::turn::{Doubt, Kind, Reset, Turn, Who};
+use super::turn::{Kind, Reset, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
 use crate::prepared::Kind as StatementKind;
 use crate::settings::{Carried, Profile};
@@ -37,15 +37,18 @@ impl Session {
         let Self { turn: Some(turn), names, .. } = self else {
             return Err(Broken::Desync(frame.tag));
         };
-        if turn.doubt != Doubt::None && !is_unasked(frame.tag) {
-            turn.resolve_doubt();
-        }
         let expected = turn.next(names, &mut out.before).map(|expect| (expect.kind, Addressee::of(&expect.who)));
         match (frame.tag, expected) {
+            (backend::READY_FOR_QUERY, _) if turn.answers_sync_in_copy() => {
+                turn.status = Transaction::read(frame.body)?;
+                Ok(Verdict::Forward)
+            }
             (backend::READY_FOR_QUERY, Some((kind, to))) => self.ready(frame, (kind, to), leased, out, now),
             (backend::ERROR_RESPONSE, expected) => self.error(frame, expected, leased, out),
             (backend::PARAMETER_STATUS, expected) => self.parameter_status(frame, expected, leased, out),
             (backend::NOTICE_RESPONSE, Some((_, Addressee::Us))) => Ok(Verdict::Swallow),
+            // What this backend hears as well, a shared one has told already.
+            (backend::NOTIFICATION_RESPONSE, _) if turn.brought_channels => Ok(Verdict::Swallow),
             (backend::NOTICE_RESPONSE | backend::NOTIFICATION_RESPONSE, _) => Ok(Verdict::Forward),
             (backend::PARSE_COMPLETE, Some((Kind::Parse, to)))
             | (backend::BIND_COMPLETE, Some((Kind::Bind, to)))
@@ -55,11 +58,15 @@ impl Session {
                 backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED,
                 Some((Kind::Execute, to)),
             ) => {
+                if frame.tag == backend::CLOSE_COMPLETE {
+                    turn.end_asking();
+                }
                 self.completed(frame, leased);
                 let Self { turn: Some(turn), names, .. } = self else {
                     return Err(Broken::Desync(frame.tag));
                 };
                 turn.give_reply(&mut out.before);
+                turn.learn(frame, names, leased);
                 turn.confirm(names, leased);
                 // Nothing may be said in the middle of a long description; what is ours goes before the next reply.
                 if frame.is_whole() {
@@ -81,8 +88,7 @@ impl Session {
             }
             (backend::ROW_DESCRIPTION, Some((Kind::Query, to)))
             | (backend::FUNCTION_CALL_RESPONSE, Some((Kind::FunctionCall, to))) => Ok(to.verdict()),
-            (backend::COPY_IN_RESPONSE, Some((Kind::Query | Kind::Execute, to))) => {
-                turn.begin_copy();
+            (backend::COPY_IN_RESPONSE, Some((Kind::Query | Kind::Execute, to))) if turn.begin_copy() => {
                 Ok(to.verdict())
             }
             (backend::COPY_OUT_RESPONSE, Some((Kind::Query | Kind::Execute, to))) => Ok(to.verdict()),
@@ -113,9 +119,16 @@ impl Session {
         if let Reset::All(told) = std::mem::take(&mut turn.reset) {
             report_changes(&told, &self.profile, leased.carried, &mut out.before);
         }
-        self.looked(leased);
+        self.looked(leased, now);
         if self.rules.hold == Hold::Statement && self.transaction() != Transaction::Idle {
             return Err(block_opened().into());
+        }
+        if self.listening
+            && to == Addressee::Client
+            && let Some(turn) = self.turn.as_mut().filter(|turn| turn.status == Transaction::Idle)
+        {
+            turn.ready_kept = true;
+            return Ok(Verdict::Swallow);
         }
         Ok(to.verdict())
     }
@@ -140,29 +153,25 @@ impl Session {
             return Ok(Verdict::Forward);
         };
         turn.measured = None;
-        if turn.copy_in && reports::is_copy_fail(&report, frame.body) {
-            turn.complete_copy();
-        } else if turn.copy_in && !turn.fail_copy() {
-            return Err(Broken::Desync(frame.tag));
-        }
         let mut own_words = own_words(turn, report.code);
-        let about = turn.head_statement().filter(|statement| statement.kind == StatementKind::Shared).cloned();
-        if let Some(statement) = about.filter(|_| own_words.is_none() && frame.is_whole()) {
+        let about = turn.head_named().filter(|named| named.statement.kind == StatementKind::Shared).cloned();
+        if let Some(named) = about.filter(|_| own_words.is_none() && frame.is_whole()) {
+            let statement = &named.statement;
             if reports::is_stale(&report, frame.body) {
-                if let Some(parse) = leased.held.parse_of(statement.id) {
+                if let Some(parse) = leased.held.parse_of(statement.id).filter(|_| !self.state.may_have_temporary()) {
                     statement.outdate(parse);
                 }
-                if turn.send_again(&statement, &mut out.to_backend) {
+                if turn.send_again(statement, &mut out.to_backend) {
                     return Ok(Verdict::Swallow);
                 }
             }
-            own_words = names.of(statement.id).and_then(|name| reports::renamed(frame.body, &statement.name, name));
+            own_words = names.of(&named).and_then(|name| reports::renamed(frame.body, &statement.name, name));
         }
         turn.give_reply(&mut out.before);
         match kind {
             // What the backend carries is not known then, so it stays with the session.
-            Kind::Query if to == Addressee::Us && turn.looking.take().is_some() => {
-                self.left.state = true;
+            Kind::Query if to == Addressee::Us && turn.looking.is_some() => {
+                self.look_failed();
                 return Ok(Verdict::Swallow);
             }
             Kind::FunctionCall | Kind::Query if to == Addressee::Us => {
@@ -171,9 +180,7 @@ impl Session {
             Kind::FunctionCall | Kind::Query | Kind::Sync => {}
             _ => turn.fail(names, leased),
         }
-        if turn.after_sync && !turn.skipping {
-            turn.ask_about_syncs(&mut out.to_backend);
-        }
+        turn.fail_copy(&mut out.to_backend);
         match own_words {
             Some(words) => {
                 out.before.extend_from_slice(&words);
@@ -227,14 +234,14 @@ impl Session {
     /// A command has succeeded: what its tag alone tells.
     fn completed(&mut self, frame: &Frame<'_>, leased: &mut Leased<'_>) {
         let Some(turn) = &mut self.turn else { return };
-        if turn.copy_in {
-            turn.complete_copy();
-        }
+        turn.complete_copy();
         if frame.tag != backend::COMMAND_COMPLETE {
             return;
         }
         match frame.body {
+            b"DEALLOCATE\0" => self.deallocated(leased),
             b"DEALLOCATE ALL\0" => {
+                self.state.set_prepared(Vec::new());
                 self.names.clear_named();
                 leased.held.clear();
             }
@@ -243,7 +250,8 @@ impl Session {
                 leased.held.clear();
                 leased.carried.profile = self.rules.profiles.fresh();
                 turn.reset = Reset::All(std::mem::replace(&mut self.profile, Arc::clone(&self.startup)));
-                self.left_nothing();
+                self.state.discard();
+                turn.discarded = true;
             }
             b"RESET\0" if turn.reset == Reset::No => turn.reset = Reset::Some,
             _ => {}
@@ -269,17 +277,6 @@ impl Addressee {
             Self::Us => Verdict::Swallow,
         }
     }
-}
-
-/// Whether a backend sends frames of this type at any time, or for a Sync alone.
-fn is_unasked(tag: u8) -> bool {
-    matches!(
-        tag,
-        backend::READY_FOR_QUERY
-            | backend::NOTICE_RESPONSE
-            | backend::NOTIFICATION_RESPONSE
-            | backend::PARAMETER_STATUS
-    )
 }
 
 /// Tells the client of every reported setting that is not what it was told.

@@ -2,20 +2,25 @@
 //!
 //! A body that breaks its format is PostgreSQL's to refuse: the frame goes there as it came.
 
+use std::sync::atomic::Ordering;
+
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
-use super::turn::{Doubt, Effect, Expect, Kind, Known, Turn, Who};
-use super::{Broken, Hold, Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::may_forget;
-use crate::sql::Leaves;
+use super::state::will_keep;
+use super::turn::{Effect, Expect, Kind, Known, Who};
+use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
+use crate::prepared::{Names, may_copy, may_forget};
+use crate::sql::Effects;
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
-use crate::wire::view::{Target, Transaction, query_text, split_cstr};
+use crate::wire::view::{Bind, Parse, Target, Transaction, query_text, split_cstr};
 
-/// Asks a backend for what it has to say so far.
-const FLUSH: [u8; 5] = [client::FLUSH, 0, 0, 0, 4];
+/// What PostgreSQL fails at: its error is replaced by ours, but for its log.
+const FAILING_TEXT: &[u8] = b"refused by pgweir";
 
 impl Session {
     /// Judges one frame of the client. `leased` is the backend, where there is one.
@@ -33,33 +38,28 @@ impl Session {
             return Ok(Verdict::Terminate);
         }
         let turn = self.turn.get_or_insert_default();
-        if let Doubt::Syncs(_) = turn.doubt {
-            match clear_doubt(turn, frame.tag, out) {
-                Some(true) => {}
-                Some(false) => return Ok(Verdict::Swallow),
-                None => return Err(Broken::Desync(frame.tag)),
-            }
+        turn.between_frames = frame.is_whole();
+        if let Some(verdict) = turn.judge_copy(frame, out) {
+            return Ok(verdict);
         }
         if turn.skipping && frame.tag != client::SYNC {
             return is_known(frame.tag).map(|()| Verdict::Swallow);
         }
-        if turn.doubt != Doubt::None && !matches!(frame.tag, client::SYNC | client::QUERY | client::FUNCTION_CALL) {
-            // What might be answered by ourselves would not find its place among the replies.
-            return Ok(self.wait(out));
-        }
-        turn.after_sync = frame.tag == client::SYNC;
-        if turn.is_copying() {
-            return Ok(copying(turn, frame.tag));
-        }
         if turn.owed() >= self.rules.pipeline {
             turn.answer_fakes(&mut self.names, &mut out.before);
             if turn.owed() >= self.rules.pipeline {
-                return Ok(self.wait(out));
+                if !std::mem::replace(&mut turn.crowded, true) {
+                    self.rules.met.pipeline.fetch_add(1, Ordering::Relaxed);
+                }
+                return Ok(turn.wait(out));
             }
         }
+        turn.crowded = false;
         let ends_batch = turn.open_batch && matches!(frame.tag, client::SYNC | client::FLUSH);
-        if (turn.is_forgetting() || turn.is_resetting()) && !ends_batch {
-            return Ok(self.wait(out));
+        // What the backend is being asked decides where the next statement may run.
+        let waits = turn.is_forgetting() || turn.is_resetting() || turn.looking.is_some();
+        if waits && !ends_batch {
+            return Ok(turn.wait(out));
         }
         let Some(leased) = leased else {
             return self.without_lease(frame, out);
@@ -85,16 +85,17 @@ impl Session {
         now: Instant,
     ) -> Result<Verdict, Broken> {
         match frame.tag {
-            client::QUERY => Ok(self.query(frame, out)),
+            client::QUERY => Ok(self.query(frame, leased, out, now)),
             client::PARSE => Ok(self.parse(frame, leased, out, now)),
-            client::BIND => Ok(self.bind(frame, leased, out)),
+            client::BIND => Ok(self.bind(frame, leased, out, now)),
             client::DESCRIBE => Ok(self.describe(frame, leased, out)),
             client::CLOSE => Ok(self.close(frame)),
             client::EXECUTE => Ok(self.execute(frame, out)),
             client::SYNC => Ok(self.ending_batch(Kind::Sync)),
             client::FLUSH => Ok(self.flush(out)),
-            client::FUNCTION_CALL => Ok(self.ending_batch(Kind::FunctionCall)),
-            client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL => Ok(self.stray_copy(frame.tag)),
+            client::FUNCTION_CALL => Ok(self.function_call()),
+            // Nothing asks for it: PostgreSQL ignores it.
+            client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL => Ok(Verdict::Swallow),
             tag => Err(unknown(tag)),
         }
     }
@@ -123,11 +124,74 @@ impl Session {
                 out.before.extend_from_slice(&build::ready_for_query(Transaction::Idle));
                 Ok(Verdict::Swallow)
             }
-            tag => is_known(tag).map(|()| Verdict::Hold(Wait::Lease)),
+            client::QUERY => {
+                let turn = self.turn.get_or_insert_default();
+                let weighed = turn.weighed.take();
+                let weighed = weighed.unwrap_or_else(|| self.weigh_query(frame));
+                if let Some(pattern) = self.shared_listen(&weighed) {
+                    let verdict = self.listen_by_query(&pattern, out);
+                    if verdict == Verdict::Swallow {
+                        self.turn = None;
+                    } else {
+                        self.turn.get_or_insert_default().weighed = Some(weighed);
+                    }
+                    return Ok(verdict);
+                }
+                let effects = self.effects_of(&weighed);
+                self.turn.get_or_insert_default().weighed = Some(weighed);
+                Ok(Verdict::Hold(self.lease_with(effects)))
+            }
+            tag => is_known(tag).map(|()| Verdict::Hold(self.lease_for(frame))),
         }
     }
 
-    fn query(&mut self, frame: &Frame<'_>, out: &mut Outgoing) -> Verdict {
+    /// What kind of lease a frame needs.
+    fn lease_for(&mut self, frame: &Frame<'_>) -> Wait {
+        let weighed = match frame.tag {
+            client::BIND => {
+                let named = Bind::read(frame.body).ok().and_then(|bind| self.names.get(Names::key(bind.statement)));
+                named.map(|named| named.statement.weighed.clone())
+            }
+            client::PARSE => Parse::read(frame.body).ok().map(|parse| self.weigh(parse.text)),
+            _ => None,
+        };
+        let unshared = weighed.filter(|weighed| self.shared_listen(weighed).is_none());
+        self.lease_with(unshared.map(|weighed| self.effects_of(&weighed)).unwrap_or_default())
+    }
+
+    /// What kind of lease a text with these effects needs.
+    fn lease_with(&self, effects: Effects) -> Wait {
+        let keeps = will_keep(effects);
+        if self.rules.hold == Hold::Session {
+            Wait::Lease
+        } else if !keeps.is_empty() {
+            Wait::PinnedLease(keeps)
+        } else if effects.any_of(Effects::READS_SEQUENCE) && !matches!(self.rules.sequences, Sequences::Off) {
+            Wait::SameLease
+        } else {
+            Wait::Lease
+        }
+    }
+
+    /// The leased backend may not be kept: the frame that needed it is answered with this when it is judged again.
+    pub fn pin_refused(&mut self, fault: Fault) {
+        self.turn.get_or_insert_default().refusal = Some(Box::new(fault));
+    }
+
+    /// Whether a text with these effects must wait until its backend may be kept.
+    pub(super) fn must_pin(&self, effects: Effects, leased: &Leased<'_>) -> Option<Verdict> {
+        let keeps = will_keep(effects);
+        let free = leased.pinned || keeps.is_empty() || self.rules.hold == Hold::Session;
+        (!free).then_some(Verdict::Hold(Wait::Pin(keeps)))
+    }
+
+    fn function_call(&mut self) -> Verdict {
+        // Which function it is only PostgreSQL knows.
+        self.state.note(Effects::CALLS, b"");
+        self.ending_batch(Kind::FunctionCall)
+    }
+
+    fn query(&mut self, frame: &Frame<'_>, leased: &Leased<'_>, out: &mut Outgoing, now: Instant) -> Verdict {
         let turn = self.turn.get_or_insert_default();
         if self.rules.hold == Hold::Statement && opens_block(frame.body) {
             let mut reply = block_refused().to_frame();
@@ -136,9 +200,46 @@ impl Session {
             turn.answer_fakes(&mut self.names, &mut out.before);
             return Verdict::Swallow;
         }
+        let weighed = turn.weighed.take();
+        let weighed = weighed.unwrap_or_else(|| self.weigh_query(frame));
+        let effects = self.effects_of(&weighed);
+        let refusal = self.turn.as_mut().and_then(|turn| turn.refusal.take());
+        if let Some(fault) = refusal {
+            return self.fail_query(&fault, out);
+        }
+        if self.turn.as_ref().is_none_or(|turn| turn.is_settled())
+            && let Some(pattern) = self.shared_listen(&weighed)
+        {
+            let verdict = self.listen_by_query(&pattern, out);
+            self.turn.get_or_insert_default().weighed = Some(weighed).filter(|_| verdict != Verdict::Swallow);
+            return verdict;
+        }
+        let waits = self.must_pin(effects, leased).or_else(|| self.bring_channels(&weighed, leased));
+        if let Some(verdict) = waits {
+            self.turn.get_or_insert_default().weighed = Some(weighed);
+            return verdict;
+        }
+        if let Some(verdict) = self.must_make_way(&weighed) {
+            self.turn.get_or_insert_default().weighed = Some(weighed);
+            return verdict;
+        }
+        if self.is_naming(&weighed) {
+            self.turn.get_or_insert_default().weighed = Some(weighed);
+            return Verdict::Hold(Wait::Replies);
+        }
+        let alone = self.turn.as_ref().is_none_or(|turn| !turn.open_batch);
+        let brought = self.bring_own_names(&weighed, leased, out);
+        let turn = self.turn.get_or_insert_default();
+        if brought && alone {
+            // Were one of them to fail, the Query would be skipped.
+            out.to_backend.extend_from_slice(&build::SYNC);
+            turn.expect(Expect::new(Kind::Sync, Who::Skip), []);
+            turn.end_batch();
+        }
         let text = query_text(frame.body);
         let forgets = !frame.is_whole() || may_forget(text);
-        let expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets);
+        let copies = !frame.is_whole() || may_copy(text);
+        let expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {
             turn.expect(expect, [Effect::Name(Box::default(), None), Effect::Unnamed(None)]);
@@ -146,17 +247,32 @@ impl Session {
             turn.expect(expect, [Effect::Unnamed(None)]);
         }
         turn.end_batch();
-        self.note(Leaves::of(text));
+        self.note(&weighed, text, now);
         Verdict::Forward
+    }
+
+    /// Answers a Query with an error of ours. In a transaction, or where one may be open, the backend must fail too,
+    /// so that it cannot be committed.
+    fn fail_query(&mut self, fault: &Fault, out: &mut Outgoing) -> Verdict {
+        build::write_query(&mut out.to_backend, FAILING_TEXT);
+        let turn = self.turn.get_or_insert_default();
+        let expect = Expect::new(Kind::Query, Who::Substitute(fault.to_frame().into()));
+        turn.expect(expect, [Effect::Name(Box::default(), None), Effect::Unnamed(None)]);
+        turn.end_batch();
+        Verdict::Swallow
     }
 
     fn execute(&mut self, frame: &Frame<'_>, out: &mut Outgoing) -> Verdict {
         let portal = split_cstr(frame.body).map(|(portal, _)| portal);
         let turn = self.turn.get_or_insert_default();
+        let listens =
+            turn.listens.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, pattern)| Arc::clone(pattern));
+        if let Some(pattern) = listens {
+            return self.listen_by_execute(&pattern, out);
+        }
         // Its rows pass unseen: what is ours must not come after them.
         turn.answer_fakes(&mut self.names, &mut out.before);
-        let forgets = portal.is_some_and(|portal| turn.is_forgetful(portal));
-        turn.expect(Expect::new(Kind::Execute, Who::Forward).forgetting(forgets), []);
+        turn.expect(turn.execution(portal.unwrap_or_default()), []);
         turn.open_batch();
         Verdict::Forward
     }
@@ -165,29 +281,6 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         turn.answer_fakes(&mut self.names, &mut out.before);
         if turn.flush() { Verdict::Forward } else { Verdict::Swallow }
-    }
-
-    /// Holds a frame until the backend has answered what it was sent before, which it may have to be asked for.
-    fn wait(&mut self, out: &mut Outgoing) -> Verdict {
-        if let Some(turn) = &mut self.turn
-            && turn.flush()
-        {
-            turn.kept_batch = None;
-            out.to_backend.extend_from_slice(&FLUSH);
-        }
-        Verdict::Hold(Wait::Replies)
-    }
-
-    /// Data that may belong to a command whose reply has not come; where there is none, PostgreSQL ignores it.
-    fn stray_copy(&mut self, tag: u8) -> Verdict {
-        let turn = self.turn.get_or_insert_default();
-        if turn.owed() == 0 {
-            return Verdict::Swallow;
-        }
-        if tag != client::COPY_DATA {
-            turn.end_copy();
-        }
-        Verdict::Forward
     }
 
     pub(super) fn forward(&mut self, kind: Kind) -> Verdict {
@@ -204,38 +297,6 @@ impl Session {
         turn.end_batch();
         Verdict::Forward
     }
-}
-
-/// After a failed COPY: asks the backend which Syncs it had read. Whether the frame is still to be judged; `None`
-/// where its meaning hangs on the answer.
-fn clear_doubt(turn: &mut Turn, tag: u8, out: &mut Outgoing) -> Option<bool> {
-    if !turn.skipping {
-        turn.ask_about_syncs(&mut out.to_backend);
-        return Some(true);
-    }
-    match tag {
-        // The client's Sync is answered in either case and ends the skipping: the question comes after it.
-        client::SYNC => {
-            turn.skipping = false;
-            out.to_backend.extend_from_slice(&build::SYNC);
-            turn.expect(Expect::new(Kind::Sync, Who::Forward), []);
-            turn.ask_about_syncs(&mut out.to_backend);
-            Some(false)
-        }
-        client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL | client::FLUSH => Some(false),
-        _ => None,
-    }
-}
-
-/// While the backend reads COPY data it takes nothing else: Sync and Flush are ignored there, any other message
-/// ends the COPY with an error and is lost.
-fn copying(turn: &mut Turn, tag: u8) -> Verdict {
-    match tag {
-        client::COPY_DONE | client::COPY_FAIL => turn.end_copy(),
-        client::SYNC => turn.expect(Expect::new(Kind::Sync, Who::Forward), []),
-        _ => {}
-    }
-    Verdict::Forward
 }
 
 fn is_known(tag: u8) -> Result<(), Broken> {

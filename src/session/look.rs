@@ -1,22 +1,90 @@
-//! What a session leaves on its backend: settings are looked up before the backend goes back, so that they follow
-//! the session; what cannot be carried makes it keep the backend.
+//! Asking a backend what a session has left on it, before it goes back: settings follow the session, anything else
+//! makes it keep the backend.
 
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::functions::Callee;
+use super::state::{Keeps, Parts};
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Leased, Session};
-use crate::sql::Leaves;
+use crate::settings::{AUTHORIZATION, ROLE, write_literal};
+use crate::sql::Effects;
 use crate::wire::Frame;
 use crate::wire::build;
 use crate::wire::view;
 
-/// Every setting that was set in the session, by a client or by pgweir, as SHOW gives it.
-const SETTINGS: &[u8] = b"SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
-    WHERE source OPERATOR(pg_catalog.=) 'session'";
+/// What was asked, and the answer as it comes.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    parts: Parts,
+    settings: Vec<(Vec<u8>, Vec<u8>)>,
+    keeps: Keeps,
+    /// How many custom settings were asked for.
+    custom: usize,
+    prepared: Vec<Box<[u8]>>,
+    callees: Vec<Callee>,
+}
+
+/// Every question is a SELECT of (what, name, value): settings that were set in the session, by a client or by
+/// pgweir, as SHOW gives them; who statements run as, which no view lists.
+const SETTINGS: &[u8] = b"SELECT 's', name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
+    WHERE source OPERATOR(pg_catalog.=) 'session' \
+    UNION ALL SELECT 's', 'session_authorization', pg_catalog.current_setting('session_authorization') \
+    UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role')";
+/// Whatever stands in the session's temporary schema depends on it.
+const TEMPORARY_OBJECTS: &[u8] = b"SELECT 't', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_depend \
+    WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass \
+    AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())";
+const ADVISORY_LOCKS: &[u8] = b"SELECT 'l', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_locks \
+    WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())";
+const HELD_CURSORS: &[u8] = b"SELECT 'c', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)";
+const PREPARED_STATEMENTS: &[u8] = b"SELECT 'p', name, '' FROM pg_catalog.pg_prepared_statements WHERE from_sql";
+const CHANNELS: &[u8] = b"SELECT 'n', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
+
+/// Definitions of functions with one of these names, and the functions of the triggers of tables with one of these.
+const FUNCTIONS: &[u8] = b"SELECT 'f', proname, pg_catalog.pg_get_functiondef(oid) FROM pg_catalog.pg_proc \
+    WHERE prokind OPERATOR(pg_catalog.=) ANY ('{f,p}') \
+    AND pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
+    AND proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+const TRIGGERS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_trigger \
+    JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) tgrelid \
+    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) tgfoid \
+    WHERE NOT tgisinternal AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+
+const QUESTIONS: [(Parts, &[u8]); 6] = [
+    (Parts::SETTINGS, SETTINGS),
+    (Parts::TEMPORARY_OBJECTS, TEMPORARY_OBJECTS),
+    (Parts::ADVISORY_LOCKS, ADVISORY_LOCKS),
+    (Parts::HELD_CURSORS, HELD_CURSORS),
+    (Parts::PREPARED_STATEMENTS, PREPARED_STATEMENTS),
+    (Parts::CHANNELS, CHANNELS),
+];
 
 impl Session {
-    /// Whether the session left something on its backend that can be carried to no other: it must keep it.
+    /// What keeps the backend with the session beyond its transaction, as far as it is known.
     #[must_use]
-    pub fn has_left_state(&self) -> bool {
-        self.left.state
+    pub fn keeps(&self) -> Keeps {
+        self.state.keeps()
+    }
+
+    /// There is no room to keep the backend for this alone.
+    pub fn forgo(&mut self, keeps: Keeps) {
+        self.state.forgo(keeps);
+    }
+
+    /// Whether the session has drawn from a sequence since it leased its backend.
+    #[must_use]
+    pub fn has_drawn(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.drew)
+    }
+
+    /// Whether anything of the session may be on its backend beyond its transaction.
+    #[must_use]
+    pub fn may_have_left_state(&self) -> bool {
+        let unsure = self.turn.as_ref().is_some_and(|turn| !turn.unsure.is_empty());
+        unsure || self.state.is_uncertain() || !self.keeps().is_empty()
     }
 
     /// Whether rows of the backend are the session's own business now.
@@ -27,48 +95,160 @@ impl Session {
 
     /// What must be asked of the backend before it can go back; `None` where nothing needs to be known.
     #[must_use]
-    pub fn look(&mut self) -> Option<Vec<u8>> {
-        if !std::mem::take(&mut self.left.settings) {
+    pub fn look(&mut self, now: Instant) -> Option<Vec<u8>> {
+        self.settle_unsure(now);
+        let parts = self.state.parts();
+        if parts.is_empty() {
             return None;
         }
+        // Those that the session wants anyway, from its start on.
+        let wanted = Arc::clone(&self.profile);
+        self.state.note_custom(wanted.iter().map(|(name, _)| name).filter(|name| name.contains(&b'.')));
+        self.state.asked();
         let turn = self.turn.as_mut()?;
-        turn.looking = Some(Vec::new());
+        let callees = std::mem::take(&mut turn.unknown);
+        let text = question(parts, self.state.custom(), &callees);
+        turn.looking = Some(Look { parts, callees, custom: self.state.custom().len(), ..Look::default() });
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
         turn.end_batch();
         let mut query = Vec::new();
-        build::write_query(&mut query, SETTINGS);
+        build::write_query(&mut query, &text);
         Some(query)
-    }
-
-    /// Notes what a statement that is being sent may leave behind.
-    pub(super) fn note(&mut self, leaves: Leaves) {
-        self.left |= leaves;
-    }
-
-    /// DISCARD ALL has removed everything.
-    pub(super) fn left_nothing(&mut self) {
-        self.left = Leaves::default();
     }
 
     /// Takes one row of the answer.
     pub(super) fn saw_row(&mut self, frame: &Frame<'_>) {
-        let Some(rows) = self.turn.as_mut().and_then(|turn| turn.looking.as_mut()) else { return };
-        if let Ok([Some(name), Some(value)]) = view::data_row(frame.body).as_deref() {
-            rows.push((name.to_vec(), value.to_vec()));
+        let Some(look) = self.turn.as_mut().and_then(|turn| turn.looking.as_mut()) else { return };
+        // A custom setting that does not exist has no value.
+        let row = view::data_row(frame.body);
+        let Ok([Some(what), Some(name), Some(value)]) = row.as_deref() else { return };
+        match *what {
+            // Of a transaction that is over.
+            b"s" if name.starts_with(b"transaction_") && *name != b"transaction_timeout" => {}
+            b"s" => look.settings.push((name.to_vec(), value.to_vec())),
+            b"t" => look.keeps |= Keeps::TEMPORARY_OBJECTS,
+            b"l" => look.keeps |= Keeps::ADVISORY_LOCKS,
+            b"c" => look.keeps |= Keeps::HELD_CURSORS,
+            b"p" => {
+                look.keeps |= Keeps::PREPARED_STATEMENTS;
+                look.prepared.push((*name).into());
+            }
+            b"n" => look.keeps |= Keeps::CHANNELS,
+            b"f" => self.rules.functions.learn(name, value),
+            b"g" => self.rules.functions.learn_trigger(name, value),
+            _ => {}
         }
     }
 
     /// The answer is complete: the backend carries these settings, and the session wants them from now on, with
     /// those it started with where it has set them back.
-    pub(super) fn looked(&mut self, leased: &mut Leased<'_>) {
-        let Some(rows) = self.turn.as_mut().and_then(|turn| turn.looking.take()) else { return };
+    pub(super) fn looked(&mut self, leased: &mut Leased<'_>, now: Instant) {
+        let Some(mut look) = self.turn.as_mut().and_then(|turn| turn.looking.take()) else { return };
+        self.learn_callees(std::mem::take(&mut look.callees), now);
+        self.state.learn(look.parts, look.keeps);
+        if look.parts.contains(Parts::PREPARED_STATEMENTS) {
+            self.state.set_prepared(std::mem::take(&mut look.prepared));
+        }
+        if !look.parts.contains(Parts::SETTINGS) {
+            return;
+        }
+        self.state.retain_custom(look.custom, |name| look.settings.iter().any(|(set, _)| **set == *name));
+        let is_who = |name: &[u8]| name == ROLE || name == AUTHORIZATION;
+        // What the session started with differs from a backend's own default: that it was set to that must be kept.
+        let started_with = |name: &[u8]| !is_who(name) && self.startup.get(&name.to_ascii_lowercase()).is_some();
         let changed = || {
-            let set = rows.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-            set.filter(|(name, value)| leased.carried.fresh_value(name) != Some(value))
+            let set = look.settings.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+            set.filter(|(name, value)| match *name {
+                ROLE => *value != b"none",
+                name => leased.carried.fresh_value(name) != Some(value) || started_with(name),
+            })
         };
         let carried = self.rules.profiles.intern(changed());
-        let wanted = self.rules.profiles.intern(self.startup.iter().chain(changed()));
+        // Who it runs as is never a matter of how it started.
+        let started = self.startup.iter().filter(|(name, _)| !is_who(name));
+        let wanted = self.rules.profiles.intern(started.chain(changed()));
         leased.carried.profile = carried;
         self.profile = wanted;
+    }
+
+    /// The bodies of these are known now. Where they name custom settings, or call what is not known, the backend
+    /// is asked once more.
+    fn learn_callees(&mut self, callees: Vec<Callee>, now: Instant) {
+        if callees.is_empty() {
+            return;
+        }
+        self.rules.functions.learnt(callees.clone(), now);
+        let judgement = self.rules.functions.judge(callees.into_iter(), now);
+        let new = judgement.custom.iter().any(|name| !self.state.custom().iter().any(|known| **known == **name));
+        if new || !judgement.unknown.is_empty() {
+            self.state.note_custom(judgement.custom.iter());
+            self.state.note(Effects::CALLS, b"");
+            self.turn.get_or_insert_default().unknown.extend(judgement.unknown);
+        }
+    }
+
+    /// The backend would not say what it holds: it stays with the session.
+    pub(super) fn look_failed(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.looking = None;
+        }
+        self.state.keep(Keeps::UNKNOWN);
+    }
+}
+
+fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
+    let mut text: Vec<u8> = Vec::new();
+    for (_, select) in QUESTIONS.into_iter().filter(|(part, _)| parts.contains(*part)) {
+        text.extend_from_slice(if text.is_empty() { b"" } else { b" UNION ALL " });
+        text.extend_from_slice(select);
+    }
+    if parts.contains(Parts::SETTINGS) {
+        for name in custom {
+            text.extend_from_slice(b" UNION ALL SELECT 's', ");
+            write_literal(&mut text, name);
+            text.extend_from_slice(b", pg_catalog.current_setting(");
+            write_literal(&mut text, name);
+            text.extend_from_slice(b", true)");
+        }
+    }
+    let functions = callees.iter().filter_map(|callee| match callee {
+        Callee::Function(name) => Some(&**name),
+        Callee::Triggers(_) => None,
+    });
+    let tables = callees.iter().filter_map(|callee| match callee {
+        Callee::Function(_) => None,
+        Callee::Triggers(table) => Some(&**table),
+    });
+    write_one_of(&mut text, FUNCTIONS, functions);
+    write_one_of(&mut text, TRIGGERS, tables);
+    text
+}
+
+/// Adds a question about these names, if there are any.
+fn write_one_of<'a>(text: &mut Vec<u8>, select: &[u8], names: impl Iterator<Item = &'a [u8]>) {
+    for (index, name) in names.enumerate() {
+        if index == 0 {
+            text.extend_from_slice(b" UNION ALL ");
+            text.extend_from_slice(select);
+        }
+        text.extend_from_slice(if index == 0 { b"" } else { b"," });
+        write_literal(text, name);
+    }
+    if text.ends_with(b"'") {
+        text.extend_from_slice(b"])");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_query_asks_for_what_may_be_there_and_no_more() {
+        let text = question(Parts::SETTINGS, &[b"app.x".as_slice().into()], &[]);
+        let text = String::from_utf8(text).expect("ascii");
+        assert!(text.ends_with("UNION ALL SELECT 's', E'app.x', pg_catalog.current_setting(E'app.x', true)"));
+        assert!(!text.contains("pg_locks"));
+        assert_eq!(question(Parts::CHANNELS, &[b"app.x".as_slice().into()], &[]), CHANNELS);
     }
 }

@@ -8,30 +8,45 @@
 //! Read `turn` for the queue of expected replies, then `from_client` and `statements`, then
 //! `from_backend`.
 
+mod columns;
 mod copying;
 mod from_backend;
 mod from_client;
+mod functions;
+mod listening;
 mod look;
+mod making_way;
+mod own_names;
 mod repeat;
 mod reports;
+mod state;
 mod statements;
 mod turn;
+mod weigh;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use tokio::time::Instant;
 
 use crate::prepared::{Held, Names, Registry};
 use crate::settings::{Carried, Profile, Profiles};
-use crate::sql::Leaves;
+use crate::sql::Patterns;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
 use crate::wire::view::Transaction;
+use copying::Copying;
+pub use functions::Functions;
+pub use state::Keeps;
+use state::State;
 use turn::{Effect, Expect, Kind, Turn, Who};
+
+/// Bytes of the longest text that is waited for to be read whole.
+const LONGEST_READ_TEXT: usize = 64 * 1024;
 
 /// How long a session keeps a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +59,21 @@ pub enum Hold {
     Transaction,
 }
 
+/// What currval and lastval can rely on.
+#[derive(Debug)]
+pub enum Sequences {
+    /// On the backend of the last draw; once somebody has asked, on one that draws have pinned.
+    Auto {
+        asked: AtomicBool,
+    },
+    Off,
+    Pin,
+}
+
 /// What the sessions of one pool have in common.
 #[derive(Debug)]
 pub struct Rules {
+    pub sequences: Sequences,
     pub hold: Hold,
     pub promote_unnamed: bool,
     /// Statements one client may name.
@@ -55,6 +82,16 @@ pub struct Rules {
     pub pipeline: usize,
     pub registry: Arc<Registry>,
     pub profiles: Arc<Profiles>,
+    pub patterns: Arc<Patterns>,
+    pub functions: Arc<Functions>,
+    pub met: LimitsMet,
+}
+
+/// How often sessions met a limit of theirs.
+#[derive(Debug, Default)]
+pub struct LimitsMet {
+    pub client_statements: Arc<AtomicU64>,
+    pub pipeline: Arc<AtomicU64>,
 }
 
 /// What the session may know and change of the backend it has leased.
@@ -62,6 +99,8 @@ pub struct Rules {
 pub struct Leased<'a> {
     pub held: &'a mut Held,
     pub carried: &'a mut Carried,
+    /// It stays with the session beyond its transaction.
+    pub pinned: bool,
 }
 
 /// What is to be done with one frame.
@@ -82,8 +121,28 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     Lease,
+    /// That the leased backend may be kept, because of this.
+    Pin(Keeps),
+    /// A backend that may be kept.
+    PinnedLease(Keeps),
+    /// The backend where the session last drew from a sequence.
+    SameLease,
     /// The end of a batch that was sent before.
     Replies,
+    /// That a shared backend listens, as [`Session::wants_to_listen`] says.
+    Listen,
+    /// That the backend was told which channels the session listens to.
+    Channels,
+    /// That nobody else is connected to the databases that [`Session::wants_way_for`] names.
+    Way,
+}
+
+impl Wait {
+    /// Whether no backend is leased yet.
+    #[must_use]
+    pub fn is_for_lease(self) -> bool {
+        matches!(self, Self::Lease | Self::PinnedLease(_) | Self::SameLease)
+    }
 }
 
 /// Bytes that the session itself says.
@@ -95,6 +154,19 @@ pub struct Outgoing {
     pub before: Vec<u8>,
     /// For the client, after the frame at hand.
     pub after: Vec<u8>,
+}
+
+/// What a client that is gone did not say to the end, where its backend waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Nothing: what is owed will come.
+    No,
+    /// A batch that may do something: its Sync would commit it.
+    Batch,
+    /// The data of a COPY.
+    Copy,
+    /// A batch that has failed: its Sync does no harm.
+    FailedBatch,
 }
 
 /// Why a session cannot go on; the backend, if there is one, is closed too.
@@ -129,8 +201,9 @@ pub struct Session {
     /// What they were at its start: where DISCARD ALL and RESET ALL return to.
     startup: Arc<Profile>,
     names: Names,
-    /// What it may have left on its backend and is not known yet, or cannot be carried away.
-    left: Leaves,
+    state: State,
+    /// To anything, by a shared backend.
+    listening: bool,
     /// Present while a backend is leased or replies are owed: an idle session holds next to nothing.
     turn: Option<Box<Turn>>,
 }
@@ -143,7 +216,8 @@ impl Session {
             startup: Arc::clone(&profile),
             profile,
             names: Names::default(),
-            left: Leaves::default(),
+            state: State::default(),
+            listening: false,
             turn: None,
         }
     }
@@ -154,10 +228,15 @@ impl Session {
         &self.profile
     }
 
-    /// Whether frames of this type must be here whole before they are judged.
+    /// Whether a frame of this type, with a body of so many bytes, must be here whole before it is judged.
     #[must_use]
-    pub fn needs_whole(tag: u8) -> bool {
-        matches!(tag, client::PARSE | client::DESCRIBE | client::CLOSE | client::EXECUTE)
+    pub fn needs_whole(tag: u8, body: usize) -> bool {
+        match tag {
+            client::PARSE | client::DESCRIBE | client::CLOSE | client::EXECUTE => true,
+            // A longer text may do anything.
+            client::QUERY => body <= LONGEST_READ_TEXT,
+            _ => false,
+        }
     }
 
     /// A backend was leased: whatever it must be told before the client's first frame is in `out`.
@@ -199,6 +278,25 @@ impl Session {
     #[must_use]
     pub fn is_answered(&self) -> bool {
         self.turn.as_ref().is_none_or(|turn| !turn.leased || turn.is_answered())
+    }
+
+    /// Whether nothing is left to do for a client that says no more: PostgreSQL undoes what no Sync or Query has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.turn.as_ref().is_none_or(|turn| !turn.leased || turn.is_finished())
+    }
+
+    /// What the backend still waits for from the client.
+    #[must_use]
+    pub fn unfinished(&self) -> Unfinished {
+        match &self.turn {
+            Some(turn) if matches!(turn.copying, Copying::Open { .. }) => Unfinished::Copy,
+            // The end of its data is on its way.
+            Some(turn) if matches!(turn.copying, Copying::Ended { .. }) => Unfinished::No,
+            Some(turn) if turn.skipping => Unfinished::FailedBatch,
+            Some(turn) if turn.open_batch || turn.deferred.is_some() => Unfinished::Batch,
+            Some(_) | None => Unfinished::No,
+        }
     }
 
     /// What the last ReadyForQuery said.

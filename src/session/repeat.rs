@@ -17,20 +17,24 @@ use crate::wire::view::Transaction;
 /// Bytes of the longest batch that is kept.
 const LIMIT: usize = 64 * 1024;
 
+/// Asks a backend for what it has to say so far.
+const FLUSH: [u8; 5] = [client::FLUSH, 0, 0, 0, 4];
+
 /// What the backend was sent, from the first use of an older copy on.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     sent: Vec<u8>,
-    /// Its Sync was sent, too.
+    /// Its Sync was sent, too: nothing can be added.
     ended: bool,
 }
 
 impl Batch {
     /// Adds what a frame became. Whether the batch can still be sent again.
     fn add(&mut self, injected: &[u8], frame: &Frame<'_>, verdict: &Verdict) -> bool {
-        let tags = [client::BIND, client::CLOSE, client::DESCRIBE, client::EXECUTE, client::PARSE, client::SYNC];
+        let tags = [client::BIND, client::CLOSE, client::DESCRIBE, client::EXECUTE, client::FLUSH, client::PARSE];
+        let repeatable = frame.tag == client::SYNC || tags.contains(&frame.tag);
         let fits = self.sent.len() + injected.len() + frame.len < LIMIT;
-        if self.ended || !fits || !frame.is_whole() || !tags.contains(&frame.tag) {
+        if self.ended || !fits || !frame.is_whole() || !repeatable {
             return false;
         }
         self.sent.extend_from_slice(injected);
@@ -60,6 +64,16 @@ impl Turn {
         }
     }
 
+    /// What was sent is being flushed on our own account. Whether anything had been kept back.
+    pub(super) fn flush_now(&mut self, to_backend: &mut Vec<u8>) {
+        if self.flush() {
+            to_backend.extend_from_slice(&FLUSH);
+            if let Some(batch) = &mut self.kept_batch {
+                batch.sent.extend_from_slice(&FLUSH);
+            }
+        }
+    }
+
     /// Keeps a ParameterDescription back until it is known whether the rest of the description follows: PostgreSQL
     /// looks at the columns after it has sent the parameters. `false` where it may be forwarded.
     pub(super) fn keep_reply(&mut self, frame: &Frame<'_>) -> bool {
@@ -78,15 +92,20 @@ impl Turn {
     /// Has the backend parse `statement` anew and do the whole batch again. `false` where that is not possible (any
     /// more).
     pub(super) fn send_again(&mut self, statement: &Arc<Statement>, to_backend: &mut Vec<u8>) -> bool {
-        let Some(batch) = self.kept_batch.take().filter(|batch| batch.ended) else { return false };
+        let Some(batch) = self.kept_batch.take() else { return false };
         self.kept_reply.clear();
+        if !batch.ended {
+            // The backend ignores everything until then.
+            to_backend.extend_from_slice(&build::SYNC);
+        }
         build::write_close_statement(to_backend, &statement.name);
         build::write_parse(to_backend, &statement.name, &statement.text, &statement.types);
         to_backend.extend_from_slice(&batch.sent);
         // What the batch is owed stays as it is; before that comes the end of its first failure.
         let effects = [Effect::Hold(statement.id, statement.next_parse()), Effect::Drop(statement.id)];
+        let number = self.batch.saturating_sub(u64::from(batch.ended));
         for effect in effects {
-            self.pending.push_front(Pending { batch: self.batch.saturating_sub(1), effect });
+            self.pending.push_front(Pending { batch: number, effect });
         }
         self.queue.push_front(Expect { effects: 1, ..Expect::new(Kind::Parse, Who::Skip) });
         self.queue.push_front(Expect { effects: 1, ..Expect::new(Kind::Close, Who::Skip) });

@@ -16,12 +16,6 @@ pub(super) fn is_stale(report: &Report<'_>, body: &[u8]) -> bool {
         && (report.message == STALE || fields(body).any(|field| field == (b'R', STALE_ROUTINE)))
 }
 
-/// Whether this is what the client's own CopyFail makes of a COPY, which has then read all that came before it.
-pub(super) fn is_copy_fail(report: &Report<'_>, body: &[u8]) -> bool {
-    report.code == sqlstate::QUERY_CANCELED.as_bytes()
-        && fields(body).any(|field| field == (b'R', b"CopyGetData".as_slice()))
-}
-
 /// That error, as PostgreSQL raises it.
 pub(super) fn stale() -> Box<[u8]> {
     let code = sqlstate::FEATURE_NOT_SUPPORTED.as_bytes();

@@ -1,14 +1,16 @@
 //! Frames from the client that name statements: what stands for a name, and what must be on the backend for it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::columns::Fitness;
 use super::from_client::{block_refused, opens_block};
-use super::reports;
 use super::turn::{Deferred, Effect, Expect, Kind, Known, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{self, Kind as StatementKind, NEVER, Named, Names, Standing, Statement};
+use crate::sql::Effects;
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -37,6 +39,7 @@ impl Session {
                 Known::Later => return Verdict::Hold(Wait::Replies),
                 Known::Now(Some(_)) => return self.refuse_duplicate(&parse, out),
                 Known::Now(None) if self.names.len() >= self.rules.client_statements => {
+                    self.rules.met.client_statements.fetch_add(1, Ordering::Relaxed);
                     self.fail_there(&too_many_statements(self.rules.client_statements), out);
                     return Verdict::Swallow;
                 }
@@ -49,7 +52,7 @@ impl Session {
         match (statement.kind, turn.holds(leased, statement.id)) {
             (StatementKind::Shared, Known::Later) => Verdict::Hold(Wait::Replies),
             (StatementKind::Shared, Known::Now(Some(copy))) if !statement.is_doubtful(copy) => {
-                let deferred = Deferred { name: name.into(), named: Named { statement, parse: number } };
+                let deferred = Deferred { name: name.into(), named: Named::new(statement, number) };
                 // In a transaction that has failed, or may have, PostgreSQL would refuse it.
                 if turn.status == Transaction::Failed || turn.is_behind() {
                     self.parse_for_real(deferred, out);
@@ -69,7 +72,7 @@ impl Session {
                     StatementKind::Shared => Effect::Hold(statement.id, number),
                 };
                 build::write_parse(&mut out.to_backend, &statement.name, parse.text, parse.types);
-                let effects = [Effect::Name(name.into(), Some(Named { statement, parse: number })), on_backend];
+                let effects = [Effect::Name(name.into(), Some(Named::new(statement, number))), on_backend];
                 turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
                 turn.open_batch();
                 Verdict::Replace(frame.len)
@@ -80,17 +83,27 @@ impl Session {
     /// The statement that a Parse names: shared where it has a name or recurs, else the client's own.
     fn statement_of(&mut self, parse: &Parse<'_>, now: Instant) -> Arc<Statement> {
         let (registry, plan_key) = (&self.rules.registry, self.profile.plan_key());
+        let weigh = || self.weigh(parse.text);
+        if self.state.may_have_temporary() {
+            // A temporary table may go by the name of another session's, with other columns.
+            return match parse.name {
+                b"" => registry.private(parse.text, parse.types, weigh()),
+                _ => registry.unshared(parse.text, parse.types, weigh()),
+            };
+        }
         if !parse.name.is_empty() {
-            return registry.shared(parse.text, parse.types, plan_key);
+            return registry.shared(parse.text, parse.types, plan_key, weigh);
         }
         let recurring =
-            self.rules.promote_unnamed.then(|| registry.recurring(parse.text, parse.types, plan_key)).flatten();
+            self.rules.promote_unnamed.then(|| registry.recurring(parse.text, parse.types, plan_key, weigh)).flatten();
         match recurring {
-            None => registry.private(parse.text, parse.types),
+            None => registry.private(parse.text, parse.types, weigh()),
             Some(shared) => {
                 let statement = match shared.standing() {
                     Standing::Promoted => Arc::clone(&shared),
-                    Standing::Candidate | Standing::Demoted => registry.private(parse.text, parse.types),
+                    Standing::Candidate | Standing::Demoted => {
+                        registry.private(parse.text, parse.types, shared.weighed.clone())
+                    }
                 };
                 self.measure(Some(shared), now);
                 statement
@@ -98,14 +111,40 @@ impl Session {
         }
     }
 
-    pub(super) fn bind(&mut self, frame: &Frame<'_>, leased: &mut Leased<'_>, out: &mut Outgoing) -> Verdict {
+    pub(super) fn bind(
+        &mut self,
+        frame: &Frame<'_>,
+        leased: &mut Leased<'_>,
+        out: &mut Outgoing,
+        now: Instant,
+    ) -> Verdict {
         let Ok(bind) = Bind::read(frame.body) else {
             return self.forward(Kind::Bind);
         };
-        let statement = match self.usable(bind.statement, leased, out) {
-            Ok(statement) => statement,
+        let (named, vouches) = match self.usable((Kind::Bind, bind.statement), leased, out) {
+            Ok(usable) => usable,
             Err(verdict) => return verdict,
         };
+        let statement = &named.statement;
+        let refusal = self.turn.as_mut().and_then(|turn| turn.refusal.take());
+        if let Some(fault) = refusal {
+            self.fail_there(&fault, out);
+            return Verdict::Swallow;
+        }
+        let listens = self.shared_listen(&statement.weighed);
+        let turn = self.turn.get_or_insert_default();
+        turn.listens.retain(|(portal, _)| **portal != *bind.portal);
+        let waits = match &listens {
+            Some(_) => None,
+            None => self.must_pin(self.effects_of(&statement.weighed), leased),
+        };
+        if let Some(verdict) = waits.or_else(|| self.bring_channels(&statement.weighed, leased)) {
+            return verdict;
+        }
+        if let Some(verdict) = self.must_make_way(&statement.weighed) {
+            return verdict;
+        }
+        self.bring_own_names(&statement.weighed, leased, out);
         let verdict = if *statement.name == *bind.statement {
             Verdict::Forward
         } else {
@@ -113,29 +152,62 @@ impl Session {
             build::write_bind_head(&mut out.to_backend, bind.portal, &statement.name, rest);
             Verdict::Replace(bind.names_len())
         };
-        self.turn.get_or_insert_default().bound(bind.portal, &statement);
-        self.note(statement.leaves);
-        self.forward_about(Kind::Bind, statement);
+        match listens {
+            Some(pattern) => self.turn.get_or_insert_default().listens.push((bind.portal.into(), pattern)),
+            None => self.note(&statement.weighed, &statement.text, now),
+        }
+        if self.effects_of(&statement.weighed).any_of(Effects::SETTINGS | Effects::CALLS) {
+            // A setting may be named by a value that is bound.
+            self.state.note_custom(dotted_words(frame.body));
+        }
+        let turn = self.turn.get_or_insert_default();
+        turn.bound(bind.portal, statement);
+        // An unnamed statement is prepared anew before long.
+        let portrays = bind.portal.is_empty() && !bind.statement.is_empty();
+        let expect = Expect::new(Kind::Bind, Who::Forward).about(named);
+        turn.expect(Expect { vouches, portrays, ..expect }, []);
+        turn.open_batch();
         verdict
     }
 
     pub(super) fn describe(&mut self, frame: &Frame<'_>, leased: &mut Leased<'_>, out: &mut Outgoing) -> Verdict {
-        let Ok(Target::Statement(name)) = Target::read(frame.tag, frame.body) else {
-            return self.forward(Kind::Describe);
+        let name = match Target::read(frame.tag, frame.body) {
+            Ok(Target::Statement(name)) => name,
+            Ok(Target::Portal(b"")) => return self.describe_portal(),
+            _ => return self.forward(Kind::Describe),
         };
-        let statement = match self.usable(name, leased, out) {
-            Ok(statement) => statement,
+        let (named, vouches) = match self.usable((Kind::Describe, name), leased, out) {
+            Ok(usable) => usable,
             Err(verdict) => return verdict,
         };
-        build::write_describe_statement(&mut out.to_backend, &statement.name);
-        self.forward_about(Kind::Describe, statement);
+        build::write_describe_statement(&mut out.to_backend, &named.statement.name);
+        let turn = self.turn.get_or_insert_default();
+        turn.expect(Expect { vouches, ..Expect::new(Kind::Describe, Who::Forward).about(named) }, []);
+        turn.open_batch();
         Verdict::Replace(frame.len)
+    }
+
+    /// Describes the unnamed portal: where it was bound just now, that tells of its statement.
+    fn describe_portal(&mut self) -> Verdict {
+        let bound = self.turn.as_ref().and_then(|turn| turn.queue.back()).filter(|expect| expect.portrays);
+        match bound.and_then(|expect| expect.about.clone()).filter(|named| named.shape.is_none()) {
+            Some(named) => {
+                let turn = self.turn.get_or_insert_default();
+                turn.expect(Expect::new(Kind::Describe, Who::Forward).about(named), []);
+                turn.open_batch();
+                Verdict::Forward
+            }
+            None => self.forward(Kind::Describe),
+        }
     }
 
     pub(super) fn close(&mut self, frame: &Frame<'_>) -> Verdict {
         let Ok(Target::Statement(name)) = Target::read(frame.tag, frame.body) else {
             return self.forward(Kind::Close);
         };
+        if self.state.has_prepared(Names::key(name)) {
+            return self.forward(Kind::Close);
+        }
         // Backends keep what they hold: others use it too. Closing what does not exist is no error.
         let turn = self.turn.get_or_insert_default();
         let effects = [Effect::Name(Names::key(name).into(), None)];
@@ -143,56 +215,54 @@ impl Session {
         Verdict::Swallow
     }
 
-    fn forward_about(&mut self, kind: Kind, statement: Arc<Statement>) {
-        let turn = self.turn.get_or_insert_default();
-        turn.expect(Expect::new(kind, Who::Forward).about(statement), []);
-        turn.open_batch();
-    }
-
     // === statements on the backend ===
 
-    /// The statement that `name` stands for, present on the backend; else what becomes of the frame that asked.
-    fn usable(&mut self, name: &[u8], leased: &mut Leased<'_>, out: &mut Outgoing) -> Result<Arc<Statement>, Verdict> {
+    /// What `name` stands for, present on the backend, and whether the copy there is older; else what becomes of the
+    /// frame that asked.
+    fn usable(
+        &mut self,
+        (kind, name): (Kind, &[u8]),
+        leased: &mut Leased<'_>,
+        out: &mut Outgoing,
+    ) -> Result<(Named, bool), Verdict> {
         let turn = self.turn.get_or_insert_default();
-        let Named { statement, parse } = match turn.named(&self.names, Names::key(name)) {
+        let named = match turn.named(&self.names, Names::key(name)) {
             Known::Later => return Err(Verdict::Hold(Wait::Replies)),
+            Known::Now(None) if self.state.has_prepared(Names::key(name)) => return Err(self.forward(kind)),
             Known::Now(None) => {
                 self.fail_there(&unknown_statement(name), out);
                 return Err(Verdict::Swallow);
             }
             Known::Now(Some(named)) => named,
         };
-        let here = match statement.kind {
-            StatementKind::Shared => turn.holds(leased, statement.id),
+        let here = match named.statement.kind {
+            StatementKind::Shared => turn.holds(leased, named.statement.id),
             StatementKind::Private => match turn.unnamed(leased) {
-                Known::Now(id) => Known::Now((id == Some(statement.id)).then_some(u64::MAX)),
+                Known::Now(id) => Known::Now((id == Some(named.statement.id)).then_some(u64::MAX)),
                 Known::Later => Known::Later,
             },
         };
-        // Who prepared it before its columns changed gets PostgreSQL's error, best from PostgreSQL.
-        let outdated = statement.is_outdated(parse);
-        let fits = |copy| if outdated { statement.is_outdated(copy) } else { !statement.is_doubtful(copy) };
-        let failed = turn.status == Transaction::Failed;
-        match here {
-            Known::Later => return Err(Verdict::Hold(Wait::Replies)),
-            Known::Now(Some(copy)) if failed || fits(copy) => {
-                leased.held.touch(statement.id);
-                if parse > copy {
+        let Known::Now(copy) = here else { return Err(Verdict::Hold(Wait::Replies)) };
+        match turn.fitness(&named, copy, leased.held) {
+            Fitness::Fit => {
+                leased.held.touch(named.statement.id);
+                let older = copy.is_some_and(|copy| copy < named.parse);
+                if older {
                     turn.keep_batch();
                 }
+                return Ok((named, older));
             }
-            Known::Now(_) if outdated && turn.is_behind() => return Err(Verdict::Hold(Wait::Replies)),
-            Known::Now(_) if outdated && !failed => {
-                self.fail_there_with(reports::stale(), out);
-                return Err(Verdict::Swallow);
+            Fitness::Stale => return Err(self.raise_stale(out)),
+            Fitness::Undescribed => {}
+            Fitness::Unfit => {
+                if copy.is_some() {
+                    self.inject_close(named.statement.id, out);
+                }
+                self.inject_parse(&named.statement, leased, out);
             }
-            Known::Now(Some(_)) => {
-                self.inject_close(statement.id, out);
-                self.inject_parse(&statement, leased, out);
-            }
-            Known::Now(None) => self.inject_parse(&statement, leased, out),
         }
-        Ok(statement)
+        let failed = self.transaction() == Transaction::Failed;
+        if named.shape.is_none() || failed { Ok((named, false)) } else { Err(self.inject_describe(named, out)) }
     }
 
     fn inject_parse(&mut self, statement: &Arc<Statement>, leased: &mut Leased<'_>, out: &mut Outgoing) {
@@ -217,7 +287,7 @@ impl Session {
         }
     }
 
-    fn inject_close(&mut self, id: u64, out: &mut Outgoing) {
+    pub(super) fn inject_close(&mut self, id: u64, out: &mut Outgoing) {
         build::write_close_statement(&mut out.to_backend, &prepared::backend_name(id));
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Close, Who::Skip), [Effect::Drop(id)]);
@@ -276,12 +346,18 @@ impl Session {
         self.fail_there_with(fault.to_frame().into(), out);
     }
 
-    fn fail_there_with(&mut self, error: Box<[u8]>, out: &mut Outgoing) {
+    pub(super) fn fail_there_with(&mut self, error: Box<[u8]>, out: &mut Outgoing) {
         build::write_describe_statement(&mut out.to_backend, NEVER);
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Describe, Who::Substitute(error)), []);
         turn.open_batch();
     }
+}
+
+/// The runs of bytes that a custom setting's name could be.
+fn dotted_words(values: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let words = values.split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'.' | b'_' | b'$'));
+    words.filter(|word| word.contains(&b'.') && word.len() > 2)
 }
 
 fn unknown_statement(name: &[u8]) -> Fault {

@@ -6,10 +6,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Leased;
+use super::copying::Copying;
+use super::functions::Callee;
+use super::listening::Hearing;
+use super::look::Look;
+use super::making_way::Way;
 use super::repeat::Batch;
+use super::{Leased, Outgoing, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
 use crate::settings::Profile;
+use crate::sql::{Digest, Pattern, Weighed};
+use crate::wire::build::Fault;
 use crate::wire::view::Transaction;
 
 /// The message that a reply will answer.
@@ -17,8 +24,6 @@ use crate::wire::view::Transaction;
 pub(super) enum Kind {
     Bind,
     Close,
-    /// The end of the client's data: no reply of its own, but Syncs before it get none either.
-    CopyEnd,
     Describe,
     Execute,
     FunctionCall,
@@ -46,25 +51,36 @@ pub(super) enum Who {
 pub(super) struct Expect {
     pub(super) kind: Kind,
     pub(super) who: Who,
-    /// The statement that the message named.
-    pub(super) about: Option<Arc<Statement>>,
+    /// What the message named.
+    pub(super) about: Option<Named>,
     /// How many of the pending effects this reply confirms.
     pub(super) effects: u8,
     /// Whether what runs may drop statements that we believe to be there.
     pub(super) forgets: bool,
+    /// Whether its outcome must be known before anything else is sent: it may ask for COPY data, or tell that what
+    /// comes next must fail.
+    pub(super) decides: bool,
+    /// Whether the backend's copy is older than what it is used for: success shows that it is still good.
+    pub(super) vouches: bool,
+    /// Whether it binds a statement with a name to the unnamed portal, whose description may tell of that statement.
+    pub(super) portrays: bool,
 }
 
 impl Expect {
     pub(super) fn new(kind: Kind, who: Who) -> Self {
-        Self { kind, who, about: None, effects: 0, forgets: false }
+        Self { kind, who, about: None, effects: 0, forgets: false, decides: false, vouches: false, portrays: false }
     }
 
-    pub(super) fn about(self, statement: Arc<Statement>) -> Self {
-        Self { about: Some(statement), ..self }
+    pub(super) fn about(self, named: Named) -> Self {
+        Self { about: Some(named), ..self }
     }
 
     pub(super) fn forgetting(self, forgets: bool) -> Self {
         Self { forgets, ..self }
+    }
+
+    pub(super) fn deciding(self, decides: bool) -> Self {
+        Self { decides, ..self }
     }
 
     pub(super) fn is_end_of_batch(&self) -> bool {
@@ -84,6 +100,8 @@ impl Expect {
 /// What becomes true when a reply says so.
 #[derive(Debug)]
 pub(super) enum Effect {
+    /// A statement of the session stands under its own name on the backend, or does not any more.
+    Own(Box<[u8]>, bool),
     /// The backend lacks a statement from now on.
     Drop(u64),
     /// The backend holds a statement, made by the Parse with this number.
@@ -127,40 +145,67 @@ pub(super) enum Reset {
     All(Arc<Profile>),
 }
 
-/// Syncs at the head of the queue that a failed COPY may or may not have eaten.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doubt {
-    #[default]
-    None,
-    /// This many, and nothing was done about it yet.
-    Syncs(usize),
-    /// This many; the reply to a Close of ours will tell.
-    Asked(usize),
+/// A portal whose execution needs care.
+#[derive(Debug)]
+struct Wary {
+    portal: Box<[u8]>,
+    forgets: bool,
+    copies: bool,
 }
 
 /// The active part of a session.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    /// Rows of the answer to what was asked about settings, while it comes.
-    pub(super) looking: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    /// What the backend is being asked about the session.
+    pub(super) looking: Option<Look>,
+    /// What is known of the Query that waits at the head.
+    pub(super) weighed: Option<Weighed>,
+    /// Texts that were sent before it was known what they may do.
+    pub(super) unsure: Vec<Digest>,
+    pub(super) way: Way,
+    pub(super) hearing: Hearing,
+    /// The backend listens to the session's channels, so that it can say which they are.
+    pub(super) brought_channels: bool,
+    /// DISCARD ALL was done.
+    pub(super) discarded: bool,
+    /// Something was sent that notifies.
+    pub(super) notified: bool,
+    /// The client has not been given the last ReadyForQuery yet.
+    pub(super) ready_kept: bool,
+    /// The unnamed or named portals that stand for a shared LISTEN.
+    pub(super) listens: Vec<(Box<[u8]>, Arc<Pattern>)>,
+    /// Texts with commands that concern other connections.
+    pub(super) administered: Vec<Arc<Pattern>>,
+    /// Values were drawn from sequences.
+    pub(super) drew: bool,
+    /// Statements that DEALLOCATE names in what was sent, in that order.
+    pub(super) deallocates: VecDeque<Box<[u8]>>,
+    /// What was called and is not known yet.
+    pub(super) unknown: Vec<Callee>,
+    /// The frame that waits at the head is answered with this.
+    pub(super) refusal: Option<Box<Fault>>,
     pub(super) leased: bool,
     /// The frame that asked for the lease has not been judged again.
     pub(super) unused: bool,
     pub(super) status: Transaction,
     pub(super) deferred: Option<Deferred>,
-    /// The backend waits for the client's COPY data.
-    pub(super) copy_in: bool,
+    pub(super) copying: Copying,
+    /// The statement that the backend has described for us, for the frame that waits.
+    pub(super) described: Option<u64>,
+    /// Replies owed that must be here before anything else is sent.
+    pub(super) decisions: usize,
     /// After an error of the extended protocol: everything up to the next Sync gets no reply.
     pub(super) skipping: bool,
     /// Something was sent after the last Sync or Query.
     pub(super) open_batch: bool,
     /// Of that, something was sent after the last Flush: the backend may keep its replies to itself.
     pub(super) unflushed: bool,
-    /// The client's last frame was a Sync: there is none that is partly forwarded.
-    pub(super) after_sync: bool,
-    pub(super) doubt: Doubt,
-    /// Portals whose execution may drop statements.
-    forgetful: Vec<Box<[u8]>>,
+    /// The client's last frame was here whole: none is partly forwarded.
+    pub(super) between_frames: bool,
+    /// Portals whose execution may drop statements or ask for COPY data.
+    wary: Vec<Wary>,
+    /// A frame waits because too many replies are owed.
+    pub(super) crowded: bool,
     /// Commands at work that may drop statements.
     pub(super) forgetting: usize,
     /// The backend's last words were passed on.
@@ -179,11 +224,22 @@ pub(super) struct Turn {
 
 impl Turn {
     pub(super) fn is_answered(&self) -> bool {
-        self.queue.is_empty() && self.deferred.is_none() && !self.open_batch && !self.copy_in
+        self.queue.is_empty() && self.deferred.is_none() && !self.open_batch && self.copying == Copying::No
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.is_answered() && self.status == Transaction::Idle && !self.skipping && !self.fatal
+        self.is_answered() && self.status == Transaction::Idle && !self.skipping && !self.fatal && !self.ready_kept
+    }
+
+    /// Whether no reply is to come that ends a batch; none does while COPY data is wanted.
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self.copying, Copying::Open { .. }) || !self.is_behind()
+    }
+
+    /// Whether anything was sent whose outcome may be an open transaction.
+    pub(super) fn has_begun(&self) -> bool {
+        let may = |expect: &Expect| matches!(expect.kind, Kind::Execute | Kind::Query) && !expect.is_skipped();
+        self.queue.iter().any(may)
     }
 
     pub(super) fn owed(&self) -> usize {
@@ -209,6 +265,7 @@ impl Turn {
     pub(super) fn expect<const N: usize>(&mut self, mut expect: Expect, effects: [Effect; N]) {
         expect.effects = u8::try_from(N).unwrap_or(u8::MAX);
         self.forgetting += usize::from(expect.forgets);
+        self.decisions += usize::from(expect.decides);
         self.pending.extend(effects.into_iter().map(|effect| Pending { batch: self.batch, effect }));
         self.queue.push_back(expect);
     }
@@ -231,19 +288,29 @@ impl Turn {
         std::mem::take(&mut self.unflushed)
     }
 
-    /// A portal stands for a statement from now on.
+    /// Holds a frame until the backend has answered what it was sent before, which it may have to be asked for.
+    pub(super) fn wait(&mut self, out: &mut Outgoing) -> Verdict {
+        self.flush_now(&mut out.to_backend);
+        Verdict::Hold(Wait::Replies)
+    }
+
+    /// A portal is to stand for a statement. Where that fails a named one may stay what it was.
     pub(super) fn bound(&mut self, portal: &[u8], statement: &Statement) {
-        let portal = Names::key(portal);
-        if statement.forgets || !self.forgetful.is_empty() {
-            self.forgetful.retain(|other| **other != *portal);
+        if portal.is_empty() {
+            self.wary.retain(|other| !other.portal.is_empty());
         }
-        if statement.forgets {
-            self.forgetful.push(portal.into());
+        let Statement { forgets, copies, .. } = *statement;
+        if forgets || copies {
+            self.wary.push(Wary { portal: Names::key(portal).into(), forgets, copies });
         }
     }
 
-    pub(super) fn is_forgetful(&self, portal: &[u8]) -> bool {
-        self.forgetful.iter().any(|other| **other == *Names::key(portal))
+    /// The reply to the execution of a portal.
+    pub(super) fn execution(&self, portal: &[u8]) -> Expect {
+        let named = || self.wary.iter().filter(|other| *other.portal == *Names::key(portal));
+        let forgets = named().any(|portal| portal.forgets);
+        let copies = named().any(|portal| portal.copies);
+        Expect::new(Kind::Execute, Who::Forward).forgetting(forgets).deciding(copies)
     }
 
     /// The statement that a client's name stands for.
@@ -282,6 +349,11 @@ impl Turn {
         leased.held.surplus(coming, leaving)
     }
 
+    /// Whether an earlier batch puts names of the client on the backend, or takes them off.
+    pub(super) fn is_naming(&self) -> bool {
+        self.pending.iter().any(|pending| pending.batch != self.batch && matches!(pending.effect, Effect::Own(..)))
+    }
+
     fn newest<T>(&self, read: impl Fn(&Effect) -> Option<T>) -> Option<Known<T>> {
         self.pending.iter().rev().find_map(|pending| {
             let value = read(&pending.effect)?;
@@ -297,40 +369,18 @@ impl Turn {
         self.queue.front()
     }
 
-    /// ReadyForQuery has come: for a Sync whose fate was in doubt, others are certain now or fewer are in doubt.
+    /// ReadyForQuery has come.
     pub(super) fn ready(&mut self, status: Transaction) {
         self.status = status;
-        self.copy_in = false;
         self.cancel_report = None;
         if status == Transaction::Idle && self.queue.len() == 1 {
-            self.forgetful.clear();
+            self.wary.clear();
+            self.listens.clear();
         }
-        if self.doubt == Doubt::None || self.head_kind() != Some(Kind::Sync) {
-            return;
-        }
-        let others = self.leading_syncs(1);
-        self.doubt = match self.doubt {
-            Doubt::Syncs(count) if others > 0 => Doubt::Syncs(count.min(others)),
-            Doubt::Asked(count) if others > 0 => Doubt::Asked(count.min(others)),
-            _ => Doubt::None,
-        };
-        // One of them was read after the failure, at least.
-        self.skipping = false;
     }
 
-    /// Syncs that stand together from this place in the queue on; stray ends of COPY data do not count.
-    pub(super) fn leading_syncs(&self, from: usize) -> usize {
-        let answered = self.queue.iter().skip(from).filter(|expect| expect.kind != Kind::CopyEnd);
-        answered.take_while(|expect| expect.kind == Kind::Sync).count()
-    }
-
-    /// Whether anything but Syncs is owed from this place in the queue on.
-    pub(super) fn owes_more_than_syncs(&self, from: usize) -> bool {
-        self.queue.iter().skip(from).any(|expect| !matches!(expect.kind, Kind::CopyEnd | Kind::Sync))
-    }
-
-    /// The statement that the next reply is about.
-    pub(super) fn head_statement(&self) -> Option<&Arc<Statement>> {
+    /// What the next reply is about.
+    pub(super) fn head_named(&self) -> Option<&Named> {
         self.queue.front()?.about.as_ref()
     }
 
@@ -344,8 +394,12 @@ impl Turn {
         if expect.kind != Kind::Query {
             self.kept_batch = None;
         }
+        if let Some(named) = expect.about.filter(|_| expect.vouches) {
+            leased.held.vouch(named.statement.id, named.parse);
+        }
         for _ in 0..expect.effects {
             match self.pending.pop_front().map(|pending| pending.effect) {
+                Some(Effect::Own(name, here)) => leased.held.set_own(&name, here),
                 Some(Effect::Drop(id)) => leased.held.remove(id),
                 Some(Effect::Hold(id, parse)) => leased.held.insert(id, parse),
                 Some(Effect::Name(name, named)) => names.set(&name, named),
@@ -371,8 +425,7 @@ impl Turn {
         while self.queue.front().is_some_and(|expect| expect.kind != Kind::Sync) {
             self.discard_head();
         }
-        let doubtful = if let Doubt::Syncs(count) = self.doubt { count } else { 0 };
-        self.skipping = self.leading_syncs(0) <= doubtful && !self.owes_more_than_syncs(0);
+        self.skipping = self.queue.is_empty();
         if self.skipping {
             self.deferred = None;
         }
@@ -381,6 +434,7 @@ impl Turn {
     fn pop(&mut self) -> Option<Expect> {
         let expect = self.queue.pop_front()?;
         self.forgetting -= usize::from(expect.forgets);
+        self.decisions -= usize::from(expect.decides);
         Some(expect)
     }
 
@@ -388,7 +442,7 @@ impl Turn {
 
     /// Answers what is ours at the head, where nothing else is owed that would carry it along.
     pub(super) fn answer_fakes(&mut self, names: &mut Names, to: &mut Vec<u8>) {
-        if self.queue.iter().all(|expect| expect.is_fake() || expect.kind == Kind::CopyEnd) {
+        if self.queue.iter().all(Expect::is_fake) {
             self.answer_fakes_at_head(names, to);
         }
     }
@@ -399,7 +453,6 @@ impl Turn {
             match &expect.who {
                 Who::Fake(reply) => to.extend_from_slice(reply),
                 Who::Say(reply) => to.extend_from_slice(reply),
-                _ if expect.kind == Kind::CopyEnd && !self.copy_in => {}
                 _ => return,
             }
             for _ in 0..expect.effects {

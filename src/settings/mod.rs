@@ -7,5 +7,5 @@
 mod profile;
 mod startup;
 
-pub use profile::{Carried, Profile, Profiles, set_config, write_transition};
+pub use profile::{AUTHORIZATION, Carried, Profile, Profiles, ROLE, set_config, write_literal, write_transition};
 pub use startup::{Known, Settings, Startups, requested};

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -30,6 +31,11 @@ const READ_ONLY: [&[u8]; 7] = [
     b"session_authorization",
     b"server_version_num",
 ];
+
+/// Who statements run as; set after everything else, and left before anything else, since what a session has set it
+/// may have set as somebody who was allowed to.
+pub const AUTHORIZATION: &[u8] = b"session_authorization";
+pub const ROLE: &[u8] = b"role";
 
 /// Settings that differ from those of a fresh backend: names in lower case, in order, with the values that SHOW
 /// gave.
@@ -91,6 +97,7 @@ pub struct Profiles {
     interned: Mutex<HashSet<Arc<Profile>>>,
     fresh: Arc<Profile>,
     limit: usize,
+    full: Arc<AtomicU64>,
 }
 
 impl Profiles {
@@ -98,7 +105,13 @@ impl Profiles {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let fresh = Arc::new(Profile::new(Vec::new()));
-        Self { interned: Mutex::new(HashSet::from([Arc::clone(&fresh)])), fresh, limit }
+        Self { interned: Mutex::new(HashSet::from([Arc::clone(&fresh)])), fresh, limit, full: Arc::default() }
+    }
+
+    /// Counts here how often there was no room for one more.
+    #[must_use]
+    pub fn counting(self, full: Arc<AtomicU64>) -> Self {
+        Self { full, ..self }
     }
 
     /// The profile of a backend that was told nothing.
@@ -142,6 +155,8 @@ impl Profiles {
         let profile = Arc::new(profile);
         if interned.len() < self.limit {
             interned.insert(Arc::clone(&profile));
+        } else {
+            self.full.fetch_add(1, Ordering::Relaxed);
         }
         profile
     }
@@ -169,17 +184,29 @@ pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) {
     if from == to {
         return;
     }
-    for (name, _) in from.settings.iter().filter(|(name, _)| to.get(name).is_none()) {
+    if from.get(AUTHORIZATION).is_some() {
+        text.extend_from_slice(b"RESET SESSION AUTHORIZATION;");
+    }
+    if from.get(ROLE).is_some() {
+        text.extend_from_slice(b"RESET ROLE;");
+    }
+    for (name, _) in from.settings.iter().filter(|(name, _)| !is_identity(name) && to.get(name).is_none()) {
         text.extend_from_slice(b"RESET ");
         write_identifier(text, name);
         text.push(b';');
     }
-    let changed = to.settings.iter().filter(|(name, value)| from.get(name) != Some(value));
+    let changed = to.settings.iter().filter(|(name, value)| !is_identity(name) && from.get(name) != Some(value));
+    let identity = [AUTHORIZATION, ROLE].into_iter().filter_map(|name| Some((name, to.get(name)?)));
+    let changed = changed.map(|(name, value)| (&**name, &**value)).chain(identity);
     // No row passes the condition: rows would have to be kept from the client.
-    write_set_config(text, changed.map(|(name, value)| (&**name, &**value)), b"SELECT WHERE ", b" IS NULL OR ");
+    write_set_config(text, changed, b"SELECT WHERE ", b" IS NULL OR ");
     if text.ends_with(b",false)") {
         text.extend_from_slice(b" IS NULL");
     }
+}
+
+fn is_identity(name: &[u8]) -> bool {
+    name == AUTHORIZATION || name == ROLE
 }
 
 /// The text that sets each of these in order; its one row holds the values as SHOW gives them.
@@ -225,8 +252,8 @@ fn write_identifier(text: &mut Vec<u8>, name: &[u8]) {
     }
 }
 
-/// A string constant that means the same whatever `standard_conforming_strings` says.
-fn write_literal(text: &mut Vec<u8>, value: &[u8]) {
+/// Writes a string constant that means the same whatever `standard_conforming_strings` says.
+pub fn write_literal(text: &mut Vec<u8>, value: &[u8]) {
     text.extend_from_slice(b"E'");
     for byte in value {
         match byte {
@@ -276,6 +303,22 @@ mod tests {
             r#"RESET "a"."""b";SELECT WHERE pg_catalog.set_config(E'y',E'it''s \\ here',false) IS NULL"#
         );
         assert_eq!(transition(&one, &one), "");
+    }
+
+    #[test]
+    fn who_statements_run_as_is_left_first_and_taken_last() {
+        let profiles = Profiles::new(10);
+        let one = profiles.intern([(&b"role"[..], &b"a"[..]), (b"session_authorization", b"s"), (b"x", b"1")]);
+        let two = profiles.intern([(&b"role"[..], &b"a"[..]), (b"x", b"2")]);
+        assert_eq!(
+            transition(&one, &two),
+            "RESET SESSION AUTHORIZATION;RESET ROLE;\
+             SELECT WHERE pg_catalog.set_config(E'x',E'2',false) IS NULL OR pg_catalog.set_config(E'role',E'a',false) IS NULL"
+        );
+        assert!(transition(&two, &one).ends_with(
+            "(E'session_authorization',E's',false) IS NULL OR pg_catalog.set_config(E'role',E'a',false) IS NULL"
+        ));
+        assert_eq!(transition(&two, &profiles.fresh()), "RESET ROLE;RESET \"x\";");
     }
 
     #[test]

@@ -25,17 +25,17 @@ fn extended(text: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn copy_in_by_query() {
-    all_ways(&[query("copy in"), copy_data("a"), copy_data("b"), copy_done(), query("select 1")]);
-    all_ways(&[query("copy in"), copy_data("a"), copy_fail(), query("select 1")]);
-    all_ways(&[query("copy in"), copy_data("bad"), copy_data("b"), copy_done(), query("select 1")]);
-    all_ways(&[query("insert x;copy in;insert y"), copy_data("a"), copy_done(), query("select 1")]);
-    all_ways(&[query("begin"), query("copy in"), copy_data("bad"), copy_done(), query("commit"), query("select 1")]);
+    all_ways(&[query("copy stdin"), copy_data("a"), copy_data("b"), copy_done(), query("select 1")]);
+    all_ways(&[query("copy stdin"), copy_data("a"), copy_fail(), query("select 1")]);
+    all_ways(&[query("copy stdin"), copy_data("bad"), copy_data("b"), copy_done(), query("select 1")]);
+    all_ways(&[query("insert x;copy stdin;insert y"), copy_data("a"), copy_done(), query("select 1")]);
+    all_ways(&[query("begin"), query("copy stdin"), copy_data("bad"), copy_done(), query("commit"), query("select 1")]);
 }
 
 #[test]
 fn several_copies_in_one_query() {
     all_ways(&[
-        query("copy in;copy in;select 1"),
+        query("copy stdin;copy stdin;select 1"),
         copy_data("a"),
         copy_done(),
         copy_data("b"),
@@ -43,47 +43,47 @@ fn several_copies_in_one_query() {
         query("select 1"),
     ]);
     all_ways(&[
-        query("copy in;copy in"),
+        query("copy stdin;copy stdin"),
         copy_data("a"),
         copy_done(),
         copy_data("bad"),
         copy_done(),
         query("select 1"),
     ]);
-    all_ways(&[query("copy in;copy in"), copy_done(), sync(), copy_done(), sync(), query("select 1")]);
-    all_ways(&[query("copy in;boom;copy in"), copy_done(), copy_data("a"), copy_done(), query("select 1")]);
+    all_ways(&[query("copy stdin;copy stdin"), copy_done(), sync(), copy_done(), sync(), query("select 1")]);
+    all_ways(&[query("copy stdin;boom;copy stdin"), copy_done(), copy_data("a"), copy_done(), query("select 1")]);
 }
 
 #[test]
 fn copy_in_by_execute() {
     let tail = [sync(), query("select 1")];
-    all_ways(&[extended("copy in"), vec![copy_data("a"), copy_done()], tail.to_vec()].concat());
-    all_ways(&[extended("copy in"), vec![copy_data("a"), copy_fail()], tail.to_vec()].concat());
-    all_ways(&[extended("copy in"), vec![copy_data("bad"), copy_data("b"), copy_done()], tail.to_vec()].concat());
+    all_ways(&[extended("copy stdin"), vec![copy_data("a"), copy_done()], tail.to_vec()].concat());
+    all_ways(&[extended("copy stdin"), vec![copy_data("a"), copy_fail()], tail.to_vec()].concat());
+    all_ways(&[extended("copy stdin"), vec![copy_data("bad"), copy_data("b"), copy_done()], tail.to_vec()].concat());
     all_ways(
-        &[extended("copy in"), vec![flush(), copy_data("a"), flush(), copy_done(), flush()], tail.to_vec()].concat(),
+        &[extended("copy stdin"), vec![flush(), copy_data("a"), flush(), copy_done(), flush()], tail.to_vec()].concat(),
     );
-    all_ways(&[extended("copy in"), vec![copy_done()], extended("insert b"), tail.to_vec()].concat());
+    all_ways(&[extended("copy stdin"), vec![copy_done()], extended("insert b"), tail.to_vec()].concat());
 }
 
 #[test]
 fn syncs_during_copy_get_no_reply_unless_it_had_failed_before() {
     let tail = [sync(), query("select 1")];
-    all_ways(&[extended("copy in"), vec![sync(), copy_data("a"), copy_done()], tail.to_vec()].concat());
-    all_ways(&[extended("copy in"), vec![sync(), copy_data("a"), sync(), copy_fail()], tail.to_vec()].concat());
-    all_ways(&[extended("copy in"), vec![sync(), copy_data("bad"), copy_done()], tail.to_vec()].concat());
+    all_ways(&[extended("copy stdin"), vec![sync(), copy_data("a"), copy_done()], tail.to_vec()].concat());
+    all_ways(&[extended("copy stdin"), vec![sync(), copy_data("a"), sync(), copy_fail()], tail.to_vec()].concat());
+    all_ways(&[extended("copy stdin"), vec![sync(), copy_data("bad"), copy_done()], tail.to_vec()].concat());
     all_ways(
-        &[extended("copy in"), vec![sync(), copy_data("bad"), sync(), copy_data("b"), copy_done()], tail.to_vec()]
+        &[extended("copy stdin"), vec![sync(), copy_data("bad"), sync(), copy_data("b"), copy_done()], tail.to_vec()]
             .concat(),
     );
-    all_ways(&[extended("copy view"), vec![sync(), copy_data("a"), copy_done()], tail.to_vec()].concat());
-    let mut script = Script::at_once([extended("copy view"), tail.to_vec()].concat());
+    all_ways(&[extended("copy view stdin"), vec![sync(), copy_data("a"), copy_done()], tail.to_vec()].concat());
+    let mut script = Script::at_once([extended("copy view stdin"), tail.to_vec()].concat());
     script.says.insert(4, Say::Pause);
     same_as_direct(&[script]);
-    all_ways(&[query("copy in"), sync(), copy_data("a"), copy_done(), sync(), query("select 1")]);
-    all_ways(&[query("copy in"), sync(), copy_data("bad"), copy_done(), sync(), query("select 1")]);
-    all_ways(&[query("copy view"), copy_data("a"), copy_done(), sync(), query("select 1")]);
-    all_ways(&[query("copy view"), sync(), copy_done(), sync(), query("select 1")]);
+    all_ways(&[query("copy stdin"), sync(), copy_data("a"), copy_done(), sync(), query("select 1")]);
+    all_ways(&[query("copy stdin"), sync(), copy_data("bad"), copy_done(), sync(), query("select 1")]);
+    all_ways(&[query("copy view stdin"), copy_data("a"), copy_done(), sync(), query("select 1")]);
+    all_ways(&[query("copy view stdin"), sync(), copy_done(), sync(), query("select 1")]);
 }
 
 #[test]
@@ -112,18 +112,22 @@ fn stray_copy_frames_are_ignored_with_and_without_a_backend() {
 #[test]
 fn copy_out() {
     all_ways(
-        &[vec![query("copy out"), query("copy out;copy out;copy in"), copy_done()], extended("copy out"), vec![sync()]]
-            .concat(),
+        &[
+            vec![query("copy stdout"), query("copy stdout;copy stdout;copy stdin"), copy_done()],
+            extended("copy stdout"),
+            vec![sync()],
+        ]
+        .concat(),
     );
 }
 
 #[test]
 fn copies_of_two_clients_share_one_backend() {
     let one = Script::patient(
-        [vec![query("copy in"), copy_data("a"), copy_done()], extended("select 1"), vec![sync()]].concat(),
+        [vec![query("copy stdin"), copy_data("a"), copy_done()], extended("select 1"), vec![sync()]].concat(),
     );
     let two = Script::patient(
-        [extended("copy in"), vec![sync(), copy_data("bad"), copy_done(), sync(), query("select 1")]].concat(),
+        [extended("copy stdin"), vec![sync(), copy_data("bad"), copy_done(), sync(), query("select 1")]].concat(),
     );
     same_as_direct(&[one, two]);
 }

@@ -78,7 +78,7 @@ fn a_session_that_holds_its_backend_gives_it_back_at_its_end_only() {
 
 #[test]
 fn a_statement_that_is_cancelled_fails_with_the_words_given() {
-    let mut world = World::new(&[Script::at_once(vec![query("copy in"), copy_fail()])], Wish::default());
+    let mut world = World::new(&[Script::at_once(vec![query("copy stdin"), copy_fail()])], Wish::default());
     world.step(Step::Client(0));
     world.step(Step::Client(0));
     world.clients[0].session.cancelling(&Fault::error("57014", "query_timeout"));
@@ -111,7 +111,7 @@ fn a_reply_that_nothing_asked_for_breaks_the_session() {
     world.step(Step::Client(0));
     world.step(Step::Client(0));
     let (seat, mut out) = (&mut world.seats[0], Outgoing::default());
-    let mut leased = Leased { held: &mut seat.held, carried: &mut seat.carried };
+    let mut leased = Leased { held: &mut seat.held, carried: &mut seat.carried, pinned: false };
     let frame = Frame { tag: b'2', len: 0, body: b"" };
     assert!(world.clients[0].session.from_backend(&frame, &mut leased, &mut out, world.now).is_err());
 }

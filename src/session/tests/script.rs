@@ -56,8 +56,7 @@ pub(super) struct Direct {
     pub(super) read: Vec<u8>,
     pub(super) at_pause: Vec<usize>,
     pub(super) committed: Vec<String>,
-    /// The client broke the protocol so that PostgreSQL closed its connection, or sent a COPY by Execute without
-    /// waiting for what became of it.
+    /// The client broke the protocol so that PostgreSQL closed its connection.
     pub(super) may_break: bool,
 }
 
@@ -70,7 +69,6 @@ pub(super) fn direct(script: &Script) -> Direct {
             Say::Pause => at_pause.push(model.output.len()),
         }
     }
-    let copies = |say: &Say| matches!(say, Say::Frame(frame) if frame[0] == b'P' && frame.ends_with(b"copy in\0\0\0"));
-    let may_break = model.dead || script.says.iter().any(copies);
+    let may_break = model.dead;
     Direct { read: model.output, at_pause, committed: model.committed, may_break }
 }

@@ -316,14 +316,35 @@ fn who_prepares_after_a_change_does_not_notice_that_others_prepared_before_it() 
 }
 
 #[test]
+fn batches_that_are_flushed_are_repeated_too() {
+    let dotted = |text: &str| text.replace('\0', ".");
+    let executed = vec![parse("t", "select 1"), bind("", "t"), execute("", 0), flush()];
+    let described = vec![parse("t", "select 1"), describe('S', "t"), flush()];
+    for (frames, expected) in [(executed, "1 2 D.. CSELECT 1. "), (described, "1 t T ")] {
+        for patient in [false, true] {
+            let mut world = changed();
+            let said: String = if patient {
+                frames.iter().map(|frame| world.say(1, vec![frame.clone()])).collect()
+            } else {
+                world.say(1, frames.clone())
+            };
+            assert_eq!(said, expected);
+            assert_eq!(world.say(1, bound("t")), dotted(BOUND));
+            super::world::check_held(&world.seats[0]);
+            let mut world = changed();
+            let said = world.say(1, [frames.clone(), bound("t")].concat());
+            assert_eq!(said, format!("{expected}{}", dotted(BOUND)));
+        }
+    }
+}
+
+#[test]
 fn a_batch_that_cannot_be_repeated_fails_once() {
     let dotted = |text: &str| text.replace('\0', ".");
-    let flushed = vec![parse("t", "select 1"), bind("", "t"), execute("", 0), flush(), sync()];
     let after_another =
         vec![parse("", "insert a"), bind("", ""), execute("", 0), parse("t", "select 1"), bind("", "t"), sync()];
     let two = vec![parse("t", "select 1"), sync(), bind("", "t"), sync(), sync()];
-    let described = vec![parse("t", "select 1"), describe('S', "t"), flush(), sync()];
-    for frames in [flushed, after_another, two, described] {
+    for frames in [after_another, two] {
         let mut world = changed();
         let said = world.say(1, frames);
         assert!(said.contains("E0A000 ZI "), "{said}");
@@ -333,4 +354,93 @@ fn a_batch_that_cannot_be_repeated_fails_once() {
     world.say(1, vec![parse("t", "select 1"), sync(), query("begin")]);
     assert_eq!(world.say(1, vec![bind("", "t"), sync(), query("rollback")]), "E0A000 ZE CROLLBACK. ZI ");
     assert_eq!(world.say(1, bound("t")), dotted(BOUND));
+}
+
+/// Three clients and two backends; the first has prepared a statement on the first backend and was told its columns,
+/// which have changed since then.
+fn changed_elsewhere() -> World {
+    let wish = Wish { promote: false, backends: 2, ..Wish::default() };
+    let mut world = World::new(&[Script::default(), Script::default(), Script::default()], wish);
+    world.say(0, prepared("s", "select 1"));
+    world.say(1, vec![query("alter")]);
+    world
+}
+
+/// Has the third client keep a backend while `client` speaks.
+fn beside(world: &mut World, backend: usize, client: usize, frames: Vec<Vec<u8>>) -> String {
+    let others: Vec<_> = world.seats.iter().map(|seat| seat.user).collect();
+    assert_eq!(others, [None, None]);
+    if backend == 0 {
+        world.say(2, vec![query("begin")]);
+    } else {
+        world.seats[0].user = Some(usize::MAX);
+        world.say(2, vec![query("begin")]);
+        world.seats[0].user = None;
+    }
+    let said = world.say(client, frames);
+    world.say(2, vec![query("rollback")]);
+    said
+}
+
+#[test]
+fn who_was_told_other_columns_is_refused_by_backends_that_never_held_the_statement() {
+    let dotted = |text: &str| text.replace('\0', ".");
+    let mut world = changed_elsewhere();
+    assert_eq!(beside(&mut world, 0, 0, bound("s")), REFUSED);
+    assert_eq!(beside(&mut world, 0, 0, bound("s")), REFUSED, "until it prepares it again");
+    assert_eq!(beside(&mut world, 0, 0, prepared("t", "select 1")), dotted(PREPARED));
+    assert_eq!(beside(&mut world, 0, 0, bound("t")), dotted(BOUND));
+    assert_eq!(beside(&mut world, 1, 0, bound("t")), dotted(BOUND), "where an old copy is");
+    assert_eq!(beside(&mut world, 1, 0, bound("s")), REFUSED);
+    world.seats.iter().for_each(super::world::check_held);
+
+    let mut world = changed_elsewhere();
+    let pipelined = [bound("s"), bound("s"), vec![parse("t", "select 1")], bound("s"), bound("t")].concat();
+    let said = beside(&mut world, 0, 0, pipelined);
+    assert_eq!(said, format!("{REFUSED}{REFUSED}1 {REFUSED}{}", dotted(BOUND)));
+
+    let mut world = changed_elsewhere();
+    world.say(0, prepared("r", "select 2"));
+    world.say(0, prepared("q", "select 3"));
+    world.say(1, vec![query("alter")]);
+    assert_eq!(beside(&mut world, 0, 0, bound("s")), REFUSED);
+    let pipelined = [bound("s"), bound("r"), bound("q")].concat();
+    assert_eq!(beside(&mut world, 0, 0, pipelined), format!("{REFUSED}{REFUSED}{REFUSED}"));
+
+    let mut world = changed_elsewhere();
+    let in_block = [vec![query("begin")], bound("s"), vec![query("commit")]].concat();
+    assert_eq!(beside(&mut world, 0, 0, in_block), "CBEGIN. ZT E0A000 ZE CROLLBACK. ZI ");
+}
+
+#[test]
+fn who_was_told_other_columns_is_refused_where_another_has_parsed_the_statement_anew() {
+    let dotted = |text: &str| text.replace('\0', ".");
+    let undescribed = vec![parse("t", "select 1"), bind("", "t"), execute("", 0), sync()];
+    let by_portal = vec![parse("t", "select 1"), bind("", "t"), describe('P', ""), execute("", 0), sync()];
+    for frames in [undescribed, by_portal] {
+        let mut world = changed_elsewhere();
+        beside(&mut world, 0, 1, frames);
+        assert_eq!(beside(&mut world, 0, 0, bound("s")), REFUSED);
+        assert_eq!(beside(&mut world, 0, 1, bound("t")), dotted(BOUND));
+    }
+}
+
+#[test]
+fn columns_told_with_a_portal_count_as_well() {
+    let mut world = changed_elsewhere();
+    let by_portal = [parse("p", "select 2"), bind("", "p"), describe('P', ""), execute("", 0), sync()];
+    assert_eq!(beside(&mut world, 1, 1, by_portal.to_vec()), "1 2 T D.. D.. CSELECT 2. ZI ");
+    world.say(1, vec![query("alter")]);
+    assert_eq!(beside(&mut world, 0, 1, bound("p")), REFUSED);
+}
+
+#[test]
+fn a_backend_is_asked_for_columns_once() {
+    let wish = Wish { promote: false, backends: 2, ..Wish::default() };
+    let mut world = World::new(&[Script::default(), Script::default(), Script::default()], wish);
+    world.say(0, prepared("s", "select 1"));
+    assert_eq!(beside(&mut world, 0, 0, bound("s")), BOUND.replace('\0', "."));
+    let before = world.seats[1].model.taken;
+    assert_eq!(beside(&mut world, 0, 0, bound("s")), BOUND.replace('\0', "."));
+    assert_eq!(world.seats[1].model.taken - before, 3, "Bind, Execute and Sync");
 }

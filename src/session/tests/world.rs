@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::super::{Broken, Hold, Leased, Outgoing, Rules, Session, Verdict, Wait};
+use super::deaths::dies_at_every_step;
 use super::model::Model;
 use super::script::{Direct, FRESH, Say, Script, direct};
 use crate::prepared::{Held, Registry};
@@ -34,7 +35,7 @@ pub(super) struct Seat {
     pub(super) carried: Carried,
     /// Written to it, not yet read by it.
     unread: Vec<u8>,
-    user: Option<usize>,
+    pub(super) user: Option<usize>,
 }
 
 /// What one wants of a world.
@@ -79,18 +80,23 @@ impl World {
         Self::with_registry(scripts, wish, &Arc::new(Registry::new(1000)))
     }
 
-    fn with_registry(scripts: &[Script], wish: Wish, registry: &Arc<Registry>) -> Self {
+    pub(super) fn with_registry(scripts: &[Script], wish: Wish, registry: &Arc<Registry>) -> Self {
         let rules = Arc::new(Rules {
             hold: wish.hold,
             promote_unnamed: wish.promote,
             client_statements: 50,
             pipeline: wish.pipeline,
+            met: crate::session::LimitsMet::default(),
             registry: Arc::clone(registry),
             profiles: Arc::new(Profiles::new(100)),
+            sequences: crate::session::Sequences::Off,
+            patterns: Arc::new(crate::sql::Patterns::new(100)),
+            functions: Arc::new(crate::session::Functions::new(100, &[])),
         });
         let fresh = FRESH.map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())).to_vec();
+        let database = Model::new(&FRESH);
         let seat = || Seat {
-            model: Model::new(&FRESH),
+            model: database.beside(&FRESH),
             held: Held::new(wish.held),
             carried: Carried { profile: rules.profiles.fresh(), fresh: fresh.clone() },
             unread: Vec::new(),
@@ -215,7 +221,10 @@ impl World {
         };
         let (verdict, seen) = self.judge_client(number, &frame);
         match verdict {
-            Verdict::Hold(Wait::Lease) => return self.lease(number),
+            Verdict::Hold(Wait::Lease | Wait::PinnedLease(_) | Wait::SameLease) => return self.lease(number),
+            Verdict::Hold(Wait::Channels | Wait::Listen | Wait::Pin(_) | Wait::Way) => {
+                panic!("the model knows nothing that could be left behind")
+            }
             Verdict::Hold(Wait::Replies) => {
                 assert!(self.clients[number].seat.is_some(), "replies come from a leased backend");
                 return false;
@@ -251,7 +260,7 @@ impl World {
         let body = &frame[5..];
         let seen = match header.tag {
             client::BIND if self.wish.cut => view::Bind::read(body).map_or(body.len(), |bind| bind.names_len()),
-            tag if self.wish.cut && !Session::needs_whole(tag) => body.len() / 2,
+            tag if self.wish.cut && !Session::needs_whole(tag, body.len()) => body.len() / 2,
             _ => body.len(),
         };
         let frame = Frame { tag: header.tag, len: header.body, body: &body[..seen] };
@@ -260,7 +269,12 @@ impl World {
             None => client.session.from_client(&frame, None, &mut out, self.now),
             Some(seat) => {
                 let Seat { held, carried, .. } = &mut self.seats[seat];
-                client.session.from_client(&frame, Some(&mut Leased { held, carried }), &mut out, self.now)
+                client.session.from_client(
+                    &frame,
+                    Some(&mut Leased { held, carried, pinned: false }),
+                    &mut out,
+                    self.now,
+                )
             }
         };
         self.deliver(number, out);
@@ -295,7 +309,7 @@ impl World {
         self.seats[seat].user = Some(number);
         self.clients[number].seat = Some(seat);
         let (Seat { held, carried, .. }, mut out) = (&mut self.seats[seat], Outgoing::default());
-        self.clients[number].session.leased(&mut Leased { held, carried }, &mut out);
+        self.clients[number].session.leased(&mut Leased { held, carried, pinned: false }, &mut out);
         self.deliver(number, out);
         true
     }
@@ -327,13 +341,13 @@ impl World {
     }
 
     /// Closes a client, and replaces its backend.
-    fn bury(&mut self, number: usize) {
+    pub(super) fn bury(&mut self, number: usize) {
         let client = &mut self.clients[number];
         let _ = client.session.backend_lost();
         client.closed = true;
         let seat = &mut self.seats[client.seat.take().expect("a backend to bury")];
         let committed = std::mem::take(&mut seat.model.committed);
-        seat.model = Model::new(&FRESH);
+        seat.model = seat.model.beside(&FRESH);
         seat.model.committed = committed;
         seat.held = Held::new(self.wish.held);
         seat.carried.profile = self.rules.profiles.fresh();
@@ -352,7 +366,8 @@ impl World {
             return Ok(());
         }
         let view = Frame { tag: header.tag, len: header.body, body: &frame[5..] };
-        let verdict = client.session.from_backend(&view, &mut Leased { held, carried }, &mut out, self.now)?;
+        let verdict =
+            client.session.from_backend(&view, &mut Leased { held, carried, pinned: false }, &mut out, self.now)?;
         client.read.append(&mut out.before);
         match verdict {
             Verdict::Forward => client.read.extend_from_slice(&frame),
@@ -426,6 +441,8 @@ pub(super) fn same_as_direct(scripts: &[Script]) {
     same_under(scripts, wish);
     same_under(scripts, Wish { backends: 2, promote: false, held: 2, cut: true, ..wish });
     same_under(scripts, Wish { backends: 3, held: 1, pipeline: 4, ..wish });
+    dies_at_every_step(scripts, wish);
+    dies_at_every_step(scripts, Wish { held: 2, cut: true, ..wish });
 }
 
 pub(super) fn same_under(scripts: &[Script], wish: Wish) {

@@ -1,5 +1,7 @@
 //! What the model's statements do.
 
+use std::sync::atomic::Ordering;
+
 use super::{Failed, Model, Outcome, error, word};
 use crate::wire::build;
 use crate::wire::tag::backend;
@@ -33,7 +35,7 @@ impl Model {
                 self.complete("DISCARD ALL");
                 self.commit()?;
             }
-            ("copy", "out") => {
+            ("copy", "stdout") => {
                 self.say(backend::COPY_OUT_RESPONSE, b"\0\0\0");
                 self.say(backend::COPY_DATA, b"row\n");
                 self.say(backend::COPY_DONE, b"");
@@ -49,7 +51,7 @@ impl Model {
                 self.complete("DO");
             }
             ("alter", _) => {
-                self.named.values_mut().chain(self.unnamed.as_mut()).for_each(|prepared| prepared.stale = true);
+                self.columns.fetch_add(1, Ordering::Relaxed);
                 self.complete("ALTER TABLE");
             }
             _ => {

@@ -2,13 +2,15 @@
 //! "ignore till Sync" as the real one does, and writes out its replies only when the real one would.
 //!
 //! Texts: `select N` (N rows), `insert X`, `begin`, `commit`, `rollback`, `set N=V`, `reset N`, `show N`,
-//! `deallocate all`, `discard all`, `copy in`, `copy view` (fails after it has asked for data), `copy out`, `notice`, `alter`
-//! (result types of the statements prepared so far change); `syntax` in a text fails its Parse, `needy` its Bind, `boom` its execution,
+//! `deallocate all`, `discard all`, `copy stdin`, `copy view stdin` (fails after it has asked for data), `copy stdout`, `notice`, `alter`
+//! (all tables have a column more); `syntax` in a text fails its Parse, `needy` its Bind, `boom` its execution,
 //! `late` its commit. COPY data that holds `bad` is refused.
 
 mod commands;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::super::{Fault, reports};
 use crate::prepared::Names;
@@ -19,12 +21,14 @@ use crate::wire::{Header, Malformed, build};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Prepared {
     pub(super) text: String,
-    stale: bool,
+    /// The columns of its result.
+    columns: u16,
 }
 
 #[derive(Debug)]
 struct Portal {
     text: String,
+    columns: u16,
     sent: u32,
     done: bool,
 }
@@ -53,6 +57,8 @@ pub(super) struct Model {
     current: Settings,
     reported: Settings,
     at_begin: Option<Settings>,
+    /// How many columns all tables have, for every backend.
+    columns: Arc<AtomicU16>,
     pub(super) begun: Vec<String>,
     /// Nothing else has run, or will, in an implicit transaction block.
     alone: bool,
@@ -63,6 +69,8 @@ pub(super) struct Model {
     /// What has been written out.
     pub(super) output: Vec<u8>,
     pub(super) dead: bool,
+    /// Frames that it has read.
+    pub(super) taken: usize,
 }
 
 /// The ErrorResponse.
@@ -85,6 +93,7 @@ impl Model {
             reported: defaults.clone(),
             defaults,
             at_begin: None,
+            columns: Arc::default(),
             begun: Vec::new(),
             alone: true,
             late: false,
@@ -93,7 +102,13 @@ impl Model {
             buffered: Vec::new(),
             output: Vec::new(),
             dead: false,
+            taken: 0,
         }
+    }
+
+    /// A backend of the same database.
+    pub(super) fn beside(&self, settings: &[(&str, &str)]) -> Self {
+        Self { columns: Arc::clone(&self.columns), ..Self::new(settings) }
     }
 
     /// Takes bytes of a client and does all that they ask for.
@@ -123,6 +138,7 @@ impl Model {
     }
 
     fn take(&mut self, tag: u8, body: &[u8]) {
+        self.taken += 1;
         if self.copying.is_some() {
             return self.take_copy(tag, body);
         }
@@ -271,14 +287,14 @@ impl Model {
         while let Some(text) = statements.pop_front() {
             let result = self.refuse_in_failed(&text).and_then(|()| {
                 if returns_rows(&text) {
-                    self.say(backend::ROW_DESCRIPTION, b"\0\0");
+                    self.say_columns(self.columns.load(Ordering::Relaxed));
                 }
                 self.run(&text, 0, 0)
             });
             match result {
                 Ok(Outcome::CopyIn) => {
                     self.copying = Some(Copying::Query(statements));
-                    if text == "copy view" {
+                    if text == "copy view stdin" {
                         self.fail(error("42809", "cannot copy to view"));
                     }
                     return;
@@ -309,7 +325,7 @@ impl Model {
             return Err(error("42601", "syntax error"));
         }
         self.refuse_in_failed(&text)?;
-        let prepared = Prepared { text, stale: false };
+        let prepared = Prepared { text, columns: self.columns.load(Ordering::Relaxed) };
         if name.is_empty() {
             self.unnamed = Some(prepared);
         } else if self.named.contains_key(name) {
@@ -341,43 +357,53 @@ impl Model {
         } else if self.portals.contains_key(bind.portal) {
             return Err(error("42P03", "cursor already exists"));
         }
-        if prepared.stale {
-            return Err(Failed(reports::stale().into()));
-        }
+        self.check_columns(&prepared)?;
         if prepared.text.contains("needy") {
             let name = text_of(bind.statement);
             return Err(error("08P01", &format!("none are here, but prepared statement \"{name}\" requires 1")));
         }
-        self.portals.insert(bind.portal.to_vec(), Portal { text: prepared.text, sent: 0, done: false });
+        self.portals.insert(
+            bind.portal.to_vec(),
+            Portal { text: prepared.text, columns: prepared.columns, sent: 0, done: false },
+        );
         self.say(backend::BIND_COMPLETE, b"");
         Ok(())
     }
 
     fn describe(&mut self, body: &[u8]) -> Result<(), Failed> {
         self.start();
-        let text = match Target::read(client::DESCRIBE, body).map_err(malformed)? {
+        let (text, columns) = match Target::read(client::DESCRIBE, body).map_err(malformed)? {
             Target::Statement(name) => {
                 let prepared = self.statement(name)?;
                 if returns_rows(&prepared.text) {
                     self.refuse_in_failed(&prepared.text)?;
                 }
                 self.say(backend::PARAMETER_DESCRIPTION, b"\0\0");
-                if prepared.stale {
-                    return Err(Failed(reports::stale().into()));
-                }
-                prepared.text
+                self.check_columns(&prepared)?;
+                (prepared.text, prepared.columns)
             }
             Target::Portal(name) => match self.portals.get(name) {
-                Some(portal) => portal.text.clone(),
+                Some(portal) => (portal.text.clone(), portal.columns),
                 None => return Err(error("34000", "portal does not exist")),
             },
         };
         if returns_rows(&text) {
-            self.say(backend::ROW_DESCRIPTION, b"\0\0");
+            self.say_columns(columns);
         } else {
             self.say(backend::NO_DATA, b"");
         }
         Ok(())
+    }
+
+    /// A plan must not change its result.
+    fn check_columns(&self, prepared: &Prepared) -> Result<(), Failed> {
+        let same = !returns_rows(&prepared.text) || prepared.columns == self.columns.load(Ordering::Relaxed);
+        if same { Ok(()) } else { Err(Failed(reports::stale().into())) }
+    }
+
+    fn say_columns(&mut self, count: u16) {
+        let columns = b"c\0\0\0\0\x01\0\x01\0\0\0\x17\0\x04\0\0\0\0\0\0".repeat(count.into());
+        self.say(backend::ROW_DESCRIPTION, &[&count.to_be_bytes()[..], &columns].concat());
     }
 
     fn close(&mut self, body: &[u8]) -> Result<(), Failed> {
@@ -414,7 +440,7 @@ impl Model {
         }
         if matches!(outcome, Outcome::CopyIn) {
             self.copying = Some(Copying::Execute);
-            if text == "copy view" {
+            if text == "copy view stdin" {
                 return Err(error("42809", "cannot copy to view"));
             }
         }

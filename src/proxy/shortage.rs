@@ -1,0 +1,107 @@
+//! What a client is told when there is too little of something: backends, pins, or the one backend it needs.
+
+use std::time::Duration;
+
+use crate::backend::Refusal;
+use crate::pool::{Exhausted, PinFault, PinsExhausted, Shortage};
+use crate::session::Keeps;
+use crate::wire::build::Fault;
+use crate::wire::sqlstate;
+
+/// What a client is told whose wait was given up after `waited`.
+#[must_use]
+pub fn shortage_fault(database: &str, user: &str, shortage: &Shortage<Refusal>, waited: Duration) -> Fault {
+    match shortage {
+        Shortage::Backends(pool) => lease_fault(database, user, pool, waited),
+        Shortage::Pins(pins) => pins_fault(
+            format!("no further session of pool \"{database}\"/\"{user}\" could keep its backend within {waited:?}"),
+            Keeps::empty(),
+            pins,
+        ),
+        Shortage::One { holder, .. } => {
+            let who = match holder {
+                0 => "another session".to_owned(),
+                pid => format!("the client with process id {pid}"),
+            };
+            Fault::error(
+                sqlstate::TOO_MANY_CONNECTIONS,
+                format!("the backend that this statement needs did not become free within {waited:?}"),
+            )
+            .detail(format!("What the session left there is nowhere else, and {who} holds it."))
+            .hint("Shorten transactions, or set sequences = \"pin\" in pgweir's configuration.")
+        }
+    }
+}
+
+/// What a client is told whose lease did not come in time.
+fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: Duration) -> Fault {
+    let fault = Fault::error(
+        sqlstate::TOO_MANY_CONNECTIONS,
+        format!("no backend of pool \"{database}\"/\"{user}\" became free within {waited:?}"),
+    );
+    if let Some(error) = &pool.last_connect_error {
+        return fault
+            .detail(format!("PostgreSQL does not let pgweir in: {error}"))
+            .hint("Look at the PostgreSQL server; pgweir goes on trying.");
+    }
+    let holder = pool.longest_holder.map_or_else(String::new, |(pid, held)| {
+        format!(" The client with process id {pid} has held its backend for {held:.1?}.")
+    });
+    fault
+        .detail(format!(
+            "The pool has size {} and max_overflow {}; {} backends are leased and {} clients wait.{holder}",
+            pool.size, pool.overflow, pool.leased, pool.waiting
+        ))
+        .hint("Shorten transactions, or raise pool.size, pool.max_overflow or pool.timeout in pgweir's configuration.")
+}
+
+/// What a client is told that may not keep its backend.
+#[must_use]
+pub(super) fn pin_fault(database: &str, user: &str, keeps: Keeps, refused: &PinFault) -> Fault {
+    let pool = format!("pool \"{database}\"/\"{user}\"");
+    match refused {
+        PinFault::Denied => {
+            Fault::error(sqlstate::FEATURE_NOT_SUPPORTED, format!("no session of {pool} may keep its backend"))
+                .detail(format!("{} pool.pin is \"deny\".", what_stays(keeps)))
+                .hint("Do without, or use mode = \"session\" or pin = \"allow\" for this user or database in pgweir's configuration.")
+        }
+        PinFault::Exhausted(pins) => pins_fault(format!("no further session of {pool} may keep its backend"), keeps, pins),
+    }
+}
+
+fn what_stays(keeps: Keeps) -> String {
+    let named = if keeps.is_empty() { String::new() } else { format!(" ({keeps})") };
+    format!("The statement leaves something on its backend that cannot be carried to another{named}.")
+}
+
+fn pins_fault(message: String, keeps: Keeps, pins: &PinsExhausted) -> Fault {
+    Fault::error(sqlstate::TOO_MANY_CONNECTIONS, message)
+        .detail(format!("{} {pins}", what_stays(keeps)))
+        .hint("Raise pool.size or pool.max_pinned, or use mode = \"session\" for such users.")
+}
+
+/// What a client is told whose one backend was closed.
+#[must_use]
+pub(super) fn backend_gone() -> Fault {
+    Fault::error(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, "the backend that this statement needs was closed")
+        .detail("What the session had left there is lost.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::PinCounts;
+
+    #[test]
+    fn who_may_not_keep_a_backend_reads_why_and_what_to_change() {
+        let pins = PinsExhausted { limit: 2, taken: 2, waiting: 0, counts: PinCounts::default(), longest: None };
+        let fault = pin_fault("shop", "app", Keeps::ADVISORY_LOCKS, &PinFault::Exhausted(Box::new(pins)));
+        assert_eq!(fault.message, "no further session of pool \"shop\"/\"app\" may keep its backend");
+        let frame = String::from_utf8_lossy(&fault.to_frame()).into_owned();
+        assert!(frame.contains("53300") && frame.contains("pool.max_pinned allows 2"), "{frame}");
+        let denied =
+            String::from_utf8_lossy(&pin_fault("shop", "app", Keeps::ADVISORY_LOCKS, &PinFault::Denied).to_frame())
+                .into_owned();
+        assert!(denied.contains("pin = \"allow\""), "{denied}");
+    }
+}

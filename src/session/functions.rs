@@ -1,0 +1,225 @@
+//! What the functions of a database may do to a session that calls them, as their bodies tell.
+//!
+//! PostgreSQL is asked for a body when a function is first called, in the same query that asks what it left behind;
+//! from then on functions that leave nothing cost nothing. Functions are known by their name alone: where several
+//! have it, they count as one that may do what any of them does.
+
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::time::Instant;
+
+use crate::sql::{Effects, Lexing, custom_names, words};
+
+/// How long a body is believed: it may be replaced past pgweir.
+const BELIEVED: Duration = Duration::from_secs(300);
+/// Functions that call each other further than this may do anything.
+const DEPTH: usize = 16;
+
+/// The functions and written tables of one database that have been met.
+#[derive(Debug)]
+pub struct Functions {
+    known: DashMap<Callee, Known, foldhash::fast::RandomState>,
+    /// Names that the configuration says leave something behind, in lower case and without a schema.
+    stateful: Vec<Box<[u8]>>,
+    limit: usize,
+}
+
+/// What runs when a statement does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Callee {
+    Function(Box<[u8]>),
+    /// The triggers of this table.
+    Triggers(Box<[u8]>),
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    may_leave: bool,
+    custom: Vec<Vec<u8>>,
+    calls: Vec<Callee>,
+    learnt: Option<Instant>,
+}
+
+/// What is known of all that a statement calls.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Judgement {
+    /// Something may stay behind, in the session or as one of these custom settings.
+    pub(super) may_leave: bool,
+    pub(super) custom: Vec<Vec<u8>>,
+    /// Not known yet.
+    pub(super) unknown: Vec<Callee>,
+}
+
+impl Callee {
+    /// A function as a statement names it; the schema does not count.
+    pub(super) fn function(name: &[u8]) -> Self {
+        Self::Function(last_part(name))
+    }
+
+    pub(super) fn triggers(table: &[u8]) -> Self {
+        Self::Triggers(last_part(table))
+    }
+}
+
+fn last_part(name: &[u8]) -> Box<[u8]> {
+    name.rsplit(|byte| *byte == b'.').next().unwrap_or(name).into()
+}
+
+impl Functions {
+    /// Remembers at most `limit`; when full it begins anew. `stateful` are functions that cannot be read and leave
+    /// something behind.
+    #[must_use]
+    pub fn new(limit: usize, stateful: &[String]) -> Self {
+        let stateful = stateful.iter().map(|name| last_part(name.to_ascii_lowercase().as_bytes())).collect();
+        Self { known: DashMap::default(), stateful, limit }
+    }
+
+    /// What these, and all that they call, may leave behind.
+    pub(super) fn judge(&self, callees: impl Iterator<Item = Callee>, now: Instant) -> Judgement {
+        let mut judgement = Judgement::default();
+        let mut met: Vec<Callee> = Vec::new();
+        let mut next: Vec<Callee> = callees.collect();
+        for _ in 0..DEPTH {
+            let callees = std::mem::take(&mut next);
+            for callee in callees {
+                if met.contains(&callee) {
+                    continue;
+                }
+                match self.known.get(&callee) {
+                    Some(known) if known.learnt.is_some_and(|at| now < at + BELIEVED) => {
+                        judgement.may_leave |= known.may_leave;
+                        judgement.custom.extend(known.custom.iter().cloned());
+                        next.extend(known.calls.iter().cloned());
+                    }
+                    _ => judgement.unknown.push(callee.clone()),
+                }
+                met.push(callee);
+            }
+        }
+        judgement.may_leave |= !next.is_empty() || !judgement.unknown.is_empty();
+        judgement
+    }
+
+    /// A function with this name has this definition.
+    pub(super) fn learn(&self, name: &[u8], definition: &[u8]) {
+        let body = body_of(definition);
+        let stateful = self.stateful.iter().any(|stateful| **stateful == *name);
+        let words = words(body, &Lexing::default());
+        // In PL/pgSQL, EXECUTE runs whatever a string says.
+        let leaves = words.effects.any_of(Effects::LEAVES.without(Effects::CALLS));
+        self.add(Callee::function(name), |known| {
+            known.may_leave |= stateful || leaves;
+            known.custom.extend(custom_names(body).map(String::into_bytes));
+            known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));
+        });
+    }
+
+    /// A table has a trigger that calls this function.
+    pub(super) fn learn_trigger(&self, table: &[u8], function: &[u8]) {
+        self.add(Callee::triggers(table), |known| known.calls.push(Callee::function(function)));
+    }
+
+    /// All was said of these: where nothing was, there is nothing of the user's own.
+    pub(super) fn learnt(&self, asked: Vec<Callee>, now: Instant) {
+        for callee in asked {
+            self.add(callee, |known| known.learnt = Some(now));
+        }
+    }
+
+    /// Definitions may have changed.
+    pub(super) fn forget(&self) {
+        self.known.clear();
+    }
+
+    fn add(&self, callee: Callee, change: impl FnOnce(&mut Known)) {
+        if self.known.len() >= self.limit {
+            self.known.clear();
+        }
+        change(&mut self.known.entry(callee).or_default());
+    }
+}
+
+/// The body in what `pg_get_functiondef` gives: its head has words that would be commands in a body. That of a
+/// function in C is none.
+fn body_of(definition: &[u8]) -> &[u8] {
+    let starts: [&[u8]; 3] = [b"\nAS $", b"\nBEGIN ATOMIC", b"\n RETURN "];
+    let at = starts.iter().filter_map(|start| memchr::memmem::find(definition, start)).min();
+    let body = definition.get(at.unwrap_or(definition.len())..).unwrap_or_default();
+    // What stands between dollar quotes would be skipped as a string.
+    let Some(quoted) = body.strip_prefix(b"\nAS $") else { return body };
+    let Some(end) = memchr::memchr(b'$', quoted) else { return body };
+    let tag = quoted.get(..=end).unwrap_or_default();
+    let inside = quoted.get(end + 1..).unwrap_or_default();
+    let closing = [b"$", tag].concat();
+    inside.get(..memchr::memmem::rfind(inside, &closing).unwrap_or(inside.len())).unwrap_or(inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn functions() -> Functions {
+        Functions::new(100, &["public.Native".to_owned()])
+    }
+
+    fn judge(functions: &Functions, name: &str, now: Instant) -> Judgement {
+        functions.judge([Callee::function(name.as_bytes())].into_iter(), now)
+    }
+
+    fn define(functions: &Functions, name: &str, body: &str, now: Instant) {
+        let head = "CREATE OR REPLACE FUNCTION public.x()\n RETURNS void\n LANGUAGE plpgsql\n SET work_mem TO '1MB'";
+        functions.learn(name.as_bytes(), format!("{head}\nAS $function${body}$function$\n").as_bytes());
+        functions.learnt(vec![Callee::function(name.as_bytes())], now);
+    }
+
+    #[test]
+    fn a_function_is_asked_for_once_and_again_when_its_body_may_be_old() {
+        let (functions, now) = (functions(), Instant::now());
+        assert_eq!(judge(&functions, "public.adds", now).unknown, [Callee::function(b"adds")]);
+        define(&functions, "adds", "begin return 1; end", now);
+        assert_eq!(judge(&functions, "adds", now), Judgement::default());
+        assert_eq!(judge(&functions, "adds", now + BELIEVED).unknown.len(), 1);
+    }
+
+    #[test]
+    fn what_a_called_function_does_its_caller_does() {
+        let (functions, now) = (functions(), Instant::now());
+        define(&functions, "outside", "begin perform inside(1); end", now);
+        assert_eq!(judge(&functions, "outside", now).unknown, [Callee::function(b"inside")]);
+        define(&functions, "inside", "begin perform set_config('app.x', '1', false); end", now);
+        let judgement = judge(&functions, "outside", now);
+        assert!(judgement.may_leave && judgement.unknown.is_empty());
+        assert_eq!(judgement.custom, [b"app.x".to_vec()]);
+    }
+
+    #[test]
+    fn functions_that_call_each_other_come_to_an_end() {
+        let (functions, now) = (functions(), Instant::now());
+        define(&functions, "ping", "select pong()", now);
+        define(&functions, "pong", "select ping()", now);
+        assert_eq!(judge(&functions, "ping", now), Judgement::default());
+    }
+
+    #[test]
+    fn triggers_are_functions_that_a_write_calls() {
+        let (functions, now) = (functions(), Instant::now());
+        let write = || [Callee::triggers(b"public.t")].into_iter();
+        assert_eq!(functions.judge(write(), now).unknown, [Callee::triggers(b"t")]);
+        functions.learn_trigger(b"t", b"logs");
+        functions.learnt(vec![Callee::triggers(b"t")], now);
+        assert_eq!(functions.judge(write(), now).unknown, [Callee::function(b"logs")]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_harmless_unless_the_configuration_says_otherwise() {
+        let (functions, now) = (functions(), Instant::now());
+        for name in ["native", "other"] {
+            functions
+                .learn(name.as_bytes(), b"CREATE FUNCTION x()\n LANGUAGE c\nAS '$libdir/x', $function$x$function$\n");
+            functions.learnt(vec![Callee::function(name.as_bytes())], now);
+        }
+        assert!(judge(&functions, "native", now).may_leave);
+        assert!(!judge(&functions, "other", now).may_leave);
+    }
+}

@@ -1,0 +1,175 @@
+//! LISTEN and UNLISTEN without a backend: what is shared, and when a client hears.
+//!
+//! A LISTEN that is a transaction of its own is done by a listening backend that many sessions share. In a transaction
+//! block, among other statements or in a function it is done by the session's own backend, which it then keeps.
+
+use std::sync::Arc;
+
+use super::state::Keeps;
+use super::turn::{Effect, Expect, Kind, Who};
+use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
+use crate::sql::{Command, Effects, Pattern, Weighed};
+use crate::wire::build;
+use crate::wire::tag::backend;
+use crate::wire::view::Transaction;
+
+/// How far a shared LISTEN or UNLISTEN is.
+#[derive(Debug, Default)]
+pub(super) enum Hearing {
+    Done(Result<Arc<Pattern>, Box<[u8]>>),
+    #[default]
+    No,
+    Wanted(Arc<Pattern>),
+}
+
+impl Session {
+    /// The pattern of a text that is to be done by a shared listening backend.
+    pub(super) fn shared_listen(&self, weighed: &Weighed) -> Option<Arc<Pattern>> {
+        let Weighed::Known(pattern) = weighed else { return None };
+        let alone = matches!(&*pattern.traits.commands, [Command::Listen(_) | Command::Unlisten(_)]);
+        let own = self.state.keeps().contains(Keeps::CHANNELS);
+        let in_block = self.turn.as_ref().is_some_and(|turn| turn.status != Transaction::Idle || turn.has_begun());
+        let shared = alone && !own && !in_block && self.rules.hold == Hold::Transaction;
+        shared.then(|| Arc::clone(pattern))
+    }
+
+    /// What a shared LISTEN or UNLISTEN that waits asks for.
+    #[must_use]
+    pub fn wants_to_listen(&self) -> Option<Arc<Pattern>> {
+        match &self.turn.as_ref()?.hearing {
+            Hearing::Wanted(pattern) => Some(Arc::clone(pattern)),
+            Hearing::Done(_) | Hearing::No => None,
+        }
+    }
+
+    /// It is done, or has failed with this ErrorResponse; the frame that waits can be judged again.
+    pub fn listened(&mut self, outcome: Result<Arc<Pattern>, Vec<u8>>) {
+        self.turn.get_or_insert_default().hearing = Hearing::Done(outcome.map_err(Vec::into_boxed_slice));
+    }
+
+    /// Whether the session listens to anything by a shared backend.
+    pub fn set_listening(&mut self, listening: bool) {
+        self.listening = listening;
+    }
+
+    /// The outcome of a shared LISTEN, or that it must be waited for.
+    fn hear(&mut self, pattern: &Arc<Pattern>) -> Result<Result<&'static [u8], Box<[u8]>>, Verdict> {
+        let turn = self.turn.get_or_insert_default();
+        match std::mem::take(&mut turn.hearing) {
+            Hearing::Done(outcome) => Ok(outcome.map(|pattern| match &*pattern.traits.commands {
+                [Command::Unlisten(_)] => b"UNLISTEN".as_slice(),
+                _ => b"LISTEN".as_slice(),
+            })),
+            Hearing::No | Hearing::Wanted(_) => {
+                turn.hearing = Hearing::Wanted(Arc::clone(pattern));
+                Err(Verdict::Hold(Wait::Listen))
+            }
+        }
+    }
+
+    /// A Query that is nothing but a LISTEN or UNLISTEN, while nothing is owed.
+    pub(super) fn listen_by_query(&mut self, pattern: &Arc<Pattern>, out: &mut Outgoing) -> Verdict {
+        match self.hear(pattern) {
+            Err(verdict) => return verdict,
+            Ok(Ok(tag)) => out.before.extend_from_slice(&completed(tag)),
+            Ok(Err(error)) => out.before.extend_from_slice(&error),
+        }
+        out.before.extend_from_slice(&build::ready_for_query(Transaction::Idle));
+        self.names.set(b"", None);
+        Verdict::Swallow
+    }
+
+    /// An Execute of such a statement.
+    pub(super) fn listen_by_execute(&mut self, pattern: &Arc<Pattern>, out: &mut Outgoing) -> Verdict {
+        match self.hear(pattern) {
+            Err(verdict) => return verdict,
+            Ok(Ok(tag)) => {
+                let turn = self.turn.get_or_insert_default();
+                turn.expect(Expect::new(Kind::Execute, Who::Say(completed(tag).into())), []);
+            }
+            Ok(Err(error)) => self.fail_there_with(error, out),
+        }
+        Verdict::Swallow
+    }
+
+    /// Before a text that asks which channels the session listens to: its backend is told them, and listens as long as
+    /// it has it. `None` where there is nothing to do.
+    pub(super) fn bring_channels(&mut self, weighed: &Weighed, leased: &Leased<'_>) -> Option<Verdict> {
+        let asks = self.effects_of(weighed).any_of(Effects::READS_CHANNELS);
+        (asks && self.listening && !leased.pinned).then_some(())?;
+        let turn = self.turn.get_or_insert_default();
+        (!turn.brought_channels).then_some(Verdict::Hold(Wait::Channels))
+    }
+
+    /// Has the backend listen to these channels too, so that it knows them.
+    pub fn listen_there<'a>(&mut self, channels: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+        let mut text = Vec::new();
+        for channel in channels {
+            text.extend_from_slice(b"LISTEN \"");
+            for byte in channel {
+                text.extend_from_slice(if *byte == b'"' { b"\"\"" } else { std::slice::from_ref(byte) });
+            }
+            text.extend_from_slice(b"\";");
+        }
+        self.ask_alone(&text, out);
+        self.turn.get_or_insert_default().brought_channels = true;
+    }
+
+    /// What has the backend forget them again; `None` where it was told none.
+    pub fn listen_no_more(&mut self) -> Option<Vec<u8>> {
+        let turn = self.turn.as_mut()?;
+        std::mem::take(&mut turn.brought_channels).then_some(())?;
+        let mut query = Vec::new();
+        self.ask_alone(b"UNLISTEN *", &mut query);
+        Some(query)
+    }
+
+    /// Whether everything was unlistened by DISCARD ALL since this was last asked.
+    pub fn take_discarded(&mut self) -> bool {
+        self.turn.as_mut().is_some_and(|turn| std::mem::take(&mut turn.discarded))
+    }
+
+    /// Whether the session has sent something that notifies.
+    #[must_use]
+    pub fn has_notified(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.notified)
+    }
+
+    /// Whether the session has notified since this was last asked.
+    pub fn take_notified(&mut self) -> bool {
+        self.turn.as_mut().is_some_and(|turn| std::mem::take(&mut turn.notified))
+    }
+
+    /// Whether a ReadyForQuery is kept back until everything that was notified before it has been heard.
+    #[must_use]
+    pub fn keeps_ready_back(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.ready_kept)
+    }
+
+    /// Everything has been heard: gives the ReadyForQuery.
+    pub fn give_ready(&mut self, to_client: &mut Vec<u8>) {
+        if let Some(turn) = self.turn.as_mut().filter(|turn| turn.ready_kept) {
+            turn.ready_kept = false;
+            to_client.extend_from_slice(&build::ready_for_query(turn.status));
+        }
+    }
+}
+
+impl Session {
+    /// Has the backend run a text for us, outside of any transaction.
+    fn ask_alone(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        build::write_query(out, text);
+        let turn = self.turn.get_or_insert_default();
+        turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
+        turn.end_batch();
+    }
+}
+
+fn completed(tag: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    build::write_frame(&mut frame, backend::COMMAND_COMPLETE, |to| {
+        to.extend_from_slice(tag);
+        to.push(0);
+    });
+    frame
+}

@@ -1,0 +1,225 @@
+//! What a session has on its backend beyond its transaction: what may be there, what is known to be, and what has to
+//! be asked to know it.
+
+use bitflags::bitflags;
+
+use crate::sql::{Effects, custom_names};
+
+/// Custom settings that one session may have; one that has more keeps its backend.
+const CUSTOM_SETTINGS: usize = 256;
+
+bitflags! {
+    /// What can be carried to no other backend.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Keeps: u16 {
+        const TEMPORARY_OBJECTS = 1;
+        const ADVISORY_LOCKS = 1 << 1;
+        const HELD_CURSORS = 1 << 2;
+        /// By SQL's PREPARE.
+        const PREPARED_STATEMENTS = 1 << 3;
+        const CHANNELS = 1 << 4;
+        const LIBRARY = 1 << 5;
+        /// Values drawn from sequences, of which currval and lastval tell.
+        const SEQUENCES = 1 << 6;
+        /// It was told its backend's process ID.
+        const PROCESS_ID = 1 << 7;
+        const UNKNOWN = 1 << 8;
+        /// What is only kept where there is room.
+        const BETTER_KEPT = Self::SEQUENCES.bits() | Self::PROCESS_ID.bits();
+    }
+}
+
+impl std::fmt::Display for Keeps {
+    /// In words, for whoever waits for such a backend.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words = self
+            .iter_names()
+            .filter(|(_, keeps)| keeps.bits().is_power_of_two())
+            .map(|(name, _)| name.to_ascii_lowercase().replace('_', " "));
+        f.write_str(&words.collect::<Vec<_>>().join(", "))
+    }
+}
+
+bitflags! {
+    /// What a backend can be asked.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub(super) struct Parts: u8 {
+        const SETTINGS = 1;
+        const TEMPORARY_OBJECTS = 1 << 1;
+        const ADVISORY_LOCKS = 1 << 2;
+        const HELD_CURSORS = 1 << 3;
+        const PREPARED_STATEMENTS = 1 << 4;
+        const CHANNELS = 1 << 5;
+    }
+}
+
+/// For each thing that may keep a backend and can be asked for: what makes it, what may end it.
+const KEEPERS: [(Keeps, Parts, Effects, Effects); 5] = [
+    (Keeps::TEMPORARY_OBJECTS, Parts::TEMPORARY_OBJECTS, Effects::TEMPORARY, Effects::DROPS),
+    (Keeps::ADVISORY_LOCKS, Parts::ADVISORY_LOCKS, Effects::LOCKS, Effects::FREES_LOCKS),
+    (Keeps::HELD_CURSORS, Parts::HELD_CURSORS, Effects::HELD_CURSOR, Effects::CLOSES_CURSOR),
+    (Keeps::PREPARED_STATEMENTS, Parts::PREPARED_STATEMENTS, Effects::PREPARES, Effects::DEALLOCATES),
+    (Keeps::CHANNELS, Parts::CHANNELS, Effects::LISTENS, Effects::UNLISTENS),
+];
+
+/// What one session has left on its backends, and may have left on the one it has leased.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What was sent since the backend was last asked.
+    ran: Effects,
+    keeps: Keeps,
+    /// Nothing for most sessions.
+    names: Option<Box<UserNames>>,
+}
+
+/// What the session has given names of its own.
+#[derive(Debug, Default)]
+struct UserNames {
+    /// Settings, which PostgreSQL lists nowhere.
+    custom: Vec<Box<[u8]>>,
+    /// Statements, by SQL's PREPARE.
+    prepared: Vec<Box<[u8]>>,
+}
+
+impl State {
+    /// Notes a text that is being sent, and what it may do.
+    pub(super) fn note(&mut self, effects: Effects, text: &[u8]) {
+        self.ran |= effects;
+        if effects.any_of(Effects::LOADS) {
+            self.keeps |= Keeps::LIBRARY;
+        }
+        if effects.any_of(Effects::HOLDS) {
+            self.keeps |= Keeps::UNKNOWN;
+        }
+        if effects.any_of(Effects::SETTINGS | Effects::CALLS | Effects::ANYTHING) {
+            self.note_custom(custom_names(text));
+        }
+    }
+
+    /// Notes custom settings that may be there.
+    pub(super) fn note_custom(&mut self, names: impl Iterator<Item = impl AsRef<[u8]>>) {
+        for name in names {
+            let name = name.as_ref().to_ascii_lowercase().into_boxed_slice();
+            let known = &mut self.names.get_or_insert_default().custom;
+            if known.contains(&name) {
+                continue;
+            }
+            if known.len() >= CUSTOM_SETTINGS {
+                self.keeps |= Keeps::UNKNOWN;
+                return;
+            }
+            known.push(name);
+        }
+    }
+
+    /// Forgets names that turned out to be no settings; those that were not `asked` about stay.
+    pub(super) fn retain_custom(&mut self, asked: usize, exists: impl Fn(&[u8]) -> bool) {
+        if let Some(names) = &mut self.names {
+            let mut place = 0;
+            names.custom.retain(|name| {
+                place += 1;
+                place > asked || exists(name)
+            });
+        }
+    }
+
+    pub(super) fn custom(&self) -> &[Box<[u8]>] {
+        self.names.as_ref().map_or(&[], |names| &names.custom)
+    }
+
+    /// Notes a statement that SQL's PREPARE makes.
+    pub(super) fn note_prepared(&mut self, name: &[u8]) {
+        self.names.get_or_insert_default().prepared.push(name.into());
+    }
+
+    /// Whether a statement of this name may have been made by SQL's PREPARE.
+    pub(super) fn has_prepared(&self, name: &[u8]) -> bool {
+        self.names.as_ref().is_some_and(|names| names.prepared.iter().any(|known| **known == *name))
+    }
+
+    /// The statements that SQL's PREPARE has made are these.
+    pub(super) fn set_prepared(&mut self, prepared: Vec<Box<[u8]>>) {
+        match &mut self.names {
+            Some(names) => names.prepared = prepared,
+            None if prepared.is_empty() => {}
+            None => self.names.get_or_insert_default().prepared = prepared,
+        }
+    }
+
+    /// Whether names may mean the session's own temporary objects.
+    pub(super) fn may_have_temporary(&self) -> bool {
+        self.keeps.intersects(Keeps::TEMPORARY_OBJECTS) || self.ran.any_of(Effects::TEMPORARY)
+    }
+
+    /// Whether anything that was sent may have left something behind.
+    pub(super) fn is_uncertain(&self) -> bool {
+        !self.ran.is_empty()
+    }
+
+    /// What the backend must be asked before it can be known what it holds.
+    pub(super) fn parts(&self) -> Parts {
+        if self.ran.any_of(Effects::CALLS | Effects::ANYTHING | Effects::DISCARDS) {
+            return Parts::all();
+        }
+        // As long as the backend is kept anyway, nobody needs to know.
+        let ends = KEEPERS.iter().any(|(keeps, _, _, ends)| self.keeps.intersects(*keeps) && self.ran.any_of(*ends));
+        if !self.keeps.is_empty() && !ends {
+            return Parts::empty();
+        }
+        if self.ran.any_of(Effects::EXECUTES) {
+            return Parts::all();
+        }
+        let mut parts = Parts::empty();
+        if self.ran.any_of(Effects::SETTINGS | Effects::ROLE) {
+            parts |= Parts::SETTINGS;
+        }
+        for (keeps, part, makes, ends) in KEEPERS {
+            if self.ran.any_of(makes) || (self.keeps.intersects(keeps) && self.ran.any_of(ends)) {
+                parts |= part;
+            }
+        }
+        parts
+    }
+
+    /// The backend has said what it holds of these parts.
+    pub(super) fn learn(&mut self, parts: Parts, found: Keeps) {
+        for (keeps, part, ..) in KEEPERS {
+            if parts.intersects(part) {
+                self.keeps.set(keeps, found.intersects(keeps));
+            }
+        }
+    }
+
+    /// It is being asked: what runs from now on may leave something anew.
+    pub(super) fn asked(&mut self) {
+        self.ran = Effects::NONE;
+    }
+
+    pub(super) fn keep(&mut self, keeps: Keeps) {
+        self.keeps |= keeps;
+    }
+
+    pub(super) fn forgo(&mut self, keeps: Keeps) {
+        self.keeps -= keeps;
+    }
+
+    /// What keeps the backend with the session.
+    pub(super) fn keeps(&self) -> Keeps {
+        self.keeps
+    }
+
+    /// DISCARD ALL has removed everything but loaded libraries.
+    pub(super) fn discard(&mut self) {
+        self.set_prepared(Vec::new());
+        self.ran = Effects::NONE;
+        self.keeps &= Keeps::LIBRARY;
+    }
+}
+
+/// What will keep the backend once a text with these effects has run.
+pub(super) fn will_keep(effects: Effects) -> Keeps {
+    let kept = KEEPERS.iter().filter(|(_, _, makes, _)| effects.any_of(*makes));
+    let keeps = kept.fold(Keeps::empty(), |all, (keeps, ..)| all | *keeps);
+    let others = [(Effects::LOADS, Keeps::LIBRARY), (Effects::HOLDS, Keeps::UNKNOWN)];
+    others.into_iter().filter(|(makes, _)| effects.any_of(*makes)).fold(keeps, |all, (_, keeps)| all | keeps)
+}

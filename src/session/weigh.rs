@@ -1,0 +1,117 @@
+//! What a client's texts may do to its session.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use super::functions::Callee;
+use super::{Keeps, Sequences, Session};
+use crate::sql::{Effects, Encoding, Kind, Lexing, Pattern, Weighed};
+use crate::wire::Frame;
+use crate::wire::view::{Transaction, query_text};
+
+impl Session {
+    /// What is known of a text.
+    pub(super) fn weigh(&self, text: &[u8]) -> Weighed {
+        self.rules.patterns.weigh(text, &self.lexing())
+    }
+
+    /// What is known of a Query's text, which may not be here whole.
+    pub(super) fn weigh_query(&self, frame: &Frame<'_>) -> Weighed {
+        if frame.is_whole() { self.weigh(query_text(frame.body)) } else { Weighed::Anything }
+    }
+
+    /// What a text may do to the session, as far as that is known by now.
+    pub(super) fn effects_of(&self, weighed: &Weighed) -> Effects {
+        match weighed {
+            Weighed::Anything => Effects::ANYTHING,
+            Weighed::Known(pattern) => pattern.traits.effects,
+            // Its words look harmless.
+            Weighed::Later(_) => Effects::NONE,
+        }
+    }
+
+    /// Notes a text that is being sent.
+    pub(super) fn note(&mut self, weighed: &Weighed, text: &[u8], now: Instant) {
+        match weighed {
+            Weighed::Anything => self.state.note(Effects::ANYTHING, text),
+            Weighed::Known(pattern) => self.note_pattern(pattern, text, now),
+            Weighed::Later(digest) => self.turn.get_or_insert_default().unsure.push(*digest),
+        }
+    }
+
+    /// Finds out about texts that were sent before they were known.
+    pub(super) fn settle_unsure(&mut self, now: Instant) {
+        let Some(turn) = &mut self.turn else { return };
+        for digest in std::mem::take(&mut turn.unsure) {
+            match self.rules.patterns.known_by(digest) {
+                Some(pattern) => self.note_pattern(&pattern, b"", now),
+                None => self.state.note(Effects::CALLS, b""),
+            }
+        }
+    }
+
+    fn note_pattern(&mut self, pattern: &Arc<Pattern>, text: &[u8], now: Instant) {
+        let traits = &pattern.traits;
+        if traits.kind == Kind::Ddl {
+            self.note_administration(pattern);
+            self.rules.functions.forget();
+        }
+        let mut effects = traits.effects;
+        self.note_sequences(effects);
+        if effects.any_of(Effects::NOTIFIES) {
+            self.turn.get_or_insert_default().notified = true;
+        }
+        // Most who ask compare it with others' in the same statement.
+        let tells_pid = effects.any_of(Effects::READS_PID) && traits.reads.is_empty();
+        if tells_pid && self.transaction() == Transaction::Idle {
+            self.state.keep(Keeps::PROCESS_ID);
+        }
+        if traits.functions.is_empty() && traits.writes.is_empty() {
+            return self.state.note(effects, text);
+        }
+        let functions = traits.functions.iter().map(|name| Callee::function(name.as_bytes()));
+        let triggers = traits.writes.iter().map(|table| Callee::triggers(table.as_bytes()));
+        let judgement = self.rules.functions.judge(functions.chain(triggers), now);
+        if judgement.may_leave {
+            effects |= Effects::CALLS;
+            self.state.note_custom(judgement.custom.iter());
+            self.turn.get_or_insert_default().unknown.extend(judgement.unknown);
+        } else if traits.kind != Kind::Utility {
+            // DO and CALL are never read beforehand.
+            effects = effects.without(Effects::CALLS);
+        }
+        self.state.note(effects, text);
+    }
+
+    fn note_sequences(&mut self, effects: Effects) {
+        if !effects.any_of(Effects::DRAWS | Effects::READS_SEQUENCE) {
+            return;
+        }
+        let pins = match &self.rules.sequences {
+            Sequences::Auto { asked } => {
+                if effects.any_of(Effects::READS_SEQUENCE) {
+                    asked.store(true, Ordering::Relaxed);
+                }
+                asked.load(Ordering::Relaxed)
+            }
+            Sequences::Off => return,
+            Sequences::Pin => true,
+        };
+        if effects.any_of(Effects::DRAWS) {
+            self.turn.get_or_insert_default().drew = true;
+            if pins {
+                self.state.keep(Keeps::SEQUENCES);
+            }
+        }
+    }
+
+    /// How the session's texts are read.
+    fn lexing(&self) -> Lexing {
+        Lexing {
+            conforming: self.profile.get(b"standard_conforming_strings") != Some(b"off"),
+            encoding: self.profile.get(b"client_encoding").map(Encoding::named).unwrap_or_default(),
+        }
+    }
+}
