@@ -1,6 +1,6 @@
 //! Limits of time and size, and what exceeds them learns.
 
-use crate::harness::{Frame, eventually, frame, pgweir, postgres};
+use crate::harness::{Frame, WireClient, eventually, frame, pgweir, postgres};
 
 fn code(frames: &[Frame]) -> Option<String> {
     frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
@@ -114,4 +114,41 @@ async fn memory_stays_bounded_while_a_large_result_passes_a_slow_reader() {
     assert!(grown < 16_000, "{grown} KB more while a result of 120 MB waits");
     let frames = client.until(b'Z').await;
     assert_eq!(frames.iter().filter(|frame| frame.tag() == b'D').count(), 4);
+}
+
+#[tokio::test]
+async fn limits_that_were_met_are_named_in_the_log_with_how_often() {
+    let mut proxy = pgweir()
+        .pool_size(1)
+        .set("pool.timeout", "'200ms'")
+        .set("limits.client_statements", "1")
+        .set("limits.held_message", "'8KB'")
+        .set("listen.max_clients", "3")
+        .start()
+        .await;
+    let (mut one, mut two, mut three) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    let mut fourth = WireClient::open(proxy.address()).await;
+    fourth.send(&frame::startup(3, 0, &[("user", "postgres"), ("database", "postgres")])).await;
+    fourth.until_end().await;
+    one.query("begin").await;
+    for _ in 0..2 {
+        two.query("select 1").await;
+    }
+    for name in ["a", "b"] {
+        one.send(&[frame::parse(name, "select 1", &[]), frame::sync()].concat()).await;
+        one.until(b'Z').await;
+    }
+    three.send(&frame::parse("", &format!("select '{}'", "x".repeat(10_000)), &[])).await;
+    three.until_end().await;
+    drop((one, two, three, fourth));
+    proxy.signal("TERM");
+    proxy.wait_exit().await;
+    let log = proxy.log();
+    for (key, times) in
+        [("pool.timeout", 2), ("limits.client_statements", 1), ("limits.held_message", 1), ("listen.max_clients", 1)]
+    {
+        let line = log.lines().find(|line| line.contains("a limit was met") && line.contains(key));
+        let line = line.unwrap_or_else(|| panic!("{key} is not named:\n{log}"));
+        assert!(line.contains(&format!("\"times\":{times},")), "{line}");
+    }
 }

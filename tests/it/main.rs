@@ -1,17 +1,22 @@
 //! Integration tests: the real binary in front of a real PostgreSQL, one process, one throw-away cluster.
 #![allow(unreachable_pub, reason = "a test binary exports nothing; `pub` says what a module offers its neighbours")]
 
+mod administration;
 mod auth;
 mod cancel;
 mod control;
+mod differential;
 mod faults;
 mod harness;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod modes;
+mod notify;
 mod pooling;
 mod replication;
 mod scripts;
 mod state;
 mod tidy;
 mod tls;
+mod vanishing;

@@ -72,7 +72,6 @@ async fn a_session_with_state_keeps_its_backend_until_it_leaves() {
     one.query("set app.user_id = '7'").await;
     for _ in 0..3 {
         assert_eq!(two.value("select pg_try_advisory_xact_lock_shared(4712)").await, "f");
-        assert_eq!(two.value("select current_setting('app.user_id', true) is null").await, "t");
         assert_eq!(one.value("select count(*) from s_temp").await, "0");
         assert_eq!(one.value("show app.user_id").await, "7");
     }
@@ -87,6 +86,185 @@ async fn a_session_with_state_keeps_its_backend_until_it_leaves() {
 }
 
 #[tokio::test]
+async fn custom_settings_follow_their_session_without_its_backend() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.query("set app.user_id = '7'").await;
+    two.query("select set_config('App.User_Id', '8', false)").await;
+    assert_eq!(one.value("show app.user_id").await, "7");
+    assert_eq!(two.value("show app.user_id").await, "8");
+    one.query("begin; set local app.user_id = '9'; commit").await;
+    assert_eq!(one.value("select current_setting('app.user_id')").await, "7");
+    one.query("reset app.user_id").await;
+    assert_eq!(one.value("show app.user_id").await, "");
+    assert_eq!(two.value("show app.user_id").await, "8");
+}
+
+#[tokio::test]
+async fn a_custom_setting_whose_name_is_bound_reaches_no_other_session() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.send(
+        &[
+            frame::parse("", "select set_config($1, $2, false)", &[]),
+            frame::bind("", "", &["app.bound", "secret"]),
+            frame::execute("", 0),
+            frame::sync(),
+        ]
+        .concat(),
+    )
+    .await;
+    one.until(b'Z').await;
+    assert_ne!(two.value("select coalesce(current_setting('app.bound', true), '')").await, "secret");
+    assert_eq!(one.value("show app.bound").await, "secret");
+}
+
+#[tokio::test]
+async fn a_role_follows_its_session_and_no_other() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    let login = two.value("select current_user").await;
+    one.query("create role s_clerk; create role s_boss").await;
+    one.query("set role s_clerk").await;
+    assert_eq!(two.value("select current_user").await, login);
+    two.query("set session authorization s_boss").await;
+    two.query("set work_mem = '7MB'").await;
+    assert_eq!(one.value("select current_user").await, "s_clerk");
+    assert_eq!(two.value("select session_user || ' ' || current_setting('work_mem')").await, "s_boss 7MB");
+    one.query("begin; set local role s_boss").await;
+    one.query("rollback").await;
+    assert_eq!(one.value("select current_user").await, "s_clerk");
+    one.query("reset role").await;
+    two.query("reset session authorization").await;
+    assert_eq!(one.value("select current_user || session_user").await, [login.clone(), login.clone()].concat());
+    assert_eq!(two.value("select current_user || session_user").await, [login.clone(), login].concat());
+    two.query("drop role s_clerk; drop role s_boss").await;
+}
+
+#[tokio::test]
+async fn a_backend_goes_back_as_soon_as_nothing_keeps_it() {
+    let ways = [
+        ("create temp table s_gone (n int)", "drop table s_gone"),
+        ("create temp table s_gone (n int) on commit drop", "select 1"),
+        ("create temp table s_gone (n int)", "discard temp"),
+        ("select pg_advisory_lock(815)", "select pg_advisory_unlock(815)"),
+        ("declare s_gone cursor with hold for select 1", "close s_gone"),
+        ("prepare s_gone as select 1", "deallocate s_gone"),
+        ("prepare s_gone as select 1", "deallocate all"),
+        ("listen s_gone", "unlisten *"),
+        ("create temp table s_gone (n int)", "discard all"),
+    ];
+    // All but one backend may be kept: were one not given back, nobody could have it.
+    let proxy = pgweir().pool_size(2).start().await;
+    for (takes, frees) in ways {
+        let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+        assert_eq!(code(&one.query(takes).await), None, "{takes}");
+        assert_eq!(code(&one.query(frees).await), None, "{frees}");
+        assert_eq!(code(&two.query("create temp table s_next (n int)").await), None, "after {takes}, {frees}");
+        two.query("drop table s_next").await;
+    }
+}
+
+#[tokio::test]
+async fn in_a_transaction_a_statement_that_would_keep_one_backend_too_many_fails_before_it_runs() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.query("create temp table s_first (n int)").await;
+    two.query("begin").await;
+    let refused = two.query("select pg_advisory_lock(816)").await;
+    assert_eq!(code(&refused).as_deref(), Some("53300"));
+    assert_eq!(code(&two.query("select 1").await).as_deref(), Some("25P02"));
+    assert_eq!(two.query("commit").await.last().map(Frame::summary).as_deref(), Some("ReadyForQuery(I)"));
+    assert_eq!(two.value("select count(*) from pg_locks where locktype = 'advisory' and objid = 816").await, "0");
+    one.query("drop table s_first").await;
+    assert_eq!(code(&two.query("select pg_advisory_lock(816)").await), None);
+}
+
+#[tokio::test]
+async fn what_a_function_leaves_behind_follows_or_keeps_the_session_that_called_it() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.query(
+        "create function f_sets(value text) returns void language plpgsql as
+           $$ begin perform set_config('app.by_function', value, false); set work_mem = '7MB'; end $$;
+         create function f_calls(value text) returns void language sql as $$ select f_sets(value) $$;
+         create function f_makes() returns void language plpgsql as
+           $$ begin execute 'create temp ' || 'table f_made (n int)'; end $$",
+    )
+    .await;
+    one.query("select f_calls('one')").await;
+    two.query("select f_calls('two')").await;
+    let shown = "select current_setting('app.by_function') || ' ' || current_setting('work_mem')";
+    assert_eq!(one.value(shown).await, "one 7MB");
+    assert_eq!(two.value(shown).await, "two 7MB");
+    two.query("reset all").await;
+    assert_eq!(two.value(shown).await, " 4MB");
+    one.query("select f_makes()").await;
+    for _ in 0..3 {
+        assert_eq!(two.value("select to_regclass('f_made') is null").await, "t");
+        assert_eq!(one.value("select count(*) from f_made").await, "0");
+    }
+}
+
+#[tokio::test]
+async fn what_an_anonymous_block_leaves_behind_stays_with_its_session() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.query("do $$ begin perform set_config('app.by_block', 'one', false); set work_mem = '7MB'; end $$").await;
+    assert_eq!(two.value("show work_mem").await, "4MB");
+    two.query("do $$ begin perform pg_advisory_lock(817); end $$").await;
+    assert_eq!(one.value("select pg_try_advisory_xact_lock(817)").await, "f");
+    assert_eq!(
+        one.value("select current_setting('app.by_block') || ' ' || current_setting('work_mem')").await,
+        "one 7MB"
+    );
+}
+
+#[tokio::test]
+async fn sql_sees_exactly_the_statements_that_its_session_has_prepared() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    let prepare = |name: &str, text: &str| [frame::parse(name, text, &[]), frame::sync()].concat();
+    one.send(&prepare("s_one", "select 1")).await;
+    one.until(b'Z').await;
+    two.send(&prepare("s_two", "select 2")).await;
+    two.until(b'Z').await;
+    let listed = "select string_agg(name || ':' || from_sql, ',' order by name) from pg_prepared_statements";
+    for _ in 0..2 {
+        assert_eq!(one.value(listed).await, "s_one:false");
+        assert_eq!(two.value(listed).await, "s_two:false");
+    }
+    assert_eq!(code(&one.query("execute s_one").await), None);
+    assert_eq!(code(&one.query("prepare s_one as select 3").await).as_deref(), Some("42P05"));
+    one.query("prepare s_sql as select 4").await;
+    assert_eq!(one.value(listed).await, "s_one:false,s_sql:true");
+    assert_eq!(code(&one.query("deallocate s_one").await), None);
+    assert_eq!(code(&one.query("deallocate s_one").await).as_deref(), Some("26000"));
+    one.send(&[frame::bind("", "s_sql", &[]), frame::execute("", 0), frame::sync()].concat()).await;
+    assert_eq!(code(&one.until(b'Z').await), None);
+    one.send(&[frame::bind("", "s_one", &[]), frame::sync()].concat()).await;
+    assert_eq!(code(&one.until(b'Z').await).as_deref(), Some("26000"));
+    one.query("deallocate s_sql").await;
+    assert_eq!(two.value(listed).await, "s_two:false");
+}
+
+#[tokio::test]
+async fn currval_tells_what_its_own_session_has_drawn() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.query("create table s_drawn (id serial, t text)").await;
+    // Asked once, the pool knows that it matters.
+    assert_eq!(code(&one.query("select currval('s_drawn_id_seq')").await).as_deref(), Some("55000"));
+    for _ in 0..3 {
+        one.query("insert into s_drawn (t) values ('one')").await;
+        let drawn = one.value("select max(id) from s_drawn").await;
+        two.query("insert into s_drawn (t) values ('two')").await;
+        assert_eq!(one.value("select currval('s_drawn_id_seq')").await, drawn);
+    }
+    one.query("drop table s_drawn").await;
+}
+
+#[tokio::test]
 async fn notifications_reach_a_session_that_listens() {
     let proxy = pgweir().pool_size(2).start().await;
     let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
@@ -98,11 +276,25 @@ async fn notifications_reach_a_session_that_listens() {
 
 #[tokio::test]
 async fn sessions_that_keep_backends_leave_one_to_the_others() {
-    let proxy = pgweir().pool_size(2).start().await;
+    let proxy = pgweir().pool_size(2).set("pool.timeout", "'500ms'").start().await;
     let (mut one, mut two, mut three) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
-    one.query("listen s_full").await;
-    let refused = two.query("listen s_full").await;
+    one.query("create temp table s_full (n int)").await;
+    let refused = two.query("create temp table s_full (n int)").await;
     let refused = if code(&refused).is_some() { refused } else { two.until_end().await };
     assert_eq!(code(&refused).as_deref(), Some("53300"));
+    let detail = refused.iter().find_map(|frame| frame.field(b'D')).unwrap_or_default();
+    assert!(detail.contains("pool.max_pinned allows 1") && detail.contains("the client with process id"), "{detail}");
     assert_eq!(three.value("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_pool_that_denies_pins_refuses_what_would_need_one_and_serves_the_rest() {
+    let proxy = pgweir().set("pool.pin", "'deny'").start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    let refused = one.query("create temp table s_denied (n int)").await;
+    let refused = if code(&refused).is_some() { refused } else { one.until_end().await };
+    assert_eq!(code(&refused).as_deref(), Some("0A000"));
+    let hint = refused.iter().find_map(|frame| frame.field(b'H')).unwrap_or_default();
+    assert!(hint.contains("pin = \"allow\""), "{hint}");
+    assert_eq!(two.value("select 1").await, "1");
 }

@@ -161,6 +161,37 @@ SQL
 }
 expect 'twelve sessions at once' 24 crowd
 
+# A dump sets many settings and an empty search_path for its session; both are gone with it.
+query >/dev/null <<'SQL'
+CREATE SCHEMA psql_dumped;
+CREATE TABLE psql_dumped.parents (id serial PRIMARY KEY, name text, payload bytea);
+CREATE TABLE psql_dumped.children (parent int REFERENCES psql_dumped.parents, at timestamptz DEFAULT '2024-02-29 12:30+00');
+CREATE VIEW psql_dumped.joined AS SELECT name, at FROM psql_dumped.parents JOIN psql_dumped.children ON parent = id;
+CREATE FUNCTION psql_dumped.twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n * 2';
+INSERT INTO psql_dumped.parents (name, payload) SELECT 'name ' || n, decode(md5(n::text), 'hex') FROM generate_series(1, 2000) n;
+INSERT INTO psql_dumped.children SELECT n FROM generate_series(1, 2000, 2) n;
+SQL
+contents() {
+  query -c "SELECT count(*), sum(hashtext(p::text)::bigint) FROM psql_dumped.parents p" -c \
+    "SELECT count(*), max(at) AT TIME ZONE 'UTC', psql_dumped.twice(21), nextval('psql_dumped.parents_id_seq') > 2000 FROM psql_dumped.joined"
+}
+before=$(contents)
+# Comments name the database and may name the moment.
+dump() { pg_dump -d "$DATABASE_URL" -n psql_dumped "$@"; }
+restored() {
+  dump -f "$work/dump.sql" && query -q -c 'DROP SCHEMA psql_dumped CASCADE' >/dev/null 2>&1 &&
+    psql -Xq -v ON_ERROR_STOP=1 -d "$DATABASE_URL" -f "$work/dump.sql" >/dev/null && contents
+}
+expect 'pg_dump and psql bring back what was there' "$before" restored
+expect 'settings of a restore are gone' '"$user", public|t' query -c \
+  "SELECT current_setting('search_path'), current_setting('statement_timeout') = '0'"
+in_parallel() {
+  dump -Fd -j 2 -f "$work/dump.d" && query -q -c 'DROP SCHEMA psql_dumped CASCADE' >/dev/null 2>&1 &&
+    pg_restore -d "$DATABASE_URL" --exit-on-error -j 2 "$work/dump.d" && contents
+}
+expect 'pg_dump and pg_restore with two jobs' "$before" in_parallel
+query -q -c 'DROP SCHEMA psql_dumped CASCADE' 2>/dev/null
+
 query -c 'DROP TABLE psql_items'
 [ "$failed" = 0 ] && echo "psql: $passed checks passed" || echo "psql: $passed checks passed, $failed failed"
 [ "$failed" = 0 ]

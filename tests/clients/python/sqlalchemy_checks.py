@@ -239,6 +239,66 @@ async def asyncpg_streams():
 
 
 @check
+def what_a_pool_resets_is_reset():
+    # As the manual shows: a session is made as the application wants it, and made new when it is given back.
+    crowd = sa.create_engine(url("psycopg"), pool_size=2, max_overflow=0, pool_reset_on_return=None)
+
+    @sa.event.listens_for(crowd, "connect")
+    def prepare(connection, _):
+        connection.autocommit = True
+        connection.execute("SET statement_timeout = '9min'")
+        connection.autocommit = False
+
+    @sa.event.listens_for(crowd, "reset")
+    def reset(connection, _, state):
+        if not state.terminate_only:
+            connection.rollback()
+            connection.autocommit = True
+            connection.execute("DISCARD ALL")
+            connection.execute("SET statement_timeout = '9min'")
+            connection.autocommit = False
+
+    for _ in range(3):
+        with crowd.connect() as one, crowd.connect() as two:
+            assert one.scalar(sa.text("SHOW statement_timeout")) == "9min"
+            one.execute(sa.text("SET search_path = pg_catalog"))
+            one.execute(sa.text("SET app.user_id = '7'"))
+            one.execute(sa.text("CREATE TEMP TABLE sqlalchemy_temporary (n int)"))
+            one.scalar(sa.text("SELECT pg_advisory_lock(727273)"))
+            one.commit()
+            assert two.scalar(sa.text("SHOW search_path")) == '"$user", public'
+            assert not two.scalar(sa.text("SELECT nullif(current_setting('app.user_id', true), '')"))
+            assert not two.scalar(sa.text("SELECT pg_try_advisory_xact_lock(727273)"))
+            assert one.scalar(sa.text("SHOW app.user_id")) == "7"
+        with crowd.connect() as c:
+            assert c.scalar(sa.text("SELECT to_regclass('sqlalchemy_temporary') IS NULL"))
+            assert c.scalar(sa.text("SELECT pg_try_advisory_xact_lock(727273)"))
+            assert c.scalar(sa.text("SHOW search_path")) == '"$user", public'
+    crowd.dispose()
+
+
+@check
+def a_setting_for_each_request():
+    # Row-level security by a setting of the transaction, as multi-tenant applications do it.
+    with engine.begin() as c:
+        c.execute(sa.text("CREATE TABLE sqlalchemy_tenants (tenant int, t text)"))
+        c.execute(sa.text("INSERT INTO sqlalchemy_tenants VALUES (1, 'of one'), (2, 'of two')"))
+        c.execute(sa.text("ALTER TABLE sqlalchemy_tenants ENABLE ROW LEVEL SECURITY"))
+        c.execute(sa.text("ALTER TABLE sqlalchemy_tenants FORCE ROW LEVEL SECURITY"))
+        policy = "CREATE POLICY own ON sqlalchemy_tenants USING (tenant = nullif(current_setting('app.tenant', true), '')::int)"
+        c.execute(sa.text(policy))
+    for _ in range(4):
+        for tenant, name in ((1, "of one"), (2, "of two")):
+            with Session(engine) as session, session.begin():
+                session.execute(sa.text("SELECT set_config('app.tenant', :t, true)"), {"t": str(tenant)})
+                assert session.scalars(sa.text("SELECT t FROM sqlalchemy_tenants")).all() == [name]
+        with engine.connect() as c:
+            assert c.scalar(sa.text("SELECT count(*) FROM sqlalchemy_tenants")) == 0
+    with engine.begin() as c:
+        c.execute(sa.text("DROP TABLE sqlalchemy_tenants"))
+
+
+@check
 def tables_are_dropped():
     Base.metadata.drop_all(engine)
     engine.dispose()

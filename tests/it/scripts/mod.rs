@@ -39,7 +39,21 @@ macro_rules! areas {
     };
 }
 
-areas!(simple, extended, pipeline, prepared, copy, settings, login, cancel, errors, notify, function_call, large);
+areas!(
+    simple,
+    extended,
+    pipeline,
+    prepared,
+    copy,
+    settings,
+    login,
+    cancel,
+    errors,
+    notify,
+    function_call,
+    large,
+    state
+);
 
 #[test]
 fn there_are_at_least_sixty_scripts() {

@@ -1,0 +1,201 @@
+//! LISTEN in transaction mode: sessions that listen share one connection of their own and keep no backend.
+
+use crate::harness::{Frame, Proxy, WireClient, eventually, own_postgres, pgweir};
+
+fn code(frames: &[Frame]) -> Option<String> {
+    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
+}
+
+/// The process id that a NotificationResponse shows.
+fn sender(frame: &Frame) -> i32 {
+    frame.body().first_chunk().map_or(0, |pid| i32::from_be_bytes(*pid))
+}
+
+async fn listening(proxy: &Proxy, channel: &str) -> WireClient {
+    let mut client = proxy.wire().await;
+    let answer = client.query(&format!("listen {channel}")).await;
+    assert_eq!(code(&answer), None, "{answer:?}");
+    client
+}
+
+/// Reads up to the next notification; anything else but notices is a surprise.
+async fn next_notification(client: &mut WireClient) -> String {
+    let frame = client.frame().await;
+    assert_eq!(frame.tag(), b'A', "{frame:?}");
+    frame.summary()
+}
+
+#[tokio::test]
+async fn sessions_that_listen_hold_no_backend() {
+    let cluster = own_postgres().start().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
+    let mut listeners = Vec::new();
+    for _ in 0..20 {
+        listeners.push(listening(&proxy, "n_many").await);
+    }
+    let mut other = proxy.wire().await;
+    assert_eq!(other.value("select count(*) from pg_listening_channels()").await, "0");
+    for n in 0..50 {
+        other.query(&format!("notify n_many, 'number {n}'")).await;
+    }
+    for listener in &mut listeners {
+        for n in 0..50 {
+            let heard = next_notification(listener).await;
+            assert_eq!(heard, format!("NotificationResponse(n_many, number {n})"));
+        }
+    }
+    let sql = "select count(*) from pg_stat_activity where application_name = 'pgweir listen'";
+    assert_eq!(cluster.count(sql).await, 1);
+}
+
+#[tokio::test]
+async fn a_notification_shows_the_process_id_that_its_sender_was_given() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let mut listener = listening(&proxy, "n_senders").await;
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let mut client = proxy.wire().await;
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..50 {
+                let answer = client.query(&format!("notify n_senders, '{}'", client.process_id())).await;
+                assert_eq!(code(&answer), None);
+            }
+        }));
+    }
+    for _ in 0..400 {
+        let frame = listener.frame().await;
+        let (pid, said) = (sender(&frame), frame.summary());
+        assert_eq!(said, format!("NotificationResponse(n_senders, {pid})"));
+    }
+    for task in tasks {
+        task.await.expect("every NOTIFY succeeds");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_listens_never_takes_anothers_notification_for_its_own() {
+    let proxy = pgweir().pool_size(1).start().await;
+    proxy.wire().await.query("create table n_table (n int)").await;
+    let setup = "create function n_tell() returns trigger language plpgsql as \
+                 $$ begin perform pg_notify('n_changes', new.n::text); return new; end $$; \
+                 create trigger tell after insert on n_table for each row execute function n_tell()";
+    proxy.wire().await.query(setup).await;
+    let mut listener = listening(&proxy, "n_changes").await;
+    let own = listener.process_id();
+    let mut writer = proxy.wire().await;
+    let writing = tokio::spawn(async move {
+        for n in 0..200 {
+            writer.query(&format!("insert into n_table values ({n})")).await;
+        }
+    });
+    let mut heard = 0;
+    while heard < 200 {
+        for frame in listener.query("select 1").await {
+            if frame.tag() == b'A' {
+                assert_ne!(sender(&frame), own, "{frame:?}");
+                heard += 1;
+            }
+        }
+    }
+    writing.await.expect("the writer succeeds");
+    proxy.wire().await.query("drop table n_table; drop function n_tell").await;
+}
+
+#[tokio::test]
+async fn after_the_listening_connection_was_lost_sessions_hear_again_and_are_told_of_the_gap() {
+    let cluster = own_postgres().start().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
+    let (mut one, mut two) = (listening(&proxy, "n_lost").await, listening(&proxy, "n_lost").await);
+    cluster
+        .execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgweir listen'")
+        .await;
+    for client in [&mut one, &mut two] {
+        let frame = client.frame().await;
+        assert_eq!((frame.tag(), frame.field(b'C').as_deref()), (b'N', Some("01000")), "{frame:?}");
+    }
+    two.query("notify n_lost, 'back'").await;
+    assert_eq!(next_notification(&mut one).await, "NotificationResponse(n_lost, back)");
+}
+
+#[tokio::test]
+async fn listeners_outlive_a_restart_of_the_server() {
+    let cluster = own_postgres().start().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
+    let mut listener = listening(&proxy, "n_restart").await;
+    cluster.stop("fast").await;
+    cluster.start_again().await;
+    assert_eq!(listener.frame().await.tag(), b'N');
+    assert_eq!(listener.value("select 1").await, "1");
+    proxy.wire().await.query("notify n_restart, 'up'").await;
+    assert_eq!(next_notification(&mut listener).await, "NotificationResponse(n_restart, up)");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_too_much_waiting_in_a_transaction_is_closed_and_told_why() {
+    let proxy = pgweir().pool_size(2).set("limits.notifications", "'16KB'").start().await;
+    let (mut slow, mut quick) = (listening(&proxy, "n_full").await, listening(&proxy, "n_full").await);
+    slow.query("begin").await;
+    let mut other = proxy.wire().await;
+    for _ in 0..10 {
+        other.query(&format!("notify n_full, '{}'", "x".repeat(4000))).await;
+        assert!(next_notification(&mut quick).await.contains("4000 bytes"));
+    }
+    let last = slow.until_end().await;
+    let fault = last.iter().find(|frame| frame.tag() == b'E').expect("last words");
+    assert_eq!(fault.field(b'V').as_deref(), Some("FATAL"));
+    assert_eq!(fault.field(b'C').as_deref(), Some("54000"));
+    assert!(fault.detail().contains("limits.notifications"));
+    assert_eq!(quick.value("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_listen_beyond_the_limit_fails_and_the_session_lives_on() {
+    let proxy = pgweir().pool_size(1).set("limits.channels", "2").start().await;
+    let mut client = listening(&proxy, "n_first").await;
+    client.query("listen n_second").await;
+    assert_eq!(code(&client.query("listen n_third").await).as_deref(), Some("54000"));
+    client.query("unlisten n_first").await;
+    assert_eq!(code(&client.query("listen n_third").await), None);
+}
+
+#[tokio::test]
+async fn a_listen_that_finds_no_connection_fails_and_the_session_lives_on() {
+    let cluster = own_postgres().start().await;
+    let proxy = pgweir()
+        .in_front_of(&cluster)
+        .pool_size(1)
+        .set("server.max_connections", "1")
+        .set("pool.timeout", "'300ms'")
+        .start()
+        .await;
+    let (mut client, mut other) = (proxy.wire().await, proxy.wire().await);
+    other.query("begin").await;
+    let refused = client.query("listen n_no_seat").await;
+    assert_eq!(code(&refused).as_deref(), Some("53300"));
+    other.query("rollback").await;
+    assert_eq!(client.value("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_drain_closes_sessions_that_listen_and_their_connection() {
+    let cluster = own_postgres().start().await;
+    let mut proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
+    let mut listener = listening(&proxy, "n_drain").await;
+    proxy.signal("TERM");
+    let last = listener.until_end().await;
+    assert_eq!(code(&last).as_deref(), Some("57P01"));
+    assert!(proxy.wait_exit().await.success());
+    eventually("nothing of pgweir is left", async || {
+        cluster.count("select count(*) from pg_stat_activity where application_name like 'pgweir%'").await == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_session_mode_a_session_listens_on_its_own_backend() {
+    let proxy = pgweir().pool_size(2).mode("session").start().await;
+    let (mut one, mut two) = (listening(&proxy, "n_session").await, proxy.wire().await);
+    assert_eq!(one.value("select count(*) from pg_listening_channels()").await, "1");
+    two.query("notify n_session, 'x'").await;
+    assert_eq!(next_notification(&mut one).await, "NotificationResponse(n_session, x)");
+}

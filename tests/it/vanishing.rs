@@ -1,0 +1,119 @@
+//! Clients that vanish while PostgreSQL works for them: the work stops, and the backend serves the next.
+
+use crate::harness::{Frame, Proxy, eventually, frame, pgweir, postgres};
+
+/// Statements with this mark that run now.
+async fn running(mark: &str) -> i64 {
+    let sql = format!(
+        "select count(*) from pg_stat_activity where query like '%{mark}%' and state = 'active' and pid <> pg_backend_pid()"
+    );
+    postgres().await.count(&sql).await
+}
+
+/// Lets a client send these bytes and vanish once a statement with this mark runs: the process ids of the backend
+/// that it had and of the one that serves the next client.
+async fn before_and_after(proxy: &Proxy, bytes: &[u8], mark: &str) -> (String, String) {
+    let mut client = proxy.wire().await;
+    let before = client.value("select pg_backend_pid()").await;
+    client.send(bytes).await;
+    eventually("it runs", async || running(mark).await == 1).await;
+    drop(client);
+    eventually("it is stopped", async || running(mark).await == 0).await;
+    (before, proxy.wire().await.value("select pg_backend_pid()").await)
+}
+
+#[tokio::test]
+async fn what_runs_for_a_client_that_vanishes_is_cancelled_and_its_backend_serves_the_next() {
+    postgres().await.execute("create table v_gone (t text)").await;
+    let proxy = pgweir().pool_size(1).start().await;
+    let sleep = |mark: &str| format!("insert into v_gone select pg_sleep(60)::text /* {mark} */");
+    let batch = |mark: &str| {
+        [frame::parse("", &sleep(mark), &[]), frame::bind("", "", &[]), frame::execute("", 0), frame::sync()].concat()
+    };
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("v_simple", frame::query(&sleep("v_simple"))),
+        ("v_block", [frame::query("begin; insert into v_gone values ('x')"), frame::query(&sleep("v_block"))].concat()),
+        ("v_batch", batch("v_batch")),
+        ("v_pipeline", [batch("v_pipeline"), batch("v_pipeline"), frame::query(&sleep("v_pipeline"))].concat()),
+        ("v_state", [frame::query("set v.state = 'left'"), frame::query(&sleep("v_state"))].concat()),
+        ("v_copy_out", frame::query("copy (select pg_sleep(60) /* v_copy_out */) to stdout")),
+    ];
+    for (mark, bytes) in cases {
+        let (before, after) = before_and_after(&proxy, &bytes, mark).await;
+        assert_eq!(before, after, "{mark}: the same backend");
+        let mut next = proxy.wire().await;
+        assert_eq!(next.value("select count(*) from v_gone").await, "0", "{mark}: rolled back");
+        assert_eq!(
+            next.value("select coalesce(current_setting('v.state', true), '')").await,
+            "",
+            "{mark}: nothing is left"
+        );
+        let frames = next.query("commit").await;
+        assert_eq!(frames[0].field(b'C').as_deref(), Some("25P01"), "{mark}: no transaction is open");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_whose_client_vanishes_fails_and_its_backend_serves_the_next() {
+    postgres().await.execute("create table v_copied (t text)").await;
+    let proxy = pgweir().pool_size(1).start().await;
+    let rows = frame::message(b'd', b"one\ntwo\n");
+    let batch = [
+        frame::parse("", "copy v_copied from stdin /* v_copy_in */", &[]),
+        frame::bind("", "", &[]),
+        frame::execute("", 0),
+    ];
+    let cases: [Vec<u8>; 4] = [
+        [frame::query("copy v_copied from stdin /* v_copy_in */"), rows.clone()].concat(),
+        [batch.concat(), frame::flush(), rows.clone()].concat(),
+        [batch.concat(), frame::sync(), rows.clone()].concat(),
+        [frame::query("begin"), frame::query("copy v_copied from stdin /* v_copy_in */"), rows].concat(),
+    ];
+    for (number, bytes) in cases.iter().enumerate() {
+        let (before, after) = before_and_after(&proxy, bytes, "v_copy_in").await;
+        assert_eq!(before, after, "case {number}: the same backend");
+        assert_eq!(proxy.wire().await.value("select count(*) from v_copied").await, "0", "case {number}");
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_nobody_reads_any_more_is_stopped_and_its_backend_serves_the_next() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let mut client = proxy.wire().await;
+    let before = client.value("select pg_backend_pid()").await;
+    client
+        .send(&frame::query(
+            "select repeat('x', 1000) from generate_series(1, 9999) a, generate_series(1, 9999) b /* v_rows */",
+        ))
+        .await;
+    assert_ne!(client.frame().await, Frame::End);
+    drop(client);
+    eventually("it is stopped", async || running("v_rows").await == 0).await;
+    assert_eq!(proxy.wire().await.value("select pg_backend_pid()").await, before);
+}
+
+#[tokio::test]
+async fn a_transaction_that_lasts_too_long_is_stopped_and_its_backend_serves_the_next() {
+    let proxy = pgweir().pool_size(1).set("pool.max_lease", "'2s'").start().await;
+    let mut client = proxy.wire().await;
+    let before = client.value("select pg_backend_pid()").await;
+    client.send(&frame::query("select pg_sleep(60) /* v_lease */")).await;
+    let frames = client.until_end().await;
+    assert_eq!(frames.iter().find_map(|frame| frame.field(b'C')).as_deref(), Some("25P03"));
+    eventually("it is stopped", async || running("v_lease").await == 0).await;
+    assert_eq!(proxy.wire().await.value("select pg_backend_pid()").await, before);
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_stop_is_replaced() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let mut client = proxy.wire().await;
+    let before = client.value("select pg_backend_pid()").await;
+    let stubborn = "do $$ begin loop begin perform pg_sleep(1); exception when query_canceled then null; end; end loop; end $$ /* v_stubborn */";
+    client.send(&frame::query(stubborn)).await;
+    eventually("it runs", async || running("v_stubborn").await == 1).await;
+    drop(client);
+    let after = proxy.wire().await.value("select pg_backend_pid()").await;
+    postgres().await.count(&format!("select count(pg_terminate_backend({before}))")).await;
+    assert_ne!(before, after);
+}
