@@ -104,11 +104,14 @@ impl Serve {
     }
 
     fn part_with_backend(&mut self, active: &mut Active) {
+        // Who listens must not take what this client has said for the next one's: that backend is not lent again.
+        let heard = !self.is_being_heard(active);
         let Ownership::Leased { lease, .. } = &active.ownership else {
             active.ownership = Ownership::None;
             return;
         };
-        let nothing_in_flight = active.to_backend.is_empty()
+        let nothing_in_flight = heard
+            && active.to_backend.is_empty()
             && active.from_backend.is_empty()
             && active.client_rest == Rest::None
             && active.backend_rest == Rest::None
