@@ -1,6 +1,6 @@
 //! What sessions leave on a backend in transaction mode: it follows them, or keeps the backend, and never leaks.
 
-use crate::harness::{Frame, eventually, frame, pgweir, postgres};
+use crate::harness::{Frame, WireClient, eventually, frame, pgweir, postgres};
 
 fn code(frames: &[Frame]) -> Option<String> {
     frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
@@ -262,6 +262,22 @@ async fn currval_tells_what_its_own_session_has_drawn() {
         assert_eq!(one.value("select currval('s_drawn_id_seq')").await, drawn);
     }
     one.query("drop table s_drawn").await;
+}
+
+#[tokio::test]
+async fn a_database_can_be_copied_and_dropped_though_backends_of_it_are_idle() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let mut one = proxy.wire().await;
+    assert_eq!(code(&one.query("drop database s_nowhere").await).as_deref(), Some("3D000"));
+    assert_eq!(code(&one.query("create database s_first").await), None);
+    let mut there = WireClient::open(proxy.address()).await;
+    there.send(&frame::startup(3, 0, &[("user", "postgres"), ("database", "s_first")])).await;
+    there.until(b'Z').await;
+    assert_eq!(there.value("select 1").await, "1");
+    assert_eq!(code(&one.query("create database s_second template s_first").await), None);
+    assert_eq!(there.value("select 1").await, "1");
+    assert_eq!(code(&one.query("drop database s_first").await), None);
+    assert_eq!(code(&one.query("drop database s_second").await), None);
 }
 
 #[tokio::test]
