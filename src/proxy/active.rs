@@ -28,7 +28,10 @@ pub struct Active {
     pub(super) leaving: bool,
     /// The client's next frame waits, and its type.
     pub(super) held: Option<(Wait, u8)>,
+    /// A cancel that PostgreSQL has not acted on yet.
     pub(super) cancel: Option<Arc<AtomicBool>>,
+    /// The client wants its statement cancelled, which may not run yet.
+    pub(super) cancel_wanted: bool,
     pub(super) making_way: Option<MakingWay>,
     /// A LISTEN that waits for its backend.
     pub(super) listening: Option<Ticket>,
@@ -112,6 +115,7 @@ impl Active {
             leaving: false,
             held: None,
             cancel: None,
+            cancel_wanted: false,
             making_way: None,
             listening: None,
             barrier: None,

@@ -16,7 +16,7 @@ use crate::backend::{Backend, Dialer, Refusal, Undo, cancel};
 use crate::clients::Signal;
 use crate::config::ResetOnReturn;
 use crate::pool::{Lease, LeaseError, PinReason, PinReasons, Return, Wish};
-use crate::session::{Keeps, Leased, Wait};
+use crate::session::{Keeps, Leased, Running, Wait};
 use crate::stats;
 use crate::wire::build::{Fault, Severity};
 use crate::wire::sqlstate;
@@ -287,15 +287,29 @@ impl Serve {
                 // Not fatal, so it cannot fail.
                 let _ = self.no_lease(active, tag, &fault);
             }
-            Ownership::Leased { .. } => self.cancel_running(active),
+            Ownership::Leased { .. } => active.cancel_wanted = true,
             Ownership::None => {}
         }
+    }
+
+    /// Does what a cancel wants as soon as the client's statement runs: what pgweir asks of the backend on its own is
+    /// not cancelled, and a cancel that finds nothing is too late.
+    pub(super) fn heed_cancel(&self, active: &mut Active) {
+        if !active.cancel_wanted || !active.to_backend.is_empty() {
+            return;
+        }
+        match self.session.running() {
+            Running::Clients => self.cancel_running(active),
+            Running::Nothing if active.held.is_none() => {}
+            Running::Nothing | Running::Ours => return,
+        }
+        active.cancel_wanted = false;
     }
 
     /// Cancels what the backend runs. Until PostgreSQL has acted the backend is not given to anybody else.
     pub(super) fn cancel_running(&self, active: &mut Active) {
         let Ownership::Leased { lease, .. } = &active.ownership else { return };
-        if self.session.is_answered() || active.cancel.is_some() {
+        if self.session.running() != Running::Clients || active.cancel.is_some() {
             return;
         }
         let (target, key, client) = (self.route.target.endpoint(), Arc::clone(&lease.cancel), Arc::clone(&self.handle));
@@ -357,7 +371,9 @@ impl Serve {
             return None;
         }
         let query = match (limits.query_timeout, active.busy_since) {
-            (Some(limit), Some(since)) if active.cancel.is_none() => Some((since + limit, Limit::Query)),
+            (Some(limit), Some(since)) if active.cancel.is_none() && self.session.running() == Running::Clients => {
+                Some((since + limit, Limit::Query))
+            }
             _ => None,
         };
         let quiet = self.session.is_answered() && self.session.transaction() != Transaction::Idle;

@@ -141,6 +141,7 @@ impl Serve {
             progress |= self.make_way(active, cx);
             progress |= self.hear(active, now)?;
             progress |= self.flush_backend(active, cx)?;
+            self.heed_cancel(active);
             progress |= self.read_backend(active, cx, now)?;
             progress |= self.read_client(active, cx, now)?;
             if !progress {

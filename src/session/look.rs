@@ -41,6 +41,9 @@ const ADVISORY_LOCKS: &[u8] = b"SELECT 'l', '', '' WHERE EXISTS (SELECT FROM pg_
     WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())";
 const HELD_CURSORS: &[u8] = b"SELECT 'c', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)";
 const PREPARED_STATEMENTS: &[u8] = b"SELECT 'p', name, '' FROM pg_catalog.pg_prepared_statements WHERE from_sql";
+/// Goes before a question whose predecessor failed: it may have taken longer than the client's statements may.
+const IN_NO_HURRY: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout'); \
+    SET LOCAL statement_timeout = 0; ";
 const CHANNELS: &[u8] = b"SELECT 'n', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
 
 /// Definitions of functions with one of these names, and the functions of the triggers of tables with one of these.
@@ -107,7 +110,8 @@ impl Session {
         self.state.asked();
         let turn = self.turn.as_mut()?;
         let callees = std::mem::take(&mut turn.unknown);
-        let text = question(parts, self.state.custom(), &callees);
+        let mut text = if turn.look_failed { IN_NO_HURRY.to_vec() } else { Vec::new() };
+        text.extend_from_slice(&question(parts, self.state.custom(), &callees));
         turn.looking = Some(Look { parts, callees, custom: self.state.custom().len(), ..Look::default() });
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
         turn.end_batch();
@@ -125,6 +129,8 @@ impl Session {
         match *what {
             // Of a transaction that is over.
             b"s" if name.starts_with(b"transaction_") && *name != b"transaction_timeout" => {}
+            // Asked again, it is what the question itself has set.
+            b"s" if *name == b"statement_timeout" && look.settings.iter().any(|(known, _)| **known == **name) => {}
             b"s" => look.settings.push((name.to_vec(), value.to_vec())),
             b"t" => look.keeps |= Keeps::TEMPORARY_OBJECTS,
             b"l" => look.keeps |= Keeps::ADVISORY_LOCKS,
@@ -187,12 +193,15 @@ impl Session {
         }
     }
 
-    /// The backend would not say what it holds: it stays with the session.
+    /// The backend would not say what it holds: it is asked for all once more, and then stays with the session.
     pub(super) fn look_failed(&mut self) {
-        if let Some(turn) = &mut self.turn {
-            turn.looking = None;
+        let Some(turn) = &mut self.turn else { return };
+        turn.looking = None;
+        if std::mem::replace(&mut turn.look_failed, true) {
+            self.state.keep(Keeps::UNKNOWN);
+        } else {
+            self.state.note(Effects::ANYTHING, b"");
         }
-        self.state.keep(Keeps::UNKNOWN);
     }
 }
 

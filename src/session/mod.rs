@@ -169,6 +169,15 @@ pub enum Unfinished {
     FailedBatch,
 }
 
+/// Whose statement a backend is at work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Running {
+    Clients,
+    Nothing,
+    /// What pgweir sent on its own, before the client's next statement or after its last.
+    Ours,
+}
+
 /// Why a session cannot go on; the backend, if there is one, is closed too.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
@@ -278,6 +287,17 @@ impl Session {
     #[must_use]
     pub fn is_answered(&self) -> bool {
         self.turn.as_ref().is_none_or(|turn| !turn.leased || turn.is_answered())
+    }
+
+    /// Whose statement the backend is at work on.
+    #[must_use]
+    pub fn running(&self) -> Running {
+        let Some(turn) = self.turn.as_ref().filter(|turn| turn.leased) else { return Running::Nothing };
+        match turn.queue.front() {
+            Some(expect) if expect.is_skipped() => Running::Ours,
+            _ if turn.is_answered() => Running::Nothing,
+            _ => Running::Clients,
+        }
     }
 
     /// Whether nothing is left to do for a client that says no more: PostgreSQL undoes what no Sync or Query has ended.

@@ -158,6 +158,8 @@ struct Wary {
 pub(super) struct Turn {
     /// What the backend is being asked about the session.
     pub(super) looking: Option<Look>,
+    /// It would not answer that once.
+    pub(super) look_failed: bool,
     /// What is known of the Query that waits at the head.
     pub(super) weighed: Option<Weighed>,
     /// Texts that were sent before it was known what they may do.

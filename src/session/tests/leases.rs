@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
+use super::super::{Hold, Leased, Outgoing, Running, Session, Verdict, Wait};
 use super::frames::*;
 use super::script::Script;
 use super::world::{Step, Wish, World, show};
@@ -114,4 +114,20 @@ fn a_reply_that_nothing_asked_for_breaks_the_session() {
     let mut leased = Leased { held: &mut seat.held, carried: &mut seat.carried, pinned: false };
     let frame = Frame { tag: b'2', len: 0, body: b"" };
     assert!(world.clients[0].session.from_backend(&frame, &mut leased, &mut out, world.now).is_err());
+}
+
+#[test]
+fn what_pgweir_asks_after_a_statement_is_not_taken_for_the_clients() {
+    let mut world = World::new(&[Script::at_once(vec![query("set TimeZone=PST")])], Wish::default());
+    world.step(Step::Client(0));
+    world.step(Step::Client(0));
+    assert_eq!(world.clients[0].session.running(), Running::Clients);
+    world.step(Step::Backend(0));
+    while world.clients[0].session.running() == Running::Clients {
+        world.step(Step::Reply(0));
+    }
+    assert_eq!(show(&world.clients[0].read), "CSET. STimeZone.PST. ZI ");
+    assert_eq!(world.clients[0].session.running(), Running::Ours);
+    world.run(|_| 0);
+    assert_eq!(world.clients[0].session.running(), Running::Nothing);
 }
