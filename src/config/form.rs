@@ -195,7 +195,9 @@ fn read_control(values: &Values) -> Option<Control> {
 impl Process {
     fn with_cores(mut self) -> Self {
         if self.workers == 0 {
-            self.workers = std::thread::available_parallelism().map_or(1, usize::from);
+            // PostgreSQL or the applications mostly work on the same cores, and fewer workers find more to do each time
+            // they wake. A worker serves some ten thousand statements a second.
+            self.workers = std::thread::available_parallelism().map_or(1, |cores| usize::from(cores).div_ceil(2));
         }
         self
     }

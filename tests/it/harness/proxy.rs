@@ -41,6 +41,8 @@ pub fn pgweir() -> Builder {
         ("log.format", "'json'"),
         ("log.level", "'info'"),
         ("process.shutdown_timeout", "'20s'"),
+        // Backends go from one to the other.
+        ("process.workers", "2"),
     ] {
         builder = builder.set(key, value);
     }
