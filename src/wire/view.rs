@@ -61,6 +61,30 @@ impl<'a> Bind<'a> {
     }
 }
 
+/// The values that a Bind gives to parameters, in order and without those that are NULL; `None` where the body is not
+/// whole (manual: "Message Formats", Bind).
+#[must_use]
+pub fn bound_values(body: &[u8]) -> Option<Vec<&[u8]>> {
+    let (_, rest) = split_cstr(body)?;
+    let (_, rest) = split_cstr(rest)?;
+    let (formats, rest) = rest.split_first_chunk::<2>()?;
+    let mut rest = rest.get(usize::from(u16::from_be_bytes(*formats)) * 2..)?;
+    let (count, after) = rest.split_first_chunk::<2>()?;
+    rest = after;
+    let mut values = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        rest = after;
+        // A negative length is NULL.
+        if let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) {
+            let (value, after) = rest.split_at_checked(length)?;
+            values.push(value);
+            rest = after;
+        }
+    }
+    Some(values)
+}
+
 /// What a Describe or Close is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
