@@ -123,6 +123,11 @@ impl<M: Manager> Lease<M> {
         self.home
     }
 
+    /// A [`super::Pinning`] of this lease is ready.
+    pub fn now_pinned(&mut self) {
+        self.count_pin();
+    }
+
     pub(super) fn count_pin(&mut self) {
         self.duty = Duty::Pinned;
     }

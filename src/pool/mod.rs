@@ -15,7 +15,7 @@
 //! | the cap of a server over its pools | [`budget`]; connections beside the pools: [`berth`] |
 //! | leases that outlive their transaction | [`pins`] (pure) |
 //! | all of that behind one lock | `state`, `serving`, and [`pool`] for the public face |
-//! | temporary ownership, waiting for it | [`lease`], [`waiting`] |
+//! | temporary ownership, waiting for it | [`lease`], [`waiting`]; for a pin with a lease in hand: `pinning` |
 //! | leaving a database to others | `vacating` |
 //! | pools by name | [`map`] |
 //!
@@ -32,6 +32,7 @@ pub mod budget;
 pub mod choice;
 pub mod lease;
 pub mod map;
+mod pinning;
 pub mod pins;
 #[expect(clippy::module_inception, reason = "the pool is what this folder is about")]
 pub mod pool;
@@ -54,6 +55,7 @@ pub use berth::Berth;
 pub use budget::Budget;
 pub use lease::Lease;
 pub use map::{Blueprint, PoolKey, Pools, PoolsExhausted};
+pub use pinning::Pinning;
 pub use pins::{PinCounts, PinFault, PinReason, PinReasons, PinsExhausted};
 pub use pool::Pool;
 pub use slots::BackendId;

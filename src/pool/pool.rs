@@ -159,9 +159,8 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Pins a lease at once: it outlives its transaction until [`Lease::keep_for`] or its end, for these reasons and
-    /// those it is pinned for already. Does not wait: who holds a backend and waits for another to be given back could
-    /// wait for one who does the same. Outside a transaction a session rather gives its backend back and asks for
-    /// [`Wish::pin`].
+    /// those it is pinned for already. Does not wait: that is [`Self::wait_for_pin`]'s. Outside a transaction a session
+    /// rather gives its backend back and asks for [`Wish::pin`], so that others can use it meanwhile.
     ///
     /// # Errors
     /// [`PinFault`], when the lease is not pinned yet.
@@ -302,7 +301,7 @@ impl<M: Manager> Pool<M> {
             pinned: state.pins.held(),
             pins: state.pins.counts(),
             waiting: state.waiters(),
-            waiting_for_pin: state.queue.waiting_for_pin(),
+            waiting_for_pin: state.waiting_for_pin(),
             opened_total: state.totals.opened,
             closed_total: state.totals.closed,
             leases_total: state.totals.leases,

@@ -99,7 +99,7 @@ impl<M: Manager> State<M> {
         PinsExhausted {
             limit: self.pin_limit(account),
             taken: self.pins.taken(),
-            waiting: self.queue.waiting_for_pin(),
+            waiting: self.waiting_for_pin(),
             counts: self.pins.counts(),
             longest: self.pins.longest(now),
         }
@@ -181,6 +181,9 @@ impl<M: Manager> State<M> {
     pub(super) fn pump(&mut self, account: Account<'_>, home: Home, now: Instant, chores: &mut Chores<M>) {
         if self.closed {
             return;
+        }
+        if !self.hopefuls.is_empty() {
+            self.grant_hopefuls(account, chores);
         }
         if self.queue.aside() > 0 {
             self.grant_pins(account);

@@ -12,6 +12,7 @@ use super::backoff::Reach;
 use super::budget::{Budget, MemberId};
 use super::choice::Taken;
 use super::lease::{Duty, Ended};
+use super::pinning::Hopeful;
 use super::pins::{PinCounts, Pins};
 use super::queue::Queue;
 use super::recycle::RecyclePolicy;
@@ -98,6 +99,8 @@ pub(super) struct State<M: Manager> {
     /// Idle backends being pinged for somebody who waits.
     pub(super) proving: usize,
     pub(super) pins: Pins,
+    /// Those who wait for a pin with a lease in hand.
+    pub(super) hopefuls: Vec<Hopeful>,
     /// When the sleeping look-again task will wake.
     pub(super) alarm: Option<Instant>,
     pub(super) closed: bool,
@@ -134,6 +137,7 @@ impl<M: Manager> State<M> {
             last_error: None,
             proving: 0,
             pins: Pins::default(),
+            hopefuls: Vec::new(),
             alarm: None,
             closed: false,
             resting: None,

@@ -108,7 +108,7 @@ impl<M: Manager> Shared<M> {
         let (home, duty) = (came.home, ended.duty);
         let mut state = self.state.lock();
         state.relieve(&ended);
-        let quiet = state.waiters() == 0 && !state.rests(now) && !self.budget.contended();
+        let quiet = state.waiters() == 0 && state.hopefuls.is_empty() && !state.rests(now) && !self.budget.contended();
         if quiet && state.slots.keeps(came.id, false, now) {
             let parked = state.slots.park(came.id, came.backend, came.profile, now);
             drop(state);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::administration::MakingWay;
 use super::buffer::{Inbox, Outbox};
+use super::pinning::Pinning;
 use super::worker::{Alarm, SMALL_BUFFER};
 use crate::backend::Dialer;
 use crate::notify::Ticket;
@@ -32,6 +33,8 @@ pub struct Active {
     pub(super) cancel: Option<Arc<AtomicBool>>,
     /// The client wants its statement cancelled, which may not run yet.
     pub(super) cancel_wanted: bool,
+    /// A pin that is waited for with the lease in hand.
+    pub(super) pinning: Option<Pinning>,
     pub(super) making_way: Option<MakingWay>,
     /// A LISTEN that waits for its backend.
     pub(super) listening: Option<Ticket>,
@@ -116,6 +119,7 @@ impl Active {
             held: None,
             cancel: None,
             cancel_wanted: false,
+            pinning: None,
             making_way: None,
             listening: None,
             barrier: None,

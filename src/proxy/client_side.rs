@@ -94,10 +94,12 @@ impl Serve {
             match self.judge_frame(active, now)? {
                 Step::Consumed => progress = true,
                 Step::NeedsMore => break,
-                Step::Held { wait: Wait::Pin(keeps), .. } => {
-                    // Granted or refused, at once: a transaction cannot wait for others to end theirs.
-                    self.ask_for_pin(active, keeps, now);
+                Step::Held { wait: wait @ Wait::Pin(keeps), tag, .. } => {
                     progress = true;
+                    if !self.ask_for_pin(active, keeps, now) {
+                        active.held = Some((wait, tag));
+                        return Ok(true);
+                    }
                 }
                 Step::Held { wait, tag, spoken } => {
                     active.held = Some((wait, tag));

@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use super::active::{Active, Ownership, Rest};
 use super::buffer::Inbox;
 use super::ending::Ending;
+use super::pinning::reasons;
 use super::serve::Serve;
 use super::shortage::{backend_gone, pin_fault, shortage_fault};
 use crate::backend::{Backend, Dialer, Refusal, Undo, cancel};
 use crate::clients::Signal;
 use crate::config::ResetOnReturn;
-use crate::pool::{Lease, LeaseError, PinReason, PinReasons, Return, Wish};
+use crate::pool::{Lease, LeaseError, PinReasons, Return, Wish};
 use crate::session::{Keeps, Leased, Running, Wait};
 use crate::stats;
 use crate::wire::build::{Fault, Severity};
@@ -140,7 +141,7 @@ impl Serve {
             }
             let keeps = self.session.keeps();
             if !keeps.is_empty() {
-                self.keep_backend(active)?;
+                self.keep_backend(active, now)?;
             }
             if let Ownership::Leased { lease, .. } = &mut active.ownership
                 && !self.session.keeps().is_empty()
@@ -148,6 +149,7 @@ impl Serve {
                 lease.keep_for(reasons(keeps));
                 return Ok(());
             }
+            active.pinning = None;
             if let Ownership::Leased { lease, .. } = &mut active.ownership {
                 lease.unpin();
             }
@@ -173,29 +175,6 @@ impl Serve {
         };
         self.release(active, how, now);
         Ok(())
-    }
-
-    /// The session keeps its backend: what it has left there can be carried to no other.
-    fn keep_backend(&mut self, active: &mut Active) -> Result<(), Ending> {
-        let Ownership::Leased { lease, .. } = &mut active.ownership else { return Ok(()) };
-        let keeps = self.session.keeps();
-        let pinned = self.route.pool.try_pin(lease, reasons(keeps), Instant::now());
-        pinned.or_else(|refused| {
-            if Keeps::BETTER_KEPT.contains(keeps) {
-                self.session.forgo(keeps);
-                return Ok(());
-            }
-            let fault = pin_fault(&self.route.database, &self.route.user, keeps, &refused);
-            Err(Ending::Told(fault.into_fatal()))
-        })
-    }
-
-    /// A statement is about to leave something on the backend that can be carried to no other.
-    pub(super) fn ask_for_pin(&mut self, active: &mut Active, keeps: Keeps, now: Instant) {
-        let Ownership::Leased { lease, .. } = &mut active.ownership else { return };
-        if let Err(refused) = self.route.pool.try_pin(lease, reasons(keeps), now) {
-            self.session.pin_refused(pin_fault(&self.route.database, &self.route.user, keeps, &refused));
-        }
     }
 
     /// Ends a lease; the backend is reset first where something must be undone.
@@ -282,8 +261,7 @@ impl Serve {
             Ownership::Waiting { .. } => {
                 active.ownership = Ownership::None;
                 let tag = active.held.map_or(0, |(_, tag)| tag);
-                let fault = Fault::error(sqlstate::QUERY_CANCELED, "canceling statement due to user request")
-                    .detail("The statement was waiting for a backend of pgweir's pool.");
+                let fault = cancelled_in_queue("The statement was waiting for a backend of pgweir's pool.");
                 // Not fatal, so it cannot fail.
                 let _ = self.no_lease(active, tag, &fault);
             }
@@ -294,12 +272,16 @@ impl Serve {
 
     /// Does what a cancel wants as soon as the client's statement runs: what pgweir asks of the backend on its own is
     /// not cancelled, and a cancel that finds nothing is too late.
-    pub(super) fn heed_cancel(&self, active: &mut Active) {
+    pub(super) fn heed_cancel(&mut self, active: &mut Active) {
         if !active.cancel_wanted || !active.to_backend.is_empty() {
             return;
         }
         match self.session.running() {
             Running::Clients => self.cancel_running(active),
+            Running::Nothing if matches!(active.held, Some((Wait::Pin(_), _))) => {
+                let fault = cancelled_in_queue("The statement was waiting for a pin of pgweir's pool.");
+                self.refuse_pin(active, fault);
+            }
             Running::Nothing if active.held.is_none() => {}
             Running::Nothing | Running::Ours => return,
         }
@@ -331,7 +313,11 @@ impl Serve {
         let at = match &active.ownership {
             Ownership::None => None,
             Ownership::Waiting { asked, .. } => Some(*asked + self.route.pool.timeout()),
-            Ownership::Leased { .. } => self.lease_deadline(active).map(|(at, _)| at),
+            Ownership::Leased { .. } => {
+                let pin = active.pinning.as_ref().map(|pinning| pinning.asked + self.route.pool.timeout());
+                let lease = self.lease_deadline(active).map(|(at, _)| at);
+                [pin, lease].into_iter().flatten().min()
+            }
         };
         self.worker.set_alarm(&active.alarm, &self.handle, at);
     }
@@ -376,7 +362,8 @@ impl Serve {
             }
             _ => None,
         };
-        let quiet = self.session.is_answered() && self.session.transaction() != Transaction::Idle;
+        let quiet =
+            active.pinning.is_none() && self.session.is_answered() && self.session.transaction() != Transaction::Idle;
         let idle = match (limits.idle_in_transaction_timeout, active.last_frame) {
             (Some(limit), Some(last)) if quiet => Some((last + limit, Limit::IdleInTransaction)),
             _ => None,
@@ -432,20 +419,8 @@ enum Limit {
     Query,
 }
 
-/// What the pool counts a pin as.
-fn reasons(keeps: Keeps) -> PinReasons {
-    let named = [
-        (Keeps::ADVISORY_LOCKS, PinReason::AdvisoryLock),
-        (Keeps::CHANNELS, PinReason::Listening),
-        (Keeps::HELD_CURSORS, PinReason::HeldCursor),
-        (Keeps::LIBRARY, PinReason::Library),
-        (Keeps::PREPARED_STATEMENTS, PinReason::PreparedStatement),
-        (Keeps::PROCESS_ID, PinReason::BackendIdentity),
-        (Keeps::SEQUENCES, PinReason::Sequence),
-        (Keeps::TEMPORARY_OBJECTS, PinReason::TemporaryObject),
-        (Keeps::UNKNOWN, PinReason::Unknown),
-    ];
-    named.into_iter().filter(|(keep, _)| keeps.intersects(*keep)).map(|(_, reason)| reason).collect()
+fn cancelled_in_queue(where_it_was: &str) -> Fault {
+    Fault::error(sqlstate::QUERY_CANCELED, "canceling statement due to user request").detail(where_it_was)
 }
 
 fn refusal_fault(refusal: &Refusal) -> Fault {

@@ -138,6 +138,7 @@ impl Serve {
         loop {
             let mut progress = self.flush_client(active, cx)?;
             progress |= self.take_lease(active, cx, now)?;
+            progress |= self.take_pin(active, cx, now)?;
             progress |= self.make_way(active, cx);
             progress |= self.hear(active, now)?;
             progress |= self.flush_backend(active, cx)?;

@@ -13,11 +13,7 @@ use crate::wire::sqlstate;
 pub fn shortage_fault(database: &str, user: &str, shortage: &Shortage<Refusal>, waited: Duration) -> Fault {
     match shortage {
         Shortage::Backends(pool) => lease_fault(database, user, pool, waited),
-        Shortage::Pins(pins) => pins_fault(
-            format!("no further session of pool \"{database}\"/\"{user}\" could keep its backend within {waited:?}"),
-            Keeps::empty(),
-            pins,
-        ),
+        Shortage::Pins(pins) => pins_in_vain(database, user, Keeps::empty(), pins, waited),
         Shortage::One { holder, .. } => {
             let who = match holder {
                 0 => "another session".to_owned(),
@@ -31,6 +27,14 @@ pub fn shortage_fault(database: &str, user: &str, shortage: &Shortage<Refusal>, 
             .hint("Shorten transactions, or set sequences = \"pin\" in pgweir's configuration.")
         }
     }
+}
+
+/// What a client is told whose statement, or whose backend, got no pin within `waited`.
+#[must_use]
+pub(super) fn pins_in_vain(database: &str, user: &str, keeps: Keeps, pins: &PinsExhausted, waited: Duration) -> Fault {
+    let message =
+        format!("no further session of pool \"{database}\"/\"{user}\" could keep its backend within {waited:?}");
+    pins_fault(message, keeps, pins)
 }
 
 /// What a client is told whose lease did not come in time.

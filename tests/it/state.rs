@@ -166,8 +166,8 @@ async fn a_backend_goes_back_as_soon_as_nothing_keeps_it() {
 }
 
 #[tokio::test]
-async fn in_a_transaction_a_statement_that_would_keep_one_backend_too_many_fails_before_it_runs() {
-    let proxy = pgweir().pool_size(2).start().await;
+async fn in_a_transaction_a_statement_that_would_keep_one_backend_too_many_waits_and_fails_before_it_runs() {
+    let proxy = pgweir().pool_size(2).set("pool.timeout", "'300ms'").start().await;
     let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
     one.query("create temp table s_first (n int)").await;
     two.query("begin").await;
@@ -178,6 +178,70 @@ async fn in_a_transaction_a_statement_that_would_keep_one_backend_too_many_fails
     assert_eq!(two.value("select count(*) from pg_locks where locktype = 'advisory' and objid = 816").await, "0");
     one.query("drop table s_first").await;
     assert_eq!(code(&two.query("select pg_advisory_lock(816)").await), None);
+}
+
+#[tokio::test]
+async fn in_a_transaction_a_statement_that_keeps_its_backend_runs_as_soon_as_another_session_keeps_its_own_no_more() {
+    let proxy = pgweir().pool_size(3).start().await;
+    let (mut one, mut two, mut three) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    one.query("create temp table s_turns (n int)").await;
+    three.query("create temp table s_turns (n int)").await;
+    two.query("begin; create table s_turns_shared (n int)").await;
+    two.send(&frame::query("create temp table s_turns (n int)")).await;
+    assert_eq!(code(&one.query("drop table s_turns").await), None);
+    assert_eq!(code(&two.until(b'Z').await), None);
+    assert_eq!(code(&two.query("rollback").await), None);
+    three.query("drop table s_turns").await;
+}
+
+#[tokio::test]
+async fn a_statement_that_waits_in_its_transaction_to_keep_its_backend_can_be_cancelled() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.query("create temp table s_kept (n int)").await;
+    two.query("begin").await;
+    two.send(&frame::query("select pg_advisory_lock(817)")).await;
+    let canceller = two.canceller();
+    let cancelling = async {
+        loop {
+            canceller.fire().await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let frames = tokio::select! {
+        frames = two.until(b'Z') => frames,
+        () = cancelling => unreachable!("it goes on until the statement has its answer"),
+    };
+    assert_eq!(code(&frames).as_deref(), Some("57014"), "{frames:?}");
+    assert_eq!(frames.last().map(Frame::summary).as_deref(), Some("ReadyForQuery(E)"));
+    assert_eq!(code(&two.query("rollback").await), None);
+    assert_eq!(two.value("select count(*) from pg_locks where locktype = 'advisory' and objid = 817").await, "0");
+}
+
+#[tokio::test]
+async fn what_code_left_unforeseen_keeps_its_backend_until_others_keep_theirs_no_more() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two, mut three) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    one.query("create temp table s_foreseen (n int)").await;
+    let unforeseen = "do $$ begin execute 'create te' || 'mp table s_unforeseen (n int)'; end $$";
+    assert_eq!(code(&two.query(unforeseen).await), None);
+    assert_eq!(code(&two.query("insert into s_unforeseen values (7)").await), None);
+    // One's backend goes to the third, two's to nobody.
+    one.query("drop table s_foreseen").await;
+    assert_eq!(code(&three.query("select * from s_unforeseen").await).as_deref(), Some("42P01"));
+    assert_eq!(two.value("select n from s_unforeseen").await, "7");
+    two.query("drop table s_unforeseen").await;
+    assert_eq!(code(&three.query("create temp table s_next (n int)").await), None);
+}
+
+#[tokio::test]
+async fn what_code_left_unforeseen_ends_its_session_where_it_may_not_be_kept_in_time() {
+    let proxy = pgweir().pool_size(2).set("pool.timeout", "'300ms'").start().await;
+    let (mut one, mut two, mut three) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    one.query("create temp table s_foreseen (n int)").await;
+    two.query("do $$ begin execute 'create te' || 'mp table s_unforeseen (n int)'; end $$").await;
+    assert_eq!(code(&two.until_end().await).as_deref(), Some("53300"));
+    assert_eq!(code(&three.query("select * from s_unforeseen").await).as_deref(), Some("42P01"));
 }
 
 #[tokio::test]

@@ -49,6 +49,30 @@ async fn pins_leave_a_backend_for_transactions_and_end_with_their_lease() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_pin_with_a_lease_in_hand_is_served_before_who_has_none() {
+    let world = World::new(Pool { max_pinned: Some(1), ..config(4, 0) });
+    let keeper = world.lease_for(pinned(1)).await.unwrap();
+    let queued = world.pool.wait(&pinned(2), now()).unwrap();
+    let (mut a, b) = (world.lease().await.unwrap(), world.lease().await.unwrap());
+    let mut first = world.pool.wait_for_pin(&a, LOCK.into(), now());
+    let gives_up = world.pool.wait_for_pin(&b, LOCK.into(), now());
+    assert_eq!(world.pool.snapshot().waiting_for_pin, 3);
+    assert!((&mut first).now_or_never().is_none());
+    keeper.release(Return::Clean, now());
+    assert!(first.now_or_never().is_some(), "first come, first served");
+    a.now_pinned();
+    assert_eq!(a.pinned_for(), LOCK.into());
+    a.release(Return::Clean, now());
+    // Granted, and never taken.
+    drop(gives_up);
+    assert!(queued.await.unwrap().is_pinned());
+    b.release(Return::Clean, now());
+    let snapshot = world.pool.snapshot();
+    assert_eq!((snapshot.pinned, snapshot.waiting_for_pin), (0, 0));
+    world.audit();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pin_lasts_as_long_as_one_of_its_reasons() {
     let world = World::new(config(2, 0));
     let mut lease = world.lease_for(pinned(7)).await.unwrap();
