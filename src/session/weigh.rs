@@ -7,9 +7,7 @@ use tokio::time::Instant;
 
 use super::functions::Callee;
 use super::{Keeps, Sequences, Session};
-use crate::sql::{
-    Command, Effects, Encoding, Kind, Lexing, Pattern, Unnamed, Weighed, do_bodies, unnamed_settings,
-};
+use crate::sql::{Command, Effects, Encoding, Kind, Lexing, Pattern, Unnamed, Weighed, do_bodies, unnamed_settings};
 use crate::wire::Frame;
 use crate::wire::view::{Transaction, query_text};
 

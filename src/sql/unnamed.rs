@@ -9,9 +9,31 @@ const DEPTH: usize = 4;
 
 /// What a text begins with that cannot set anything by itself.
 const HARMLESS: [&[u8]; 25] = [
-    b"alter", b"analyze", b"analyse", b"call", b"close", b"cluster", b"comment", b"copy", b"create", b"delete", b"drop",
-    b"fetch", b"grant", b"insert", b"lock", b"merge", b"move", b"notify", b"refresh", b"reindex", b"revoke",
-    b"security", b"truncate", b"update", b"vacuum",
+    b"alter",
+    b"analyze",
+    b"analyse",
+    b"call",
+    b"close",
+    b"cluster",
+    b"comment",
+    b"copy",
+    b"create",
+    b"delete",
+    b"drop",
+    b"fetch",
+    b"grant",
+    b"insert",
+    b"lock",
+    b"merge",
+    b"move",
+    b"notify",
+    b"refresh",
+    b"reindex",
+    b"revoke",
+    b"security",
+    b"truncate",
+    b"update",
+    b"vacuum",
 ];
 
 /// Whether code may set what it does not name.
@@ -124,9 +146,9 @@ impl Reader<'_> {
 
     /// What EXECUTE runs.
     fn command<'t>(&self, rest: &'t [Token]) -> &'t [Token] {
-        let end = rest.iter().position(|token| {
-            token.kind == TokenKind::Semicolon || self.is_word(token, &["into", "using", "loop"])
-        });
+        let end = rest
+            .iter()
+            .position(|token| token.kind == TokenKind::Semicolon || self.is_word(token, &["into", "using", "loop"]));
         rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
     }
 
