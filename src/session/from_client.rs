@@ -243,7 +243,10 @@ impl Session {
         let text = query_text(frame.body);
         let forgets = !frame.is_whole() || may_forget(text);
         let copies = !frame.is_whole() || may_copy(text);
-        let expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
+        let (mended, places) = self.mended_query(&weighed, text).filter(|_| frame.is_whole()).unzip();
+        let turn = self.turn.get_or_insert_default();
+        let mut expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
+        expect.mended = places.map(Box::new);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {
             turn.expect(expect, [Effect::Name(Box::default(), None), Effect::Unnamed(None)]);
@@ -252,7 +255,9 @@ impl Session {
         }
         turn.end_batch();
         self.note(&weighed, text, now);
-        Verdict::Forward
+        let Some(mended) = mended else { return Verdict::Forward };
+        build::write_query(&mut out.to_backend, &mended);
+        Verdict::Replace(frame.len)
     }
 
     /// Answers a Query with an error of ours. In a transaction, or where one may be open, the backend must fail too,
@@ -278,7 +283,11 @@ impl Session {
         turn.answer_fakes(&mut self.names, &mut out.before);
         turn.expect(turn.execution(portal.unwrap_or_default()), []);
         turn.open_batch();
-        Verdict::Forward
+        let mending = turn.mends.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, mending)| mending.clone());
+        let Some(mending) = mending.filter(|_| frame.is_whole()) else { return Verdict::Forward };
+        build::write_frame(&mut out.to_backend, frame.tag, |to| to.extend_from_slice(frame.body));
+        self.execute_mending(&mending, &mut out.to_backend);
+        Verdict::Replace(frame.len)
     }
 
     fn flush(&mut self, out: &mut Outgoing) -> Verdict {

@@ -16,6 +16,7 @@ mod functions;
 mod listening;
 mod look;
 mod making_way;
+mod mending;
 mod own_names;
 mod repeat;
 mod reports;

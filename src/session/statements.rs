@@ -157,7 +157,10 @@ impl Session {
             None => self.note(&statement.weighed, &statement.text, now),
         }
         self.note_values(&statement.weighed, frame);
+        let mending = self.mending_of(&statement.weighed);
         let turn = self.turn.get_or_insert_default();
+        turn.mends.retain(|(portal, _)| **portal != *bind.portal);
+        turn.mends.extend(mending.map(|mending| (bind.portal.into(), mending)));
         turn.bound(bind.portal, statement);
         // An unnamed statement is prepared anew before long.
         let portrays = bind.portal.is_empty() && !bind.statement.is_empty();

@@ -11,6 +11,7 @@ use super::functions::Callee;
 use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
+use super::mending::Mended;
 use super::repeat::Batch;
 use super::{Leased, Outgoing, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
@@ -64,11 +65,23 @@ pub(super) struct Expect {
     pub(super) vouches: bool,
     /// Whether it binds a statement with a name to the unnamed portal, whose description may tell of that statement.
     pub(super) portrays: bool,
+    /// Where statements of ours stand among those of a Query.
+    pub(super) mended: Option<Box<Mended>>,
 }
 
 impl Expect {
     pub(super) fn new(kind: Kind, who: Who) -> Self {
-        Self { kind, who, about: None, effects: 0, forgets: false, decides: false, vouches: false, portrays: false }
+        Self {
+            kind,
+            who,
+            about: None,
+            effects: 0,
+            forgets: false,
+            decides: false,
+            vouches: false,
+            portrays: false,
+            mended: None,
+        }
     }
 
     pub(super) fn about(self, named: Named) -> Self {
@@ -141,8 +154,13 @@ pub(super) enum Reset {
     #[default]
     No,
     Some,
-    /// All of them; before that the client had been told these.
-    All(Arc<Profile>),
+    /// All of them.
+    All {
+        /// What the client had been told before.
+        told: Arc<Profile>,
+        /// Whether it is a superuser again, where the backend has said so.
+        superuser: Option<Box<[u8]>>,
+    },
 }
 
 /// A portal whose execution needs care.
@@ -176,6 +194,8 @@ pub(super) struct Turn {
     pub(super) ready_kept: bool,
     /// The unnamed or named portals that stand for a shared LISTEN.
     pub(super) listens: Vec<(Box<[u8]>, Arc<Pattern>)>,
+    /// Portals after whose execution settings are to be set to what the client started with.
+    pub(super) mends: Vec<(Box<[u8]>, Vec<u8>)>,
     /// Texts with commands that concern other connections.
     pub(super) administered: Vec<Arc<Pattern>>,
     /// Values were drawn from sequences.
@@ -378,6 +398,7 @@ impl Turn {
         if status == Transaction::Idle && self.queue.len() == 1 {
             self.wary.clear();
             self.listens.clear();
+            self.mends.clear();
         }
     }
 

@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// How the session's texts are read.
-    fn lexing(&self) -> Lexing {
+    pub(super) fn lexing(&self) -> Lexing {
         Lexing {
             conforming: self.profile.get(b"standard_conforming_strings") != Some(b"off"),
             encoding: self.profile.get(b"client_encoding").map(Encoding::named).unwrap_or_default(),
@@ -157,7 +157,9 @@ fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
 /// The setting with a name of a user's own that a statement sets.
 fn own_setting(command: &Command) -> Option<&[u8]> {
     match command {
-        Command::Set { name, local: false } if name.contains('.') => Some(name.as_bytes()),
+        Command::Set { name, local: false } | Command::Unset { name, local: false } if name.contains('.') => {
+            Some(name.as_bytes())
+        }
         _ => None,
     }
 }

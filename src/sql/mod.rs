@@ -56,6 +56,11 @@ pub fn words(text: &[u8], lexing: &Lexing) -> Words {
     learning::words::read(text, lexing)
 }
 
+/// Where the statements of a text stand, without the semicolons between them.
+pub fn statements<'a>(text: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = std::ops::Range<usize>> + use<'a> {
+    learning::statements(text, lexing)
+}
+
 /// The first word of a statement, after white space and comments; empty where there is none.
 #[must_use]
 pub fn first_word(text: &[u8]) -> Vec<u8> {
