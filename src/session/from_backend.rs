@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::mending::Reset;
 use super::reports;
-use super::turn::{Kind, Reset, Turn, Who};
+use super::turn::{Kind, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
 use crate::prepared::Kind as StatementKind;
 use crate::settings::{Carried, Profile};

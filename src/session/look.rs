@@ -10,7 +10,7 @@ use super::state::{Keeps, Parts};
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Leased, Session};
 use crate::settings::{AUTHORIZATION, ROLE, write_literal};
-use crate::sql::Effects;
+use crate::sql::{Effects, Unnamed};
 use crate::wire::Frame;
 use crate::wire::build;
 use crate::wire::view;
@@ -192,7 +192,11 @@ impl Session {
         self.rules.functions.learnt(callees.clone(), now);
         let judgement = self.rules.functions.judge(callees.into_iter(), now);
         let new = judgement.custom.iter().any(|name| !self.state.custom().iter().any(|known| **known == **name));
-        self.note_unnamed(judgement.unnamed);
+        let began_a_name = self.turn.as_mut().is_some_and(|turn| std::mem::take(&mut turn.began_a_name));
+        self.note_unnamed(match judgement.unnamed {
+            Unnamed::Maybe if began_a_name => Unnamed::Likely,
+            unnamed => unnamed,
+        });
         if new || !judgement.unknown.is_empty() {
             self.state.note_custom(judgement.custom.iter());
             self.state.note(Effects::CALLS, b"");

@@ -3,8 +3,10 @@
 //! and transaction, that sets what the client started with; the client sees no reply to it.
 
 use super::turn::{Expect, Kind, Turn, Who};
+use std::sync::Arc;
+
 use super::{Session, reports};
-use crate::settings::{AUTHORIZATION, ROLE, write_literal};
+use crate::settings::{AUTHORIZATION, Profile, ROLE, write_literal};
 use crate::sql::{Command, Effects, Lexer, Token, TokenKind, Weighed, statements};
 use crate::wire::build;
 use crate::wire::view::Transaction;
@@ -14,6 +16,21 @@ const NAME: &[u8] = b"__pgweir_mending";
 
 /// A value to set: its name, the value, whether for the transaction alone.
 type Wanted<'a> = (&'a [u8], &'a [u8], bool);
+
+/// Whether commands since the last ReadyForQuery put settings back to their defaults.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) enum Reset {
+    #[default]
+    No,
+    Some,
+    /// All of them.
+    All {
+        /// What the client had been told before.
+        told: Arc<Profile>,
+        /// Whether it is a superuser again, where the backend has said so.
+        superuser: Option<Box<[u8]>>,
+    },
+}
 
 /// Statements of pgweir's among those of a Query.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::columns::Fitness;
 use super::from_client::{block_refused, opens_block};
-use super::turn::{Deferred, Effect, Expect, Kind, Known, Who};
+use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{self, Kind as StatementKind, NEVER, Named, Names, Standing, Statement};
 use crate::sql::{Effects, Weighed};
@@ -16,6 +16,13 @@ use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
 use crate::wire::view::{Bind, Parse, Target, Transaction, bound_values};
+
+/// A Parse that is neither forwarded nor answered until the next frame tells how.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    pub(super) name: Box<[u8]>,
+    pub(super) named: Named,
+}
 
 impl Session {
     pub(super) fn parse(

@@ -11,8 +11,9 @@ use super::functions::Callee;
 use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
-use super::mending::Mended;
+use super::mending::{Mended, Reset};
 use super::repeat::Batch;
+use super::statements::Deferred;
 use super::{Leased, Outgoing, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
 use crate::settings::Profile;
@@ -141,28 +142,6 @@ pub(super) enum Known<T> {
     Later,
 }
 
-/// A Parse that is neither forwarded nor answered until the next frame tells how.
-#[derive(Debug)]
-pub(super) struct Deferred {
-    pub(super) name: Box<[u8]>,
-    pub(super) named: Named,
-}
-
-/// Whether commands since the last ReadyForQuery put settings back to their defaults.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) enum Reset {
-    #[default]
-    No,
-    Some,
-    /// All of them.
-    All {
-        /// What the client had been told before.
-        told: Arc<Profile>,
-        /// Whether it is a superuser again, where the backend has said so.
-        superuser: Option<Box<[u8]>>,
-    },
-}
-
 /// A portal whose execution needs care.
 #[derive(Debug)]
 struct Wary {
@@ -204,6 +183,8 @@ pub(super) struct Turn {
     pub(super) deallocates: VecDeque<Box<[u8]>>,
     /// What was called and is not known yet.
     pub(super) unknown: Vec<Callee>,
+    /// One of these was given a string that may be the beginning of a setting's name.
+    pub(super) began_a_name: bool,
     /// The frame that waits at the head is answered with this.
     pub(super) refusal: Option<Box<Fault>>,
     pub(super) leased: bool,
