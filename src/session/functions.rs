@@ -136,8 +136,8 @@ impl Functions {
         next.is_empty()
     }
 
-    /// A function with this name has this definition.
-    pub(super) fn learn(&self, name: &[u8], definition: &[u8]) {
+    /// A function with this name has this definition. Whether it asks what a session has drawn from sequences.
+    pub(super) fn learn(&self, name: &[u8], definition: &[u8]) -> bool {
         let body = body_of(definition);
         let stateful = self.stateful.iter().any(|stateful| **stateful == *name);
         let words = words(body, &Lexing::default());
@@ -151,6 +151,7 @@ impl Functions {
             known.custom.extend(custom_names(body).map(String::into_bytes));
             known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));
         });
+        words.effects.any_of(Effects::READS_SEQUENCE)
     }
 
     /// A table has a trigger that calls this function.

@@ -60,6 +60,12 @@ const TRIGGERS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_trigge
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) tgfoid \
     WHERE NOT tgisinternal AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
+/// Tables with one of these names of which a column's default asks what was drawn from a sequence.
+const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
+    JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) adrelid \
+    WHERE pg_catalog.pg_get_expr(adbin, adrelid) OPERATOR(pg_catalog.~) '(curr|last)val' \
+    AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+
 const QUESTIONS: [(Parts, &[u8]); 6] = [
     (Parts::SETTINGS, SETTINGS),
     (Parts::TEMPORARY_OBJECTS, TEMPORARY_OBJECTS),
@@ -146,7 +152,8 @@ impl Session {
                 look.prepared.push((*name).into());
             }
             b"n" => look.keeps |= Keeps::CHANNELS,
-            b"f" => self.rules.functions.learn(name, value),
+            b"f" if self.rules.functions.learn(name, value) => self.rules.sequences.ask(),
+            b"d" => self.rules.sequences.ask(),
             b"g" => self.rules.functions.learn_trigger(name, value),
             _ => {}
         }
@@ -237,12 +244,15 @@ fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
         Callee::Function(name) => Some(&**name),
         Callee::Triggers(_) => None,
     });
-    let tables = callees.iter().filter_map(|callee| match callee {
-        Callee::Function(_) => None,
-        Callee::Triggers(table) => Some(&**table),
-    });
+    let tables = || {
+        callees.iter().filter_map(|callee| match callee {
+            Callee::Function(_) => None,
+            Callee::Triggers(table) => Some(&**table),
+        })
+    };
     write_one_of(&mut text, FUNCTIONS, functions);
-    write_one_of(&mut text, TRIGGERS, tables);
+    write_one_of(&mut text, TRIGGERS, tables());
+    write_one_of(&mut text, DEFAULTS, tables());
     text
 }
 

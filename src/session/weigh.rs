@@ -99,6 +99,10 @@ impl Session {
         let traits = &pattern.traits;
         if traits.kind == Kind::Ddl {
             self.note_administration(pattern);
+            if names_drawn(text) {
+                // A default, a view or a function that will ask.
+                self.rules.sequences.ask();
+            }
             self.rules.functions.forget();
         }
         let mut effects = traits.effects;
@@ -137,13 +141,11 @@ impl Session {
         if !effects.any_of(Effects::DRAWS | Effects::READS_SEQUENCE) {
             return;
         }
+        if effects.any_of(Effects::READS_SEQUENCE) {
+            self.rules.sequences.ask();
+        }
         let pins = match &self.rules.sequences {
-            Sequences::Auto { asked } => {
-                if effects.any_of(Effects::READS_SEQUENCE) {
-                    asked.store(true, Ordering::Relaxed);
-                }
-                asked.load(Ordering::Relaxed)
-            }
+            Sequences::Auto { asked } => asked.load(Ordering::Relaxed),
             Sequences::Off => return,
             Sequences::Pin => true,
         };
@@ -178,4 +180,9 @@ fn own_setting(command: &Command) -> Option<&[u8]> {
         }
         _ => None,
     }
+}
+
+/// Whether a text names a function that tells what was drawn from a sequence, strings and comments included.
+fn names_drawn(text: &[u8]) -> bool {
+    text.windows(7).any(|word| word.eq_ignore_ascii_case(b"currval") || word.eq_ignore_ascii_case(b"lastval"))
 }
