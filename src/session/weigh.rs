@@ -46,12 +46,11 @@ impl Session {
     fn unnamed_in(&self, effects: Effects, text: &[u8]) -> Unnamed {
         let lexing = self.lexing();
         if effects.any_of(Effects::ANYTHING) {
-            unnamed_settings(text, &lexing)
-        } else if effects.any_of(Effects::RUNS) {
-            do_bodies(text, &lexing).map(|body| unnamed_settings(&body, &lexing)).max().unwrap_or_default()
-        } else {
-            Unnamed::No
+            return unnamed_settings(text, &lexing);
         }
+        let given = effects.any_of(Effects::SETS_GIVEN).then(|| self.given_by(text, Unnamed::Maybe));
+        let bodies = effects.any_of(Effects::RUNS).then(|| do_bodies(text, &lexing)).into_iter().flatten();
+        given.into_iter().chain(bodies.map(|body| unnamed_settings(&body, &lexing))).max().unwrap_or_default()
     }
 
     /// What a function may set that sets what its caller says, given a text that calls it.

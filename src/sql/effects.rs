@@ -79,6 +79,8 @@ effects! {
     RUNS 26,
     /// Settings may go back to their defaults, if only for the transaction: RESET, SET … TO DEFAULT, set_config.
     UNSETS 27,
+    /// A setting is set whose name stands elsewhere in the text, in VALUES say.
+    SETS_GIVEN 28,
 }
 
 impl Effects {

@@ -146,7 +146,9 @@ impl Reader<'_> {
         let name = arguments.split(|token| matches!(token.kind, TokenKind::Comma | TokenKind::Cast)).next();
         match name.unwrap_or_default() {
             [name] if is_text(name) => Unnamed::No,
-            [Token { kind: TokenKind::Word | TokenKind::Name | TokenKind::Parameter, .. }] => Unnamed::Maybe,
+            [Token { kind: TokenKind::Word | TokenKind::Name | TokenKind::Parameter, .. }]
+            // A column of NEW, or of a row that a query has found.
+            | [_, Token { kind: TokenKind::Dot, .. }, _] => Unnamed::Maybe,
             _ => Unnamed::Likely,
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Survey<'a> {
     modifies: bool,
     locks_rows: bool,
     joins: u16,
+    /// A setting is set whose name stands in a column.
+    sets_by_column: bool,
     /// The walk stands in a SELECT of nothing but pg_settings.
     lists_settings: bool,
     /// Names that WITH has given to queries, where the walk stands.
@@ -83,6 +85,11 @@ impl<'a> Survey<'a> {
         let mut effects = self.effects;
         if !self.functions.is_empty() {
             effects |= Effects::CALLS;
+        }
+        if self.sets_by_column && !effects.any_of(Effects::HOLDS) {
+            // Without a table or a function the text itself holds the name.
+            let elsewhere = !self.reads.is_empty() || !self.functions.is_empty();
+            effects |= if elsewhere { Effects::HOLDS } else { Effects::SETS_GIVEN };
         }
         Traits {
             kind: self.kind,
@@ -186,7 +193,8 @@ impl<'a> Survey<'a> {
     fn call(&mut self, call: &Node) {
         let name = call.names("funcname");
         if is_set_config(&name) {
-            self.effects |= set_config(call, self.lists_settings) | Effects::UNSETS;
+            self.sets_by_column |= is_named_by_column(call, self.lists_settings);
+            self.effects |= set_config(call) | Effects::UNSETS;
             return;
         }
         match Called::by_name(&name) {
@@ -244,8 +252,8 @@ fn is_of_settings(select: &Node) -> bool {
 
 /// What a call of set_config does: nothing that lasts where it says so with a plain TRUE; to the role where it names
 /// that, or where its name is not a plain string; what nobody can ask for where the name is neither a string, nor
-/// bound, nor one that pg_settings lists.
-fn set_config(call: &Node, lists_settings: bool) -> Effects {
+/// bound, nor in a column.
+fn set_config(call: &Node) -> Effects {
     let arguments: Vec<&Node> = call.nodes("args").collect();
     let computed = Effects::SETTINGS | Effects::ROLE | Effects::HOLDS;
     let [name, _, is_local] = arguments.as_slice() else { return computed };
@@ -264,11 +272,16 @@ fn set_config(call: &Node, lists_settings: bool) -> Effects {
     match constant(name, "String") {
         Some(value) if value.text("sval").is_empty() => Effects::SETTINGS,
         Some(_) => Effects::SETTINGS | Effects::ROLE,
-        None if name.name == "ParamRef" || (lists_settings && name.names("fields").last() == Some(&"name")) => {
-            Effects::SETTINGS | Effects::ROLE
-        }
+        None if matches!(name.name, "ParamRef" | "ColumnRef") => Effects::SETTINGS | Effects::ROLE,
         None => computed,
     }
+}
+
+/// Whether a call of set_config that lasts takes its name from a column.
+fn is_named_by_column(call: &Node, lists_settings: bool) -> bool {
+    let Some(name) = call.nodes("args").next().filter(|name| name.name == "ColumnRef") else { return false };
+    let listed = lists_settings && name.names("fields").last() == Some(&"name");
+    !listed && set_config(call).any_of(Effects::SETTINGS)
 }
 
 fn boxed(names: BTreeSet<String>) -> Box<[Box<str>]> {

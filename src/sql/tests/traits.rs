@@ -59,6 +59,8 @@ fn settings_that_outlive_the_transaction_are_noticed() {
         ("select set_config('ro' || 'le', 'x', false)", "SETTINGS ROLE HOLDS"),
         ("select set_config(name, 'x', false) from pg_settings where name = 'jit'", "SETTINGS ROLE"),
         ("select set_config(name, 'x', false) from pg_settings, t", "SETTINGS ROLE HOLDS"),
+        ("select set_config(n, v, false) from (values ('a.b', 'x')) as s (n, v)", "SETTINGS ROLE SETS_GIVEN"),
+        ("select set_config(n, v, true) from t", "none"),
         ("select (select 1 from pg_settings), set_config(name, 'x', false) from t", "SETTINGS ROLE HOLDS"),
         ("update pg_settings set setting = '1' where name = 'work_mem'", "SETTINGS ROLE"),
         ("with x as (select set_config('a.b', 'x', false)) select * from x", "SETTINGS"),

@@ -52,6 +52,7 @@ fn what_comes_from_elsewhere_may_set_anything() {
             "begin execute 'select ' || f || '()'; end",
             "begin return set_config($1, $2, false); end",
             "begin perform set_config(key, value, is_local); end",
+            "begin perform set_config(new.name, new.value, false); return new; end",
         ],
     );
 }
@@ -62,7 +63,6 @@ fn names_that_are_put_together_are_likely_set() {
         Unnamed::Likely,
         &[
             "begin perform set_config('app.' || x, v, false); end",
-            "begin perform set_config(r.name, r.value, false) from r; end",
             "begin name := 'app.' || x; perform set_config(name, v, false); end",
             "begin execute 'set app.' || x || ' = 1'; end",
             "begin execute 'SET ' || x || ' = 1'; end",

@@ -144,7 +144,7 @@ pub const FEATURES: &[(Feature, Support)] = &[
 ];
 
 /// RESET, SET TO DEFAULT and set_config(…, null, …) for sessions that said something at startup.
-pub const RETURN_TO_STARTUP: Support = Carried;
+pub const RETURN_TO_STARTUP: Support = Missing("set_config with a bound NULL gives the server's default");
 
 /// DISCARD ALL and RESET after a change of role, for superusers.
 pub const REPORTS_OF_ROLES: Support = Carried;
