@@ -50,6 +50,7 @@ impl Session {
                     self.fail_there(&too_many_statements(self.rules.client_statements), out);
                     return Verdict::Swallow;
                 }
+                Known::Now(None) if self.state.has_prepared(name) => return self.parse_under_own_name(&parse, now),
                 Known::Now(None) => {}
             }
         }
@@ -85,6 +86,17 @@ impl Session {
                 Verdict::Replace(frame.len)
             }
         }
+    }
+
+    /// Lets PostgreSQL say whether SQL's PREPARE has taken the name.
+    fn parse_under_own_name(&mut self, parse: &Parse<'_>, now: Instant) -> Verdict {
+        let statement = self.statement_of(parse, now);
+        let named = Named::new(Arc::clone(&statement), statement.next_parse());
+        let effects = [Effect::Name(parse.name.into(), Some(named)), Effect::Own(parse.name.into(), true)];
+        let turn = self.turn.get_or_insert_default();
+        turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
+        turn.open_batch();
+        Verdict::Forward
     }
 
     /// The statement that a Parse names: shared where it has a name or recurs, else the client's own.

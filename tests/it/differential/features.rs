@@ -1,7 +1,7 @@
 //! What a session may do that has an effect beyond its statement, by kind, and how far pgweir carries each.
 
 use Feature as F;
-use Support::{Carried, Missing, Pinned};
+use Support::{Carried, Kept, Missing, Pinned};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
@@ -92,6 +92,8 @@ pub enum Support {
     Carried,
     /// By keeping the backend.
     Pinned,
+    /// By keeping it until DISCARD ALL: PostgreSQL cannot say that it is needed no more.
+    Kept,
     /// Not yet, and why.
     Missing(&'static str),
 }
@@ -105,7 +107,7 @@ pub const FEATURES: &[(Feature, Support)] = &[
     (F::BoundCustom, Carried),
     (F::Custom, Carried),
     (F::CustomSession, Carried),
-    (F::ComputedCustom, Pinned),
+    (F::ComputedCustom, Kept),
     (F::CustomLocal, Carried),
     (F::CustomAbsence, Missing("a backend that knew the name says '' and not null")),
     (F::Roles, Carried),

@@ -23,7 +23,8 @@ impl Kind {
     fn has(self, support: Support) -> bool {
         match self {
             Self::Carried => support == Support::Carried,
-            Self::Pinned | Self::Freed => !support.is_missing(),
+            Self::Pinned => !support.is_missing(),
+            Self::Freed => !support.is_missing() && support != Support::Kept,
             Self::Everything => true,
         }
     }
