@@ -87,7 +87,8 @@ impl Session {
         let mut pieces: Vec<_> = statements(text, &self.lexing()).collect();
         if pieces.len() != commands.len() {
             // Their ends are not known.
-            pieces = vec![0..text.len()];
+            pieces.clear();
+            pieces.push(0..text.len());
         }
         let mut mended = Vec::with_capacity(text.len() + 64);
         let mut after = Vec::new();
@@ -105,7 +106,7 @@ impl Session {
             after.push(place);
         }
         mended.extend_from_slice(text.get(from..).unwrap_or_default());
-        (mended != text).then(|| (mended, Mended { after, done: 0, ours: false, inserted }))
+        (mended != text).then_some((mended, Mended { after, done: 0, ours: false, inserted }))
     }
 
     /// The statement that brings back what the client started with, after one that is executed on its own.
