@@ -42,6 +42,7 @@ impl Serve {
         if active.busy_since.is_some() && self.session.is_answered() {
             active.busy_since = None;
         }
+        self.forget_mentioned(active);
         self.release_if_done(active, now)?;
         Ok(true)
     }

@@ -104,7 +104,7 @@ impl Serve {
                 Step::Held { wait, tag, spoken } => {
                     active.held = Some((wait, tag));
                     // A lease that is asked for is progress: it may be there at once. So is what must be sent now.
-                    let asks = matches!(wait, Wait::Channels | Wait::Listen | Wait::Way);
+                    let asks = matches!(wait, Wait::Channels | Wait::Listen | Wait::Processes | Wait::Way);
                     return Ok(progress | spoken | asks | self.ask_for_lease(active, wait, tag, now)?);
                 }
             }

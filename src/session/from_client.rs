@@ -223,6 +223,12 @@ impl Session {
             self.turn.get_or_insert_default().weighed = Some(weighed);
             return verdict;
         }
+        if frame.is_whole()
+            && let Some(verdict) = self.must_name_in_text(&weighed, query_text(frame.body))
+        {
+            self.turn.get_or_insert_default().weighed = Some(weighed);
+            return verdict;
+        }
         if self.is_naming(&weighed) {
             self.turn.get_or_insert_default().weighed = Some(weighed);
             return Verdict::Hold(Wait::Replies);

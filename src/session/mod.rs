@@ -17,6 +17,7 @@ mod listening;
 mod look;
 mod making_way;
 mod own_names;
+mod processes;
 mod repeat;
 mod reports;
 mod state;
@@ -41,6 +42,7 @@ use crate::wire::tag::client;
 use crate::wire::view::Transaction;
 use copying::Copying;
 pub use functions::Functions;
+pub use processes::{Mention, number};
 pub use state::Keeps;
 use state::State;
 use turn::{Effect, Expect, Kind, Turn, Who};
@@ -133,6 +135,8 @@ pub enum Wait {
     Listen,
     /// That the backend was told which channels the session listens to.
     Channels,
+    /// That the processes of [`Session::mentions`] are known.
+    Processes,
     /// That nobody else is connected to the databases that [`Session::wants_way_for`] names.
     Way,
 }

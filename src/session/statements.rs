@@ -144,6 +144,11 @@ impl Session {
         if let Some(verdict) = self.must_make_way(&statement.weighed) {
             return verdict;
         }
+        if frame.is_whole()
+            && let Some(verdict) = self.must_name_in_values(&statement.weighed, frame.body)
+        {
+            return verdict;
+        }
         self.bring_own_names(&statement.weighed, leased, out);
         let verdict = if *statement.name == *bind.statement {
             Verdict::Forward

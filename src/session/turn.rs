@@ -11,6 +11,7 @@ use super::functions::Callee;
 use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
+use super::processes::Mentions;
 use super::repeat::Batch;
 use super::{Leased, Outgoing, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
@@ -165,6 +166,7 @@ pub(super) struct Turn {
     /// Texts that were sent before it was known what they may do.
     pub(super) unsure: Vec<Digest>,
     pub(super) way: Way,
+    pub(super) mentions: Mentions,
     pub(super) hearing: Hearing,
     /// The backend listens to the session's channels, so that it can say which they are.
     pub(super) brought_channels: bool,

@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// How the session's texts are read.
-    fn lexing(&self) -> Lexing {
+    pub(super) fn lexing(&self) -> Lexing {
         Lexing {
             conforming: self.profile.get(b"standard_conforming_strings") != Some(b"off"),
             encoding: self.profile.get(b"client_encoding").map(Encoding::named).unwrap_or_default(),

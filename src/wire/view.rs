@@ -61,6 +61,37 @@ impl<'a> Bind<'a> {
     }
 }
 
+/// One value of a Bind that is not NULL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoundValue {
+    /// Its first byte in the body.
+    pub at: usize,
+    pub len: usize,
+    pub binary: bool,
+}
+
+/// The values of a Bind whose body is here whole; `None` where it breaks its format.
+#[must_use]
+pub fn bind_values(body: &[u8]) -> Option<Vec<BoundValue>> {
+    fn number<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+        let (number, after) = rest.split_first_chunk::<N>()?;
+        *rest = after;
+        Some(*number)
+    }
+    let mut rest = body.get(Bind::read(body).ok()?.names_len()..)?;
+    let count = u16::from_be_bytes(number(&mut rest)?);
+    let formats = (0..count).map(|_| number(&mut rest).map(u16::from_be_bytes)).collect::<Option<Vec<_>>>()?;
+    let mut values = Vec::new();
+    for index in 0..usize::from(u16::from_be_bytes(number(&mut rest)?)) {
+        let format = if formats.len() == 1 { formats.first() } else { formats.get(index) };
+        // A negative length is NULL.
+        let Ok(len) = usize::try_from(i32::from_be_bytes(number(&mut rest)?)) else { continue };
+        values.push(BoundValue { at: body.len() - rest.len(), len, binary: format == Some(&1) });
+        rest = rest.get(len..)?;
+    }
+    Some(values)
+}
+
 /// What a Describe or Close is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
