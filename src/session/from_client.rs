@@ -12,7 +12,7 @@ use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
 use crate::prepared::{Names, may_copy, may_forget};
-use crate::sql::Effects;
+use crate::sql::{Effects, Weighed};
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -137,7 +137,7 @@ impl Session {
                     }
                     return Ok(verdict);
                 }
-                let effects = self.effects_of(&weighed);
+                let effects = self.effects_of(&weighed, query_text(frame.body));
                 self.turn.get_or_insert_default().weighed = Some(weighed);
                 Ok(Verdict::Hold(self.lease_with(effects)))
             }
@@ -147,16 +147,19 @@ impl Session {
 
     /// What kind of lease a frame needs.
     fn lease_for(&mut self, frame: &Frame<'_>) -> Wait {
-        let weighed = match frame.tag {
+        let effects = |weighed: &Weighed, text: &[u8]| match self.shared_listen(weighed) {
+            Some(_) => Effects::NONE,
+            None => self.effects_of(weighed, text),
+        };
+        let effects = match frame.tag {
             client::BIND => {
                 let named = Bind::read(frame.body).ok().and_then(|bind| self.names.get(Names::key(bind.statement)));
-                named.map(|named| named.statement.weighed.clone())
+                named.map(|named| effects(&named.statement.weighed, &named.statement.text))
             }
-            client::PARSE => Parse::read(frame.body).ok().map(|parse| self.weigh(parse.text)),
+            client::PARSE => Parse::read(frame.body).ok().map(|parse| effects(&self.weigh(parse.text), parse.text)),
             _ => None,
         };
-        let unshared = weighed.filter(|weighed| self.shared_listen(weighed).is_none());
-        self.lease_with(unshared.map(|weighed| self.effects_of(&weighed)).unwrap_or_default())
+        self.lease_with(effects.unwrap_or_default())
     }
 
     /// What kind of lease a text with these effects needs.
@@ -188,6 +191,7 @@ impl Session {
     fn function_call(&mut self) -> Verdict {
         // Which function it is only PostgreSQL knows.
         self.state.note(Effects::CALLS, b"");
+        self.state.note_unnamed();
         self.ending_batch(Kind::FunctionCall)
     }
 
@@ -202,7 +206,7 @@ impl Session {
         }
         let weighed = turn.weighed.take();
         let weighed = weighed.unwrap_or_else(|| self.weigh_query(frame));
-        let effects = self.effects_of(&weighed);
+        let effects = self.effects_of(&weighed, query_text(frame.body));
         let refusal = self.turn.as_mut().and_then(|turn| turn.refusal.take());
         if let Some(fault) = refusal {
             return self.fail_query(&fault, out);

@@ -4,12 +4,13 @@
 //! from then on functions that leave nothing cost nothing. Functions are known by their name alone: where several
 //! have it, they count as one that may do what any of them does.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use crate::sql::{Effects, Lexing, custom_names, words};
+use crate::sql::{Effects, Lexing, Unnamed, custom_names, unnamed_settings, words};
 
 /// How long a body is believed: it may be replaced past pgweir.
 const BELIEVED: Duration = Duration::from_secs(300);
@@ -22,6 +23,8 @@ pub struct Functions {
     known: DashMap<Callee, Known, foldhash::fast::RandomState>,
     /// Names that the configuration says leave something behind, in lower case and without a schema.
     stateful: Vec<Box<[u8]>>,
+    /// One was met that sets what nobody can ask for.
+    holding: AtomicBool,
     limit: usize,
 }
 
@@ -36,6 +39,7 @@ pub(super) enum Callee {
 #[derive(Debug, Default)]
 struct Known {
     may_leave: bool,
+    unnamed: Unnamed,
     custom: Vec<Vec<u8>>,
     calls: Vec<Callee>,
     learnt: Option<Instant>,
@@ -47,6 +51,8 @@ pub(super) struct Judgement {
     /// Something may stay behind, in the session or as one of these custom settings.
     pub(super) may_leave: bool,
     pub(super) custom: Vec<Vec<u8>>,
+    /// Whether that may be custom settings that are not among these.
+    pub(super) unnamed: Unnamed,
     /// Not known yet.
     pub(super) unknown: Vec<Callee>,
 }
@@ -72,33 +78,62 @@ impl Functions {
     #[must_use]
     pub fn new(limit: usize, stateful: &[String]) -> Self {
         let stateful = stateful.iter().map(|name| last_part(name.to_ascii_lowercase().as_bytes())).collect();
-        Self { known: DashMap::default(), stateful, limit }
+        Self { known: DashMap::default(), stateful, holding: AtomicBool::new(false), limit }
     }
 
     /// What these, and all that they call, may leave behind.
     pub(super) fn judge(&self, callees: impl Iterator<Item = Callee>, now: Instant) -> Judgement {
         let mut judgement = Judgement::default();
+        let ended = self.visit(callees, |callee, known| match known {
+            Some(known) if known.learnt.is_some_and(|at| now < at + BELIEVED) => {
+                judgement.may_leave |= known.may_leave;
+                judgement.unnamed = judgement.unnamed.max(known.unnamed);
+                judgement.custom.extend(known.custom.iter().cloned());
+                true
+            }
+            _ => {
+                judgement.unknown.push(callee.clone());
+                false
+            }
+        });
+        judgement.may_leave |= !ended || !judgement.unknown.is_empty();
+        judgement
+    }
+
+    /// Whether any of these, as far as they have been read, sets what nobody can ask for.
+    pub(super) fn hold(&self, callees: impl Iterator<Item = Callee>) -> bool {
+        let mut unnamed = Unnamed::No;
+        if self.holding.load(Ordering::Relaxed) {
+            self.visit(callees, |_, known| {
+                unnamed = unnamed.max(known.map_or(Unnamed::No, |known| known.unnamed));
+                true
+            });
+        }
+        unnamed == Unnamed::Likely
+    }
+
+    /// Shows each of these, and what is called by those for which that says so, once. Whether that came to an end.
+    fn visit(
+        &self,
+        callees: impl Iterator<Item = Callee>,
+        mut see: impl FnMut(&Callee, Option<&Known>) -> bool,
+    ) -> bool {
         let mut met: Vec<Callee> = Vec::new();
         let mut next: Vec<Callee> = callees.collect();
         for _ in 0..DEPTH {
-            let callees = std::mem::take(&mut next);
-            for callee in callees {
+            for callee in std::mem::take(&mut next) {
                 if met.contains(&callee) {
                     continue;
                 }
-                match self.known.get(&callee) {
-                    Some(known) if known.learnt.is_some_and(|at| now < at + BELIEVED) => {
-                        judgement.may_leave |= known.may_leave;
-                        judgement.custom.extend(known.custom.iter().cloned());
-                        next.extend(known.calls.iter().cloned());
-                    }
-                    _ => judgement.unknown.push(callee.clone()),
+                let known = self.known.get(&callee);
+                if see(&callee, known.as_deref()) {
+                    next.extend(known.iter().flat_map(|known| known.calls.iter().cloned()));
                 }
+                drop(known);
                 met.push(callee);
             }
         }
-        judgement.may_leave |= !next.is_empty() || !judgement.unknown.is_empty();
-        judgement
+        next.is_empty()
     }
 
     /// A function with this name has this definition.
@@ -108,8 +143,11 @@ impl Functions {
         let words = words(body, &Lexing::default());
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = words.effects.any_of(Effects::LEAVES.without(Effects::CALLS));
+        let unnamed = unnamed_settings(body, &Lexing::default());
+        self.holding.fetch_or(unnamed == Unnamed::Likely, Ordering::Relaxed);
         self.add(Callee::function(name), |known| {
             known.may_leave |= stateful || leaves;
+            known.unnamed = known.unnamed.max(unnamed);
             known.custom.extend(custom_names(body).map(String::into_bytes));
             known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));
         });

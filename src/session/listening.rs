@@ -95,7 +95,7 @@ impl Session {
     /// Before a text that asks which channels the session listens to: its backend is told them, and listens as long as
     /// it has it. `None` where there is nothing to do.
     pub(super) fn bring_channels(&mut self, weighed: &Weighed, leased: &Leased<'_>) -> Option<Verdict> {
-        let asks = self.effects_of(weighed).any_of(Effects::READS_CHANNELS);
+        let asks = self.effects_of(weighed, b"").any_of(Effects::READS_CHANNELS);
         (asks && self.listening && !leased.pinned).then_some(())?;
         let turn = self.turn.get_or_insert_default();
         (!turn.brought_channels).then_some(Verdict::Hold(Wait::Channels))

@@ -25,6 +25,8 @@ pub(super) struct Look {
     custom: usize,
     prepared: Vec<Box<[u8]>>,
     callees: Vec<Callee>,
+    /// The backend is rid of all settings once it has answered.
+    resets: bool,
 }
 
 /// Every question is a SELECT of (what, name, value): settings that were set in the session, by a client or by
@@ -44,6 +46,8 @@ const PREPARED_STATEMENTS: &[u8] = b"SELECT 'p', name, '' FROM pg_catalog.pg_pre
 /// Goes before a question whose predecessor failed: it may have taken longer than the client's statements may.
 const IN_NO_HURRY: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout'); \
     SET LOCAL statement_timeout = 0; ";
+/// Goes after a question where settings may have been made that it cannot ask for. Who statements run as stays.
+const FORGETTING: &[u8] = b"; RESET ALL";
 const CHANNELS: &[u8] = b"SELECT 'n', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
 
 /// Definitions of functions with one of these names, and the functions of the triggers of tables with one of these.
@@ -112,7 +116,9 @@ impl Session {
         let callees = std::mem::take(&mut turn.unknown);
         let mut text = if turn.look_failed { IN_NO_HURRY.to_vec() } else { Vec::new() };
         text.extend_from_slice(&question(parts, self.state.custom(), &callees));
-        turn.looking = Some(Look { parts, callees, custom: self.state.custom().len(), ..Look::default() });
+        let resets = parts.contains(Parts::SETTINGS) && self.state.take_unnamed();
+        text.extend_from_slice(if resets { FORGETTING } else { b"" });
+        turn.looking = Some(Look { parts, callees, resets, custom: self.state.custom().len(), ..Look::default() });
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
         turn.end_batch();
         let mut query = Vec::new();
@@ -169,7 +175,7 @@ impl Session {
                 name => leased.carried.fresh_value(name) != Some(value) || started_with(name),
             })
         };
-        let carried = self.rules.profiles.intern(changed());
+        let carried = self.rules.profiles.intern(changed().filter(|(name, _)| !look.resets || is_who(name)));
         // Who it runs as is never a matter of how it started.
         let started = self.startup.iter().filter(|(name, _)| !is_who(name));
         let wanted = self.rules.profiles.intern(started.chain(changed()));
@@ -186,6 +192,7 @@ impl Session {
         self.rules.functions.learnt(callees.clone(), now);
         let judgement = self.rules.functions.judge(callees.into_iter(), now);
         let new = judgement.custom.iter().any(|name| !self.state.custom().iter().any(|known| **known == **name));
+        self.note_unnamed(judgement.unnamed);
         if new || !judgement.unknown.is_empty() {
             self.state.note_custom(judgement.custom.iter());
             self.state.note(Effects::CALLS, b"");
@@ -196,7 +203,9 @@ impl Session {
     /// The backend would not say what it holds: it is asked for all once more, and then stays with the session.
     pub(super) fn look_failed(&mut self) {
         let Some(turn) = &mut self.turn else { return };
-        turn.looking = None;
+        if turn.looking.take().is_some_and(|look| look.resets) {
+            self.state.note_unnamed();
+        }
         if std::mem::replace(&mut turn.look_failed, true) {
             self.state.keep(Keeps::UNKNOWN);
         } else {

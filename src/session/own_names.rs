@@ -22,7 +22,7 @@ impl Session {
         if !self.is_by_name(weighed) || self.transaction() == Transaction::Failed {
             return false;
         }
-        let effects = self.effects_of(weighed);
+        let effects = self.effects_of(weighed, b"");
         let before = out.to_backend.len();
         if effects.any_of(Effects::READS_PREPARED) {
             for id in leased.held.ids().collect::<Vec<_>>() {

@@ -60,10 +60,9 @@ impl Session {
     pub(super) fn must_name_in_values(&mut self, weighed: &Weighed, body: &[u8]) -> Option<Verdict> {
         let may = matches!(weighed, Weighed::Known(pattern) if may_mention(pattern));
         self.must_name(may, || {
-            let values = view::bind_values(body).unwrap_or_default().into_iter();
-            let mentions = values
-                .filter(|value| is_mention(body.get(value.at..value.at + value.len).unwrap_or_default(), value.binary));
-            mentions.map(|value| Mention { at: value.at, len: value.len, binary: value.binary }).collect()
+            let values = view::bound_values(body).unwrap_or_default().into_iter();
+            let mentions = values.filter(|value| is_mention(value.bytes, value.binary));
+            mentions.map(|value| Mention { at: value.at, len: value.bytes.len(), binary: value.binary }).collect()
         })
     }
 

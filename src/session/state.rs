@@ -68,6 +68,8 @@ pub(super) struct State {
     /// What was sent since the backend was last asked.
     ran: Effects,
     keeps: Keeps,
+    /// Settings may have been made whose names nobody knows: whoever gets the backend next must not have them.
+    unnamed: bool,
     /// Nothing for most sessions.
     names: Option<Box<UserNames>>,
 }
@@ -91,9 +93,23 @@ impl State {
         if effects.any_of(Effects::HOLDS) {
             self.keeps |= Keeps::UNKNOWN;
         }
-        if effects.any_of(Effects::SETTINGS | Effects::CALLS | Effects::ANYTHING) {
+        let names = Effects::SETTINGS | Effects::CALLS | Effects::PREPARES | Effects::EXECUTES | Effects::ANYTHING;
+        if effects.any_of(names) {
             self.note_custom(custom_names(text));
         }
+        // What is prepared is not read.
+        self.unnamed |= effects.any_of(Effects::PREPARES | Effects::EXECUTES);
+    }
+
+    /// Notes that settings may have been made whose names nobody knows.
+    pub(super) fn note_unnamed(&mut self) {
+        self.unnamed = true;
+    }
+
+    /// Whether the backend is to be rid of settings that nobody knows, now that it is asked. While it stays with the
+    /// session they stay, too.
+    pub(super) fn take_unnamed(&mut self) -> bool {
+        self.keeps.is_empty() && std::mem::take(&mut self.unnamed)
     }
 
     /// Notes custom settings that may be there.
@@ -153,7 +169,7 @@ impl State {
 
     /// Whether anything that was sent may have left something behind.
     pub(super) fn is_uncertain(&self) -> bool {
-        !self.ran.is_empty()
+        !self.ran.is_empty() || self.unnamed
     }
 
     /// What the backend must be asked before it can be known what it holds.
@@ -170,7 +186,7 @@ impl State {
             return Parts::all();
         }
         let mut parts = Parts::empty();
-        if self.ran.any_of(Effects::SETTINGS | Effects::ROLE) {
+        if self.ran.any_of(Effects::SETTINGS | Effects::ROLE) || (self.unnamed && self.keeps.is_empty()) {
             parts |= Parts::SETTINGS;
         }
         for (keeps, part, makes, ends) in KEEPERS {
@@ -212,6 +228,7 @@ impl State {
     pub(super) fn discard(&mut self) {
         self.set_prepared(Vec::new());
         self.ran = Effects::NONE;
+        self.unnamed = false;
         self.keeps &= Keeps::LIBRARY;
     }
 }

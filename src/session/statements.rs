@@ -10,12 +10,12 @@ use super::from_client::{block_refused, opens_block};
 use super::turn::{Deferred, Effect, Expect, Kind, Known, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{self, Kind as StatementKind, NEVER, Named, Names, Standing, Statement};
-use crate::sql::Effects;
+use crate::sql::{Effects, Weighed};
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
-use crate::wire::view::{Bind, Parse, Target, Transaction};
+use crate::wire::view::{Bind, Parse, Target, Transaction, bound_values};
 
 impl Session {
     pub(super) fn parse(
@@ -136,7 +136,7 @@ impl Session {
         turn.listens.retain(|(portal, _)| **portal != *bind.portal);
         let waits = match &listens {
             Some(_) => None,
-            None => self.must_pin(self.effects_of(&statement.weighed), leased),
+            None => self.must_pin(self.effects_of(&statement.weighed, &statement.text), leased),
         };
         if let Some(verdict) = waits.or_else(|| self.bring_channels(&statement.weighed, leased)) {
             return verdict;
@@ -161,10 +161,7 @@ impl Session {
             Some(pattern) => self.turn.get_or_insert_default().listens.push((bind.portal.into(), pattern)),
             None => self.note(&statement.weighed, &statement.text, now),
         }
-        if self.effects_of(&statement.weighed).any_of(Effects::SETTINGS | Effects::CALLS) {
-            // A setting may be named by a value that is bound.
-            self.state.note_custom(dotted_words(frame.body));
-        }
+        self.note_values(&statement.weighed, frame);
         let turn = self.turn.get_or_insert_default();
         turn.bound(bind.portal, statement);
         // An unnamed statement is prepared anew before long.
@@ -173,6 +170,17 @@ impl Session {
         turn.expect(Expect { vouches, portrays, ..expect }, []);
         turn.open_batch();
         verdict
+    }
+
+    /// Notes settings that may be named by a value that is bound.
+    fn note_values(&mut self, weighed: &Weighed, frame: &Frame<'_>) {
+        if !self.effects_of(weighed, b"").any_of(Effects::SETTINGS | Effects::CALLS) {
+            return;
+        }
+        match bound_values(frame.body).filter(|_| frame.is_whole()) {
+            Some(values) => self.state.note_custom(values.into_iter().flat_map(|value| dotted_words(value.bytes))),
+            None => self.state.note_unnamed(),
+        }
     }
 
     pub(super) fn describe(&mut self, frame: &Frame<'_>, leased: &mut Leased<'_>, out: &mut Outgoing) -> Verdict {
@@ -361,7 +369,8 @@ impl Session {
 
 /// The runs of bytes that a custom setting's name could be.
 fn dotted_words(values: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let words = values.split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'.' | b'_' | b'$'));
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'$') || *byte >= 0x80;
+    let words = values.split(move |byte| !in_name(byte));
     words.filter(|word| word.contains(&b'.') && word.len() > 2)
 }
 

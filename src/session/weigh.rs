@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::functions::Callee;
 use super::{Keeps, Sequences, Session};
-use crate::sql::{Effects, Encoding, Kind, Lexing, Pattern, Weighed};
+use crate::sql::{Command, Effects, Encoding, Kind, Lexing, Pattern, Unnamed, Weighed, do_bodies, unnamed_settings};
 use crate::wire::Frame;
 use crate::wire::view::{Transaction, query_text};
 
@@ -23,19 +23,49 @@ impl Session {
     }
 
     /// What a text may do to the session, as far as that is known by now.
-    pub(super) fn effects_of(&self, weighed: &Weighed) -> Effects {
+    pub(super) fn effects_of(&self, weighed: &Weighed, text: &[u8]) -> Effects {
         match weighed {
             Weighed::Anything => Effects::ANYTHING,
-            Weighed::Known(pattern) => pattern.traits.effects,
+            Weighed::Known(pattern) => {
+                let effects = pattern.traits.effects;
+                let holds = self.unnamed_in(effects, text) == Unnamed::Likely
+                    || (!pattern.traits.functions.is_empty() && self.rules.functions.hold(callees(pattern)));
+                if holds { effects | Effects::HOLDS } else { effects }
+            }
             // Its words look harmless.
             Weighed::Later(_) => Effects::NONE,
+        }
+    }
+
+    /// Whether code that stands in a text with these effects may set what it does not name.
+    fn unnamed_in(&self, effects: Effects, text: &[u8]) -> Unnamed {
+        let lexing = self.lexing();
+        if effects.any_of(Effects::ANYTHING) {
+            unnamed_settings(text, &lexing)
+        } else if effects.any_of(Effects::RUNS) {
+            do_bodies(text, &lexing).map(|body| unnamed_settings(&body, &lexing)).max().unwrap_or_default()
+        } else {
+            Unnamed::No
+        }
+    }
+
+    /// Notes how settings may have been made whose names nobody knows.
+    pub(super) fn note_unnamed(&mut self, unnamed: Unnamed) {
+        match unnamed {
+            Unnamed::No => {}
+            Unnamed::Maybe => self.state.note_unnamed(),
+            Unnamed::Likely => self.state.keep(Keeps::UNKNOWN),
         }
     }
 
     /// Notes a text that is being sent.
     pub(super) fn note(&mut self, weighed: &Weighed, text: &[u8], now: Instant) {
         match weighed {
-            Weighed::Anything => self.state.note(Effects::ANYTHING, text),
+            Weighed::Anything => {
+                self.state.note(Effects::ANYTHING, text);
+                // The end of the text was not here.
+                self.state.note_unnamed();
+            }
             Weighed::Known(pattern) => self.note_pattern(pattern, text, now),
             Weighed::Later(digest) => self.turn.get_or_insert_default().unsure.push(*digest),
         }
@@ -68,18 +98,20 @@ impl Session {
         if tells_pid && self.transaction() == Transaction::Idle {
             self.state.keep(Keeps::PROCESS_ID);
         }
+        let unnamed = self.unnamed_in(effects, text);
+        self.note_unnamed(unnamed);
+        // The names as PostgreSQL reads them; the text is searched, too, for those in strings.
+        self.state.note_custom(traits.commands.iter().filter_map(own_setting));
         if traits.functions.is_empty() && traits.writes.is_empty() {
             return self.state.note(effects, text);
         }
-        let functions = traits.functions.iter().map(|name| Callee::function(name.as_bytes()));
-        let triggers = traits.writes.iter().map(|table| Callee::triggers(table.as_bytes()));
-        let judgement = self.rules.functions.judge(functions.chain(triggers), now);
+        let judgement = self.rules.functions.judge(callees(pattern), now);
         if judgement.may_leave {
             effects |= Effects::CALLS;
+            self.note_unnamed(judgement.unnamed);
             self.state.note_custom(judgement.custom.iter());
             self.turn.get_or_insert_default().unknown.extend(judgement.unknown);
-        } else if traits.kind != Kind::Utility {
-            // DO and CALL are never read beforehand.
+        } else if !effects.any_of(Effects::RUNS) {
             effects = effects.without(Effects::CALLS);
         }
         self.state.note(effects, text);
@@ -113,5 +145,19 @@ impl Session {
             conforming: self.profile.get(b"standard_conforming_strings") != Some(b"off"),
             encoding: self.profile.get(b"client_encoding").map(Encoding::named).unwrap_or_default(),
         }
+    }
+}
+
+/// What runs by name when the statements of a pattern do.
+fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
+    let functions = pattern.traits.functions.iter().map(|name| Callee::function(name.as_bytes()));
+    functions.chain(pattern.traits.writes.iter().map(|table| Callee::triggers(table.as_bytes())))
+}
+
+/// The setting with a name of a user's own that a statement sets.
+fn own_setting(command: &Command) -> Option<&[u8]> {
+    match command {
+        Command::Set { name, local: false } if name.contains('.') => Some(name.as_bytes()),
+        _ => None,
     }
 }

@@ -23,7 +23,7 @@ pub fn do_bodies<'a>(text: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = Ve
 }
 
 /// What stands between the quotes of a string.
-fn contents(string: &[u8], quoting: Quoting, lexing: Lexing) -> Vec<u8> {
+pub(super) fn contents(string: &[u8], quoting: Quoting, lexing: Lexing) -> Vec<u8> {
     if quoting == Quoting::Dollar {
         let tag = string.iter().skip(1).position(|byte| *byte == b'$').map_or(0, |end| end + 2);
         let end = string.len().saturating_sub(tag).max(tag);

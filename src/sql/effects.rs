@@ -70,11 +70,13 @@ effects! {
     /// Functions that take a process id: pg_cancel_backend, pg_terminate_backend, pg_blocking_pids.
     SIGNALS 23,
     /// State of yet other kinds that lives in the backend: the seed of random(), a base backup that is being taken, a
-    /// temporary replication slot, a replication origin.
+    /// temporary replication slot, a replication origin, a setting with a name that nobody can know.
     HOLDS 24,
     /// It cannot be told: the text is no SQL that the parser knows, or too long or too deep for it, and it holds words
     /// that may mean something.
     ANYTHING 25,
+    /// Code runs that is no function with a name that could be read beforehand: DO, CALL, an extension's script.
+    RUNS 26,
 }
 
 impl Effects {
@@ -94,6 +96,7 @@ impl Effects {
             | Self::LOADS.0
             | Self::CALLS.0
             | Self::HOLDS.0
+            | Self::RUNS.0
             | Self::ANYTHING.0,
     );
 

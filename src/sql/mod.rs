@@ -27,6 +27,7 @@ mod pattern;
 mod patterns;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 
 pub use bodies::do_bodies;
 pub use custom::custom_names;
@@ -39,6 +40,7 @@ pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
 pub use normalised::normalised;
 pub use pattern::{Command, Discard, Kind, Name, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};
+pub use unnamed::{Unnamed, unnamed_settings};
 
 /// Whether some word of the text may stand for an effect on the session, so that it has to be parsed before it runs,
 /// unless its pattern is known.

@@ -63,16 +63,17 @@ impl<'a> Bind<'a> {
 
 /// One value of a Bind that is not NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BoundValue {
+pub struct BoundValue<'a> {
+    pub bytes: &'a [u8],
     /// Its first byte in the body.
     pub at: usize,
-    pub len: usize,
     pub binary: bool,
 }
 
-/// The values of a Bind whose body is here whole; `None` where it breaks its format.
+/// The values that a Bind gives to parameters, in order and without those that are NULL; `None` where the body is not
+/// whole (manual: "Message Formats", Bind).
 #[must_use]
-pub fn bind_values(body: &[u8]) -> Option<Vec<BoundValue>> {
+pub fn bound_values(body: &[u8]) -> Option<Vec<BoundValue<'_>>> {
     fn number<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
         let (number, after) = rest.split_first_chunk::<N>()?;
         *rest = after;
@@ -86,8 +87,10 @@ pub fn bind_values(body: &[u8]) -> Option<Vec<BoundValue>> {
         let format = if formats.len() == 1 { formats.first() } else { formats.get(index) };
         // A negative length is NULL.
         let Ok(len) = usize::try_from(i32::from_be_bytes(number(&mut rest)?)) else { continue };
-        values.push(BoundValue { at: body.len() - rest.len(), len, binary: format == Some(&1) });
-        rest = rest.get(len..)?;
+        let at = body.len() - rest.len();
+        let (bytes, after) = rest.split_at_checked(len)?;
+        values.push(BoundValue { bytes, at, binary: format == Some(&1) });
+        rest = after;
     }
     Some(values)
 }

@@ -40,7 +40,7 @@ pub(super) fn effects(node: &Node) -> Effects {
             Command::Declare { hold: true, .. } => Effects::HELD_CURSOR,
             _ => Effects::NONE,
         },
-        "DoStmt" | "CallStmt" | "CreateExtensionStmt" | "AlterExtensionStmt" => Effects::CALLS,
+        "DoStmt" | "CallStmt" | "CreateExtensionStmt" | "AlterExtensionStmt" => Effects::CALLS | Effects::RUNS,
         // Columns that are not named, or say DEFAULT, may draw from a sequence; so may a column that is added.
         "InsertStmt" | "MergeStmt" | "SetToDefault" | "AlterTableStmt" => Effects::DRAWS,
         "CopyStmt" if node.has("is_from") => Effects::DRAWS,

@@ -25,6 +25,8 @@ pub(super) struct Survey<'a> {
     modifies: bool,
     locks_rows: bool,
     joins: u16,
+    /// The walk stands in a SELECT of nothing but pg_settings.
+    lists_settings: bool,
     /// Names that WITH has given to queries, where the walk stands.
     with: Vec<&'a str>,
     kind: Kind,
@@ -119,6 +121,11 @@ impl<'a> Survey<'a> {
             _ => {}
         }
         let outside = self.with.len();
+        let listed = if node.name == "SelectStmt" {
+            std::mem::replace(&mut self.lists_settings, is_of_settings(node))
+        } else {
+            self.lists_settings
+        };
         if let Some(with) = node.child("with_clause") {
             self.with_clause(with);
         }
@@ -135,6 +142,7 @@ impl<'a> Survey<'a> {
             }
         }
         self.with.truncate(outside);
+        self.lists_settings = listed;
     }
 
     /// The queries of WITH. Where it is recursive each may name all; otherwise those that follow it.
@@ -178,7 +186,7 @@ impl<'a> Survey<'a> {
     fn call(&mut self, call: &Node) {
         let name = call.names("funcname");
         if is_set_config(&name) {
-            self.effects |= set_config(call);
+            self.effects |= set_config(call, self.lists_settings);
             return;
         }
         match Called::by_name(&name) {
@@ -224,11 +232,23 @@ fn table_name(table: &Node) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
 }
 
+/// Whether the only table of a SELECT is pg_settings, which has no settings with names of a user's own.
+fn is_of_settings(select: &Node) -> bool {
+    let mut tables = select.nodes("from_clause");
+    let is_settings = |table: &Node| {
+        let schema = table.text("schemaname");
+        table.text("relname") == "pg_settings" && matches!(schema, "" | "pg_catalog")
+    };
+    tables.next().is_some_and(is_settings) && tables.next().is_none()
+}
+
 /// What a call of set_config does: nothing that lasts where it says so with a plain TRUE; to the role where it names
-/// that, or where its name is not a plain string.
-fn set_config(call: &Node) -> Effects {
+/// that, or where its name is not a plain string; what nobody can ask for where the name is neither a string, nor
+/// bound, nor one that pg_settings lists.
+fn set_config(call: &Node, lists_settings: bool) -> Effects {
     let arguments: Vec<&Node> = call.nodes("args").collect();
-    let [name, _, is_local] = arguments.as_slice() else { return Effects::SETTINGS | Effects::ROLE };
+    let computed = Effects::SETTINGS | Effects::ROLE | Effects::HOLDS;
+    let [name, _, is_local] = arguments.as_slice() else { return computed };
     let constant = |argument: &Node, kind: &str| {
         let constant = Some(argument).filter(|node| node.name == "AConst")?.child("val")?.clone();
         Some(constant).filter(|value| value.name == kind)
@@ -236,10 +256,18 @@ fn set_config(call: &Node) -> Effects {
     if constant(is_local, "Boolean").is_some_and(|value| value.has("boolval")) {
         return Effects::NONE;
     }
+    let mut name = *name;
+    while let Some(inner) = Some(name).filter(|name| name.name == "TypeCast").and_then(|name| name.child("arg")) {
+        name = inner;
+    }
     // The folded text keeps no strings but those that name a role.
     match constant(name, "String") {
         Some(value) if value.text("sval").is_empty() => Effects::SETTINGS,
-        _ => Effects::SETTINGS | Effects::ROLE,
+        Some(_) => Effects::SETTINGS | Effects::ROLE,
+        None if name.name == "ParamRef" || (lists_settings && name.names("fields").last() == Some(&"name")) => {
+            Effects::SETTINGS | Effects::ROLE
+        }
+        None => computed,
     }
 }
 

@@ -6,6 +6,7 @@ mod patterns;
 mod random;
 mod same;
 mod traits;
+mod unnamed;
 mod words;
 
 use super::first_word;
