@@ -72,9 +72,15 @@ impl Session {
                     StatementKind::Shared => Effect::Hold(statement.id, number),
                 };
                 build::write_parse(&mut out.to_backend, &statement.name, parse.text, parse.types);
-                let effects = [Effect::Name(name.into(), Some(Named::new(statement, number))), on_backend];
+                let named = Named::new(statement, number);
+                let effects = [Effect::Name(name.into(), Some(named.clone())), on_backend];
                 turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
                 turn.open_batch();
+                if kind == StatementKind::Shared {
+                    // Another backend's copy is compared with the columns of now.
+                    build::write_describe_statement(&mut out.to_backend, &named.statement.name);
+                    turn.expect(Expect::new(Kind::Describe, Who::Skip).about(named), []);
+                }
                 Verdict::Replace(frame.len)
             }
         }
