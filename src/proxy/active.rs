@@ -35,6 +35,10 @@ pub struct Active {
     pub(super) making_way: Option<MakingWay>,
     /// A LISTEN that waits for its backend.
     pub(super) listening: Option<Ticket>,
+    /// What the frame at the head of the inbox waits for, whatever it is.
+    pub(super) first: Option<Ticket>,
+    /// That frame has waited.
+    pub(super) asked_first: bool,
     /// What a ReadyForQuery waits for.
     pub(super) barrier: Option<Ticket>,
     /// What keeps a backend that has notified.
@@ -118,6 +122,8 @@ impl Active {
             cancel_wanted: false,
             making_way: None,
             listening: None,
+            first: None,
+            asked_first: false,
             barrier: None,
             settling: None,
             alarm: Arc::default(),

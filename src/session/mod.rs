@@ -8,8 +8,10 @@
 //! Read `turn` for the queue of expected replies, then `from_client` and `statements`, then
 //! `from_backend`.
 
+mod channels;
 mod columns;
 mod copying;
+mod expect;
 mod from_backend;
 mod from_client;
 mod functions;
@@ -39,8 +41,10 @@ use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
 use crate::wire::view::Transaction;
+pub use channels::Change;
 use copying::Copying;
 pub use functions::Functions;
+pub use listening::Wanted;
 pub use state::Keeps;
 use state::State;
 use turn::{Effect, Expect, Kind, Turn, Who};

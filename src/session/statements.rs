@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::channels::Ahead;
 use super::columns::Fitness;
 use super::from_client::{block_refused, opens_block};
 use super::turn::{Deferred, Effect, Expect, Kind, Known, Who};
@@ -131,18 +132,21 @@ impl Session {
             self.fail_there(&fault, out);
             return Verdict::Swallow;
         }
-        let listens = self.shared_listen(&statement.weighed);
-        let turn = self.turn.get_or_insert_default();
-        turn.listens.retain(|(portal, _)| **portal != *bind.portal);
-        let waits = match &listens {
-            Some(_) => None,
-            None => self.must_pin(self.effects_of(&statement.weighed), leased),
-        };
-        if let Some(verdict) = waits.or_else(|| self.bring_channels(&statement.weighed, leased)) {
+        let waits = self.must_pin(self.effects_of(&statement.weighed), leased);
+        if let Some(verdict) = waits.or_else(|| self.bring_channels(&statement.weighed)) {
             return verdict;
         }
         if let Some(verdict) = self.must_make_way(&statement.weighed) {
             return verdict;
+        }
+        let followed = self.followed(&statement.weighed, &statement.text);
+        match self.hear_ahead(followed.as_ref(), false) {
+            Ok(()) => {}
+            Err(Ahead::Wait(verdict)) => return verdict,
+            Err(Ahead::Failed(error)) => {
+                self.fail_there_with(error, out);
+                return Verdict::Swallow;
+            }
         }
         self.bring_own_names(&statement.weighed, leased, out);
         let verdict = if *statement.name == *bind.statement {
@@ -152,16 +156,13 @@ impl Session {
             build::write_bind_head(&mut out.to_backend, bind.portal, &statement.name, rest);
             Verdict::Replace(bind.names_len())
         };
-        match listens {
-            Some(pattern) => self.turn.get_or_insert_default().listens.push((bind.portal.into(), pattern)),
-            None => self.note(&statement.weighed, &statement.text, now),
-        }
+        self.note(&statement.weighed, &statement.text, now);
         if self.effects_of(&statement.weighed).any_of(Effects::SETTINGS | Effects::CALLS) {
             // A setting may be named by a value that is bound.
             self.state.note_custom(dotted_words(frame.body));
         }
         let turn = self.turn.get_or_insert_default();
-        turn.bound(bind.portal, statement);
+        turn.bound(bind.portal, statement, followed);
         // An unnamed statement is prepared anew before long.
         let portrays = bind.portal.is_empty() && !bind.statement.is_empty();
         let expect = Expect::new(Kind::Bind, Who::Forward).about(named);

@@ -26,10 +26,21 @@ impl Session {
     pub(super) fn effects_of(&self, weighed: &Weighed) -> Effects {
         match weighed {
             Weighed::Anything => Effects::ANYTHING,
-            Weighed::Known(pattern) => pattern.traits.effects,
+            Weighed::Known(pattern) => self.effects_of_pattern(pattern),
             // Its words look harmless.
             Weighed::Later(_) => Effects::NONE,
         }
+    }
+
+    /// What a shared backend listens to is not left on one's own.
+    fn effects_of_pattern(&self, pattern: &Pattern) -> Effects {
+        let effects = pattern.traits.effects;
+        if self.is_shared(pattern) { effects.without(Effects::LISTENS) } else { effects }
+    }
+
+    /// The pattern of a text that must be known now.
+    pub(super) fn learn(&self, text: &[u8]) -> Arc<Pattern> {
+        self.rules.patterns.learn(text, &self.lexing())
     }
 
     /// Notes a text that is being sent.
@@ -58,7 +69,7 @@ impl Session {
             self.note_administration(pattern);
             self.rules.functions.forget();
         }
-        let mut effects = traits.effects;
+        let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
         if effects.any_of(Effects::NOTIFIES) {
             self.turn.get_or_insert_default().notified = true;
