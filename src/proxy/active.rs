@@ -43,6 +43,10 @@ pub struct Active {
     pub(super) mentioned_by_others: bool,
     /// A LISTEN that waits for its backend.
     pub(super) listening: Option<Ticket>,
+    /// What the frame at the head of the inbox waits for, whatever it is.
+    pub(super) first: Option<Ticket>,
+    /// That frame has waited.
+    pub(super) asked_first: bool,
     /// What a ReadyForQuery waits for.
     pub(super) barrier: Option<Ticket>,
     /// What keeps a backend that has notified.
@@ -129,6 +133,8 @@ impl Active {
             mentioned: Vec::new(),
             mentioned_by_others: false,
             listening: None,
+            first: None,
+            asked_first: false,
             barrier: None,
             settling: None,
             alarm: Arc::default(),

@@ -117,7 +117,10 @@ impl Serve {
 
     /// Gives the backend back if the session needs it no more and nothing of its conversation is left anywhere.
     pub(super) fn release_if_done(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
-        let done = self.session.may_release()
+        // A frame that waits for more than replies has been judged with this backend.
+        let waits = matches!(active.held, Some((Wait::Channels | Wait::Listen | Wait::Way, _)));
+        let done = !waits
+            && self.session.may_release()
             && active.to_backend.is_empty()
             && active.client_rest == Rest::None
             && active.backend_rest == Rest::None

@@ -8,8 +8,10 @@
 //! Read `turn` for the queue of expected replies, then `from_client` and `statements`, then
 //! `from_backend`.
 
+mod channels;
 mod columns;
 mod copying;
+mod expect;
 mod from_backend;
 mod from_client;
 mod functions;
@@ -40,8 +42,10 @@ use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
 use crate::wire::view::Transaction;
+pub use channels::Change;
 use copying::Copying;
 pub use functions::Functions;
+pub use listening::Wanted;
 pub use processes::{Mention, number};
 pub use state::Keeps;
 use state::State;

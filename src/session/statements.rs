@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::channels::Ahead;
 use super::columns::Fitness;
 use super::from_client::{block_refused, opens_block};
 use super::turn::{Deferred, Effect, Expect, Kind, Known, Who};
@@ -137,14 +138,8 @@ impl Session {
             self.fail_there(&fault, out);
             return Verdict::Swallow;
         }
-        let listens = self.shared_listen(&statement.weighed);
-        let turn = self.turn.get_or_insert_default();
-        turn.listens.retain(|(portal, _)| **portal != *bind.portal);
-        let waits = match &listens {
-            Some(_) => None,
-            None => self.must_pin(self.effects_of(&statement.weighed, &statement.text), leased),
-        };
-        if let Some(verdict) = waits.or_else(|| self.bring_channels(&statement.weighed, leased)) {
+        let waits = self.must_pin(self.effects_of(&statement.weighed, &statement.text), leased);
+        if let Some(verdict) = waits.or_else(|| self.bring_channels(&statement.weighed)) {
             return verdict;
         }
         if let Some(verdict) = self.must_make_way(&statement.weighed) {
@@ -155,6 +150,15 @@ impl Session {
         {
             return verdict;
         }
+        let followed = self.followed(&statement.weighed, &statement.text);
+        match self.hear_ahead(followed.as_ref(), false) {
+            Ok(()) => {}
+            Err(Ahead::Wait(verdict)) => return verdict,
+            Err(Ahead::Failed(error)) => {
+                self.fail_there_with(error, out);
+                return Verdict::Swallow;
+            }
+        }
         self.bring_own_names(&statement.weighed, leased, out);
         let verdict = if *statement.name == *bind.statement {
             Verdict::Forward
@@ -163,13 +167,10 @@ impl Session {
             build::write_bind_head(&mut out.to_backend, bind.portal, &statement.name, rest);
             Verdict::Replace(bind.names_len())
         };
-        match listens {
-            Some(pattern) => self.turn.get_or_insert_default().listens.push((bind.portal.into(), pattern)),
-            None => self.note(&statement.weighed, &statement.text, now),
-        }
+        self.note(&statement.weighed, &statement.text, now);
         self.note_values(&statement.weighed, frame);
         let turn = self.turn.get_or_insert_default();
-        turn.bound(bind.portal, statement);
+        turn.bound(bind.portal, statement, followed);
         // An unnamed statement is prepared anew before long.
         let portrays = bind.portal.is_empty() && !bind.statement.is_empty();
         let expect = Expect::new(Kind::Bind, Who::Forward).about(named);

@@ -27,7 +27,7 @@ impl Session {
         match weighed {
             Weighed::Anything => Effects::ANYTHING,
             Weighed::Known(pattern) => {
-                let effects = pattern.traits.effects;
+                let effects = self.effects_of_pattern(pattern);
                 let holds = self.unnamed_in(effects, text) == Unnamed::Likely
                     || (!pattern.traits.functions.is_empty() && self.rules.functions.hold(callees(pattern)));
                 if holds { effects | Effects::HOLDS } else { effects }
@@ -56,6 +56,17 @@ impl Session {
             Unnamed::Maybe => self.state.note_unnamed(),
             Unnamed::Likely => self.state.keep(Keeps::UNKNOWN),
         }
+    }
+
+    /// What a shared backend listens to is not left on one's own.
+    fn effects_of_pattern(&self, pattern: &Pattern) -> Effects {
+        let effects = pattern.traits.effects;
+        if self.is_shared(pattern) { effects.without(Effects::LISTENS) } else { effects }
+    }
+
+    /// The pattern of a text that must be known now.
+    pub(super) fn learn(&self, text: &[u8]) -> Arc<Pattern> {
+        self.rules.patterns.learn(text, &self.lexing())
     }
 
     /// Notes a text that is being sent.
@@ -88,7 +99,7 @@ impl Session {
             self.note_administration(pattern);
             self.rules.functions.forget();
         }
-        let mut effects = traits.effects;
+        let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
         if effects.any_of(Effects::NOTIFIES) {
             self.turn.get_or_insert_default().notified = true;
