@@ -216,24 +216,10 @@ impl Session {
             self.turn.get_or_insert_default().weighed = Some(weighed).filter(|_| verdict != Verdict::Swallow);
             return verdict;
         }
-        let waits = self.must_pin(effects, leased).or_else(|| self.bring_channels(&weighed));
+        let waits = self.must_pin(effects, leased).or_else(|| self.query_waits(&weighed, frame));
         if let Some(verdict) = waits {
             self.turn.get_or_insert_default().weighed = Some(weighed);
             return verdict;
-        }
-        if let Some(verdict) = self.must_make_way(&weighed) {
-            self.turn.get_or_insert_default().weighed = Some(weighed);
-            return verdict;
-        }
-        if frame.is_whole()
-            && let Some(verdict) = self.must_name_in_text(&weighed, query_text(frame.body))
-        {
-            self.turn.get_or_insert_default().weighed = Some(weighed);
-            return verdict;
-        }
-        if self.is_naming(&weighed) {
-            self.turn.get_or_insert_default().weighed = Some(weighed);
-            return Verdict::Hold(Wait::Replies);
         }
         let text = query_text(frame.body);
         let followed = self.followed(&weighed, text);
@@ -268,6 +254,14 @@ impl Session {
         turn.end_batch();
         self.note(&weighed, text, now);
         Verdict::Forward
+    }
+
+    /// Whether a Query must wait for something else than its backend.
+    fn query_waits(&mut self, weighed: &Weighed, frame: &Frame<'_>) -> Option<Verdict> {
+        self.bring_channels(weighed)
+            .or_else(|| self.must_make_way(weighed))
+            .or_else(|| self.must_name_in_text(weighed, frame))
+            .or_else(|| self.is_naming(weighed).then_some(Verdict::Hold(Wait::Replies)))
     }
 
     /// Answers a Query with an error of ours. In a transaction, or where one may be open, the backend must fail too,

@@ -4,7 +4,8 @@
 
 use super::{Session, Verdict, Wait};
 use crate::sql::{Effects, Lexer, Pattern, Quoting, TokenKind, Weighed};
-use crate::wire::view;
+use crate::wire::Frame;
+use crate::wire::view::{self, query_text};
 
 /// The least that pgweir gives; see `clients`.
 const FIRST: i64 = 4_194_305;
@@ -34,7 +35,9 @@ pub(super) enum Mentions {
 
 impl Session {
     /// Whether a Query must wait until the processes that it mentions are known.
-    pub(super) fn must_name_in_text(&mut self, weighed: &Weighed, text: &[u8]) -> Option<Verdict> {
+    pub(super) fn must_name_in_text(&mut self, weighed: &Weighed, frame: &Frame<'_>) -> Option<Verdict> {
+        frame.is_whole().then_some(())?;
+        let text = query_text(frame.body);
         let lexing = self.lexing();
         let lists = || LISTS.iter().any(|name| text.windows(name.len()).any(|word| word.eq_ignore_ascii_case(name)));
         let may = match weighed {
@@ -57,10 +60,11 @@ impl Session {
     }
 
     /// The same for the values of a Bind.
-    pub(super) fn must_name_in_values(&mut self, weighed: &Weighed, body: &[u8]) -> Option<Verdict> {
+    pub(super) fn must_name_in_values(&mut self, weighed: &Weighed, frame: &Frame<'_>) -> Option<Verdict> {
+        frame.is_whole().then_some(())?;
         let may = matches!(weighed, Weighed::Known(pattern) if may_mention(pattern));
         self.must_name(may, || {
-            let values = view::bound_values(body).unwrap_or_default().into_iter();
+            let values = view::bound_values(frame.body).unwrap_or_default().into_iter();
             let mentions = values.filter(|value| is_mention(value.bytes, value.binary));
             mentions.map(|value| Mention { at: value.at, len: value.bytes.len(), binary: value.binary }).collect()
         })

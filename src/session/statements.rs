@@ -145,9 +145,7 @@ impl Session {
         if let Some(verdict) = self.must_make_way(&statement.weighed) {
             return verdict;
         }
-        if frame.is_whole()
-            && let Some(verdict) = self.must_name_in_values(&statement.weighed, frame.body)
-        {
+        if let Some(verdict) = self.must_name_in_values(&statement.weighed, frame) {
             return verdict;
         }
         let followed = self.followed(&statement.weighed, &statement.text);
