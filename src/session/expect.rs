@@ -1,5 +1,6 @@
 //! One reply that the backend, or pgweir itself, owes.
 
+use super::mending::Mended;
 use crate::prepared::Named;
 
 /// The message that a reply will answer.
@@ -49,6 +50,8 @@ pub(super) struct Expect {
     pub(super) portrays: bool,
     /// Whether what runs decides what the session listens to.
     pub(super) followed: bool,
+    /// Where statements of ours stand among those of a Query.
+    pub(super) mended: Option<Box<Mended>>,
 }
 
 impl Expect {
@@ -63,6 +66,7 @@ impl Expect {
             vouches: false,
             portrays: false,
             followed: false,
+            mended: None,
         }
     }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::mending::Reset;
 use super::reports;
-use super::turn::{Kind, Reset, Turn, Who};
+use super::turn::{Kind, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
 use crate::prepared::Kind as StatementKind;
 use crate::settings::{Carried, Profile};
@@ -77,6 +78,9 @@ impl Session {
             }
             (backend::PARAMETER_DESCRIPTION, Some((Kind::Describe, to))) => Ok(to.verdict()),
             (backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE, Some((Kind::Query, to))) => {
+                if turn.end_of_statement() {
+                    return Ok(Verdict::Swallow);
+                }
                 self.completed(frame, leased);
                 Ok(to.verdict())
             }
@@ -84,6 +88,7 @@ impl Session {
                 self.saw_row(frame);
                 Ok(Verdict::Swallow)
             }
+            (backend::ROW_DESCRIPTION, Some((Kind::Query, _))) if turn.is_mending() => Ok(Verdict::Swallow),
             (backend::ROW_DESCRIPTION, Some((Kind::Query, to)))
             | (backend::FUNCTION_CALL_RESPONSE, Some((Kind::FunctionCall, to))) => Ok(to.verdict()),
             (backend::COPY_IN_RESPONSE, Some((Kind::Query | Kind::Execute, to))) if turn.begin_copy() => {
@@ -114,8 +119,8 @@ impl Session {
         if let Some((statement, sent)) = turn.measured.take() {
             statement.measured(now.saturating_duration_since(sent));
         }
-        if let Reset::All(told) = std::mem::take(&mut turn.reset) {
-            report_changes(&told, &self.profile, leased.carried, &mut out.before);
+        if let Reset::All { told, superuser } = std::mem::take(&mut turn.reset) {
+            report_changes(&told, &self.profile, superuser.as_deref(), leased.carried, &mut out.before);
         }
         let status = turn.status;
         if let Some(ledger) = turn.ledger.as_mut().filter(|_| to == Addressee::Client) {
@@ -157,6 +162,9 @@ impl Session {
         };
         turn.measured = None;
         let mut own_words = own_words(turn, report.code);
+        if own_words.is_none() && frame.is_whole() {
+            own_words = turn.repositioned(frame.body);
+        }
         let about = turn.head_named().filter(|named| named.statement.kind == StatementKind::Shared).cloned();
         if let Some(named) = about.filter(|_| own_words.is_none() && frame.is_whole()) {
             let statement = &named.statement;
@@ -213,11 +221,14 @@ impl Session {
         let carried = profiles.with(&leased.carried.profile, name, value, leased.carried.fresh_value(name));
         leased.carried.profile = carried;
         let default = leased.carried.fresh_value(name);
-        let Some(reset) = self.turn.as_ref().map(|turn| &turn.reset) else {
+        let Some(reset) = self.turn.as_mut().map(|turn| &mut turn.reset) else {
             return Err(Broken::Desync(frame.tag));
         };
-        if matches!(reset, Reset::All(_)) {
+        if let Reset::All { superuser, .. } = reset {
             // What the client must hear is said with the ReadyForQuery.
+            if name == IS_SUPERUSER {
+                *superuser = Some(value.into());
+            }
             if default != Some(value) {
                 self.profile = profiles.with(&self.profile, name, value, default);
             }
@@ -259,7 +270,8 @@ impl Session {
                 self.names.clear_named();
                 leased.held.clear();
                 leased.carried.profile = self.rules.profiles.fresh();
-                turn.reset = Reset::All(std::mem::replace(&mut self.profile, Arc::clone(&self.startup)));
+                let told = std::mem::replace(&mut self.profile, Arc::clone(&self.startup));
+                turn.reset = Reset::All { told, superuser: None };
                 self.state.discard();
                 turn.discarded = true;
             }
@@ -289,9 +301,16 @@ impl Addressee {
     }
 }
 
+/// Whether the current user is a superuser, as PostgreSQL reports it.
+const IS_SUPERUSER: &[u8] = b"is_superuser";
+
 /// Tells the client of every reported setting that is not what it was told.
-fn report_changes(told: &Profile, profile: &Profile, carried: &Carried, to: &mut Vec<u8>) {
+fn report_changes(told: &Profile, profile: &Profile, superuser: Option<&[u8]>, carried: &Carried, to: &mut Vec<u8>) {
     for (name, default) in &carried.fresh {
+        if let Some(value) = superuser.filter(|_| **name == *IS_SUPERUSER) {
+            build::parameter_status_raw(to, name, value);
+            continue;
+        }
         let key = name.to_ascii_lowercase();
         let value = profile.get(&key).unwrap_or(default);
         if told.get(&key).unwrap_or(default) != value {

@@ -242,8 +242,11 @@ impl Session {
         }
         let forgets = !frame.is_whole() || may_forget(text);
         let copies = !frame.is_whole() || may_copy(text);
-        let expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
-        let expect = expect.following(followed.is_some());
+        let (mended, places) = self.mended_query(&weighed, text).filter(|_| frame.is_whole()).unzip();
+        let turn = self.turn.get_or_insert_default();
+        let mut expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
+        expect.mended = places.map(Box::new);
+        expect.followed = followed.is_some();
         turn.follow(followed);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {
@@ -253,7 +256,9 @@ impl Session {
         }
         turn.end_batch();
         self.note(&weighed, text, now);
-        Verdict::Forward
+        let Some(mended) = mended else { return Verdict::Forward };
+        build::write_query(&mut out.to_backend, &mended);
+        Verdict::Replace(frame.len)
     }
 
     /// Whether a Query must wait for something else than its backend.
@@ -289,7 +294,11 @@ impl Session {
         turn.expect(turn.execution(portal.unwrap_or_default()).following(followed.is_some()), []);
         turn.follow(followed);
         turn.open_batch();
-        Verdict::Forward
+        let mending = turn.mends.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, mending)| mending.clone());
+        let Some(mending) = mending.filter(|_| frame.is_whole()) else { return Verdict::Forward };
+        build::write_frame(&mut out.to_backend, frame.tag, |to| to.extend_from_slice(frame.body));
+        self.execute_mending(&mending, &mut out.to_backend);
+        Verdict::Replace(frame.len)
     }
 
     fn flush(&mut self, out: &mut Outgoing) -> Verdict {

@@ -23,8 +23,8 @@ pub struct Functions {
     known: DashMap<Callee, Known, foldhash::fast::RandomState>,
     /// Names that the configuration says leave something behind, in lower case and without a schema.
     stateful: Vec<Box<[u8]>>,
-    /// One was met that sets what nobody can ask for.
-    holding: AtomicBool,
+    /// One was met that may set what nobody can ask for.
+    hiding: AtomicBool,
     limit: usize,
 }
 
@@ -78,7 +78,7 @@ impl Functions {
     #[must_use]
     pub fn new(limit: usize, stateful: &[String]) -> Self {
         let stateful = stateful.iter().map(|name| last_part(name.to_ascii_lowercase().as_bytes())).collect();
-        Self { known: DashMap::default(), stateful, holding: AtomicBool::new(false), limit }
+        Self { known: DashMap::default(), stateful, hiding: AtomicBool::new(false), limit }
     }
 
     /// What these, and all that they call, may leave behind.
@@ -100,16 +100,16 @@ impl Functions {
         judgement
     }
 
-    /// Whether any of these, as far as they have been read, sets what nobody can ask for.
-    pub(super) fn hold(&self, callees: impl Iterator<Item = Callee>) -> bool {
+    /// Whether any of these, as far as they have been read, may set what nobody can ask for.
+    pub(super) fn unnamed(&self, callees: impl Iterator<Item = Callee>) -> Unnamed {
         let mut unnamed = Unnamed::No;
-        if self.holding.load(Ordering::Relaxed) {
+        if self.hiding.load(Ordering::Relaxed) {
             self.visit(callees, |_, known| {
                 unnamed = unnamed.max(known.map_or(Unnamed::No, |known| known.unnamed));
                 true
             });
         }
-        unnamed == Unnamed::Likely
+        unnamed
     }
 
     /// Shows each of these, and what is called by those for which that says so, once. Whether that came to an end.
@@ -136,21 +136,22 @@ impl Functions {
         next.is_empty()
     }
 
-    /// A function with this name has this definition.
-    pub(super) fn learn(&self, name: &[u8], definition: &[u8]) {
+    /// A function with this name has this definition. Whether it asks what a session has drawn from sequences.
+    pub(super) fn learn(&self, name: &[u8], definition: &[u8]) -> bool {
         let body = body_of(definition);
         let stateful = self.stateful.iter().any(|stateful| **stateful == *name);
         let words = words(body, &Lexing::default());
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = words.effects.any_of(Effects::LEAVES.without(Effects::CALLS));
         let unnamed = unnamed_settings(body, &Lexing::default());
-        self.holding.fetch_or(unnamed == Unnamed::Likely, Ordering::Relaxed);
+        self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
         self.add(Callee::function(name), |known| {
             known.may_leave |= stateful || leaves;
             known.unnamed = known.unnamed.max(unnamed);
             known.custom.extend(custom_names(body).map(String::into_bytes));
             known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));
         });
+        words.effects.any_of(Effects::READS_SEQUENCE)
     }
 
     /// A table has a trigger that calls this function.

@@ -10,7 +10,7 @@ use super::state::{Keeps, Parts};
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Leased, Session};
 use crate::settings::{AUTHORIZATION, ROLE, write_literal};
-use crate::sql::Effects;
+use crate::sql::{Effects, Unnamed};
 use crate::wire::Frame;
 use crate::wire::build;
 use crate::wire::view;
@@ -59,6 +59,12 @@ const TRIGGERS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_trigge
     JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) tgrelid \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) tgfoid \
     WHERE NOT tgisinternal AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+
+/// Tables with one of these names of which a column's default asks what was drawn from a sequence.
+const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
+    JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) adrelid \
+    WHERE pg_catalog.pg_get_expr(adbin, adrelid) OPERATOR(pg_catalog.~) '(curr|last)val' \
+    AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
 const QUESTIONS: [(Parts, &[u8]); 6] = [
     (Parts::SETTINGS, SETTINGS),
@@ -147,7 +153,8 @@ impl Session {
                 look.prepared.push((*name).into());
             }
             b"n" => look.keeps |= Keeps::CHANNELS,
-            b"f" => self.rules.functions.learn(name, value),
+            b"f" if self.rules.functions.learn(name, value) => self.rules.sequences.ask(),
+            b"d" => self.rules.sequences.ask(),
             b"g" => self.rules.functions.learn_trigger(name, value),
             _ => {}
         }
@@ -193,7 +200,11 @@ impl Session {
         self.rules.functions.learnt(callees.clone(), now);
         let judgement = self.rules.functions.judge(callees.into_iter(), now);
         let new = judgement.custom.iter().any(|name| !self.state.custom().iter().any(|known| **known == **name));
-        self.note_unnamed(judgement.unnamed);
+        let began_a_name = self.turn.as_mut().is_some_and(|turn| std::mem::take(&mut turn.began_a_name));
+        self.note_unnamed(match judgement.unnamed {
+            Unnamed::Maybe if began_a_name => Unnamed::Likely,
+            unnamed => unnamed,
+        });
         if new || !judgement.unknown.is_empty() {
             self.state.note_custom(judgement.custom.iter());
             self.state.note(Effects::CALLS, b"");
@@ -234,12 +245,15 @@ fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
         Callee::Function(name) => Some(&**name),
         Callee::Triggers(_) => None,
     });
-    let tables = callees.iter().filter_map(|callee| match callee {
-        Callee::Function(_) => None,
-        Callee::Triggers(table) => Some(&**table),
-    });
+    let tables = || {
+        callees.iter().filter_map(|callee| match callee {
+            Callee::Function(_) => None,
+            Callee::Triggers(table) => Some(&**table),
+        })
+    };
     write_one_of(&mut text, FUNCTIONS, functions);
-    write_one_of(&mut text, TRIGGERS, tables);
+    write_one_of(&mut text, TRIGGERS, tables());
+    write_one_of(&mut text, DEFAULTS, tables());
     text
 }
 

@@ -18,6 +18,7 @@ mod functions;
 mod listening;
 mod look;
 mod making_way;
+mod mending;
 mod own_names;
 mod processes;
 mod repeat;
@@ -31,7 +32,7 @@ mod weigh;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
@@ -74,6 +75,15 @@ pub enum Sequences {
     },
     Off,
     Pin,
+}
+
+impl Sequences {
+    /// Somebody asks what was drawn, now or some other time.
+    fn ask(&self) {
+        if let Self::Auto { asked } = self {
+            asked.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What the sessions of one pool have in common.

@@ -38,6 +38,15 @@ pub(super) fn renamed(body: &[u8], ours: &[u8], theirs: &[u8]) -> Option<Box<[u8
     Some(write_error(fields(body).map(|(kind, value)| (kind, if kind == b'M' { &*message } else { value }))))
 }
 
+/// The error with another position; `None` where it has none, or the same.
+pub(super) fn moved(body: &[u8], position: impl FnOnce(usize) -> usize) -> Option<Box<[u8]>> {
+    let said =
+        fields(body).find(|(kind, _)| *kind == b'P').and_then(|(_, at)| std::str::from_utf8(at).ok()?.parse().ok())?;
+    let meant = position(said);
+    let meant = (meant != said).then(|| meant.to_string())?;
+    Some(write_error(fields(body).map(|(kind, value)| (kind, if kind == b'P' { meant.as_bytes() } else { value }))))
+}
+
 /// The fields of an error: (type, value).
 fn fields(body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = body;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::channels::Ahead;
 use super::columns::Fitness;
 use super::from_client::{block_refused, opens_block};
-use super::turn::{Deferred, Effect, Expect, Kind, Known, Who};
+use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{self, Kind as StatementKind, NEVER, Named, Names, Standing, Statement};
 use crate::sql::{Effects, Weighed};
@@ -17,6 +17,13 @@ use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
 use crate::wire::view::{Bind, Parse, Target, Transaction, bound_values};
+
+/// A Parse that is neither forwarded nor answered until the next frame tells how.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    pub(super) name: Box<[u8]>,
+    pub(super) named: Named,
+}
 
 impl Session {
     pub(super) fn parse(
@@ -167,7 +174,10 @@ impl Session {
         };
         self.note(&statement.weighed, &statement.text, now);
         self.note_values(&statement.weighed, frame);
+        let mending = self.mending_of(&statement.weighed);
         let turn = self.turn.get_or_insert_default();
+        turn.mends.retain(|(portal, _)| **portal != *bind.portal);
+        turn.mends.extend(mending.map(|mending| (bind.portal.into(), mending)));
         turn.bound(bind.portal, statement, followed);
         // An unnamed statement is prepared anew before long.
         let portrays = bind.portal.is_empty() && !bind.statement.is_empty();

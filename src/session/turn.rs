@@ -13,8 +13,10 @@ use super::functions::Callee;
 use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
+use super::mending::Reset;
 use super::processes::Mentions;
 use super::repeat::Batch;
+use super::statements::Deferred;
 use super::{Leased, Outgoing, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
 use crate::settings::Profile;
@@ -53,23 +55,6 @@ pub(super) enum Known<T> {
     Later,
 }
 
-/// A Parse that is neither forwarded nor answered until the next frame tells how.
-#[derive(Debug)]
-pub(super) struct Deferred {
-    pub(super) name: Box<[u8]>,
-    pub(super) named: Named,
-}
-
-/// Whether commands since the last ReadyForQuery put settings back to their defaults.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) enum Reset {
-    #[default]
-    No,
-    Some,
-    /// All of them; before that the client had been told these.
-    All(Arc<Profile>),
-}
-
 /// A portal whose execution needs care.
 #[derive(Debug)]
 struct Wary {
@@ -106,6 +91,8 @@ pub(super) struct Turn {
     pub(super) ready_kept: bool,
     /// The unnamed or named portals that decide what the session listens to.
     pub(super) listens: Vec<(Box<[u8]>, Arc<Pattern>)>,
+    /// Portals after whose execution settings are to be set to what the client started with.
+    pub(super) mends: Vec<(Box<[u8]>, Vec<u8>)>,
     /// Texts with commands that concern other connections.
     pub(super) administered: Vec<Arc<Pattern>>,
     /// Values were drawn from sequences.
@@ -114,6 +101,8 @@ pub(super) struct Turn {
     pub(super) deallocates: VecDeque<Box<[u8]>>,
     /// What was called and is not known yet.
     pub(super) unknown: Vec<Callee>,
+    /// One of these was given a string that may be the beginning of a setting's name.
+    pub(super) began_a_name: bool,
     /// The frame that waits at the head is answered with this.
     pub(super) refusal: Option<Box<Fault>>,
     pub(super) leased: bool,
@@ -317,6 +306,7 @@ impl Turn {
         if status == Transaction::Idle && self.queue.len() == 1 {
             self.wary.clear();
             self.listens.clear();
+            self.mends.clear();
         }
     }
 

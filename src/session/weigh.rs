@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use super::functions::Callee;
 use super::{Keeps, Sequences, Session};
-use crate::sql::{Command, Effects, Encoding, Kind, Lexing, Pattern, Unnamed, Weighed, do_bodies, unnamed_settings};
+use crate::sql::{
+    Command, Effects, Encoding, Kind, Lexing, Pattern, Unnamed, Weighed, begins_a_name, do_bodies, unnamed_settings,
+};
 use crate::wire::Frame;
 use crate::wire::view::{Transaction, query_text};
 
@@ -28,9 +30,12 @@ impl Session {
             Weighed::Anything => Effects::ANYTHING,
             Weighed::Known(pattern) => {
                 let effects = self.effects_of_pattern(pattern);
-                let holds = self.unnamed_in(effects, text) == Unnamed::Likely
-                    || (!pattern.traits.functions.is_empty() && self.rules.functions.hold(callees(pattern)));
-                if holds { effects | Effects::HOLDS } else { effects }
+                let called = match &*pattern.traits.functions {
+                    [] => Unnamed::No,
+                    _ => self.given_by(text, self.rules.functions.unnamed(callees(pattern))),
+                };
+                let unnamed = called.max(self.unnamed_in(effects, text));
+                if unnamed == Unnamed::Likely { effects | Effects::HOLDS } else { effects }
             }
             // Its words look harmless.
             Weighed::Later(_) => Effects::NONE,
@@ -46,6 +51,14 @@ impl Session {
             do_bodies(text, &lexing).map(|body| unnamed_settings(&body, &lexing)).max().unwrap_or_default()
         } else {
             Unnamed::No
+        }
+    }
+
+    /// What a function may set that sets what its caller says, given a text that calls it.
+    fn given_by(&self, text: &[u8], unnamed: Unnamed) -> Unnamed {
+        match unnamed {
+            Unnamed::Maybe if begins_a_name(text, &self.lexing()) => Unnamed::Likely,
+            unnamed => unnamed,
         }
     }
 
@@ -97,6 +110,10 @@ impl Session {
         let traits = &pattern.traits;
         if traits.kind == Kind::Ddl {
             self.note_administration(pattern);
+            if names_drawn(text) {
+                // A default, a view or a function that will ask.
+                self.rules.sequences.ask();
+            }
             self.rules.functions.forget();
         }
         let mut effects = self.effects_of_pattern(pattern);
@@ -119,7 +136,10 @@ impl Session {
         let judgement = self.rules.functions.judge(callees(pattern), now);
         if judgement.may_leave {
             effects |= Effects::CALLS;
-            self.note_unnamed(judgement.unnamed);
+            if !judgement.unknown.is_empty() && begins_a_name(text, &self.lexing()) {
+                self.turn.get_or_insert_default().began_a_name = true;
+            }
+            self.note_unnamed(self.given_by(text, judgement.unnamed));
             self.state.note_custom(judgement.custom.iter());
             self.turn.get_or_insert_default().unknown.extend(judgement.unknown);
         } else if !effects.any_of(Effects::RUNS) {
@@ -132,13 +152,11 @@ impl Session {
         if !effects.any_of(Effects::DRAWS | Effects::READS_SEQUENCE) {
             return;
         }
+        if effects.any_of(Effects::READS_SEQUENCE) {
+            self.rules.sequences.ask();
+        }
         let pins = match &self.rules.sequences {
-            Sequences::Auto { asked } => {
-                if effects.any_of(Effects::READS_SEQUENCE) {
-                    asked.store(true, Ordering::Relaxed);
-                }
-                asked.load(Ordering::Relaxed)
-            }
+            Sequences::Auto { asked } => asked.load(Ordering::Relaxed),
             Sequences::Off => return,
             Sequences::Pin => true,
         };
@@ -168,7 +186,14 @@ fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
 /// The setting with a name of a user's own that a statement sets.
 fn own_setting(command: &Command) -> Option<&[u8]> {
     match command {
-        Command::Set { name, local: false } if name.contains('.') => Some(name.as_bytes()),
+        Command::Set { name, local: false } | Command::Unset { name, local: false } if name.contains('.') => {
+            Some(name.as_bytes())
+        }
         _ => None,
     }
+}
+
+/// Whether a text names a function that tells what was drawn from a sequence, strings and comments included.
+fn names_drawn(text: &[u8]) -> bool {
+    text.windows(7).any(|word| word.eq_ignore_ascii_case(b"currval") || word.eq_ignore_ascii_case(b"lastval"))
 }

@@ -77,6 +77,8 @@ effects! {
     ANYTHING 25,
     /// Code runs that is no function with a name that could be read beforehand: DO, CALL, an extension's script.
     RUNS 26,
+    /// Settings may go back to their defaults, if only for the transaction: RESET, SET … TO DEFAULT, set_config.
+    UNSETS 27,
 }
 
 impl Effects {

@@ -42,7 +42,7 @@ pub use names::{is_exact, name_bytes};
 pub use normalised::normalised;
 pub use pattern::{Command, Discard, Kind, Name, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};
-pub use unnamed::{Unnamed, unnamed_settings};
+pub use unnamed::{Unnamed, begins_a_name, unnamed_settings};
 
 /// Whether some word of the text may stand for an effect on the session, so that it has to be parsed before it runs,
 /// unless its pattern is known.
@@ -56,6 +56,11 @@ pub fn suspicious(text: &[u8], lexing: &Lexing) -> bool {
 #[must_use]
 pub fn words(text: &[u8], lexing: &Lexing) -> Words {
     learning::words::read(text, lexing)
+}
+
+/// Where the statements of a text stand, without the semicolons between them.
+pub fn statements<'a>(text: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = std::ops::Range<usize>> + use<'a> {
+    learning::statements(text, lexing)
 }
 
 /// The first word of a statement, after white space and comments; empty where there is none.

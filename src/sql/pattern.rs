@@ -113,6 +113,11 @@ pub enum Command {
         name: Name,
         local: bool,
     },
+    /// SET … TO DEFAULT.
+    Unset {
+        name: Name,
+        local: bool,
+    },
     /// `None` is all settings.
     Reset(Option<Name>),
     /// SET ROLE and RESET ROLE.

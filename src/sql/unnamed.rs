@@ -53,6 +53,13 @@ pub fn unnamed_settings(body: &[u8], lexing: &Lexing) -> Unnamed {
     Reader { text: body, lexing: *lexing, tokens: Lexer::new(body, *lexing).collect() }.read(DEPTH)
 }
 
+/// Whether a string in a text of statements looks like the beginning of a setting's name, for a function to be called
+/// with.
+#[must_use]
+pub fn begins_a_name(text: &[u8], lexing: &Lexing) -> bool {
+    Reader { text, lexing: *lexing, tokens: Lexer::new(text, *lexing).collect() }.has_prefix()
+}
+
 struct Reader<'a> {
     text: &'a [u8],
     lexing: Lexing,
@@ -172,7 +179,9 @@ impl Reader<'_> {
     fn has_prefix(&self) -> bool {
         self.tokens.iter().filter(|token| is_text(token)).any(|token| {
             let text = self.contents(token);
-            text.ends_with(b".") || text.windows(2).any(|pair| pair == b".%")
+            let end = text.iter().position(|byte| !in_name(*byte)).unwrap_or(text.len());
+            let (name, rest) = text.split_at_checked(end).unwrap_or_default();
+            name.len() > 1 && name.ends_with(b".") && matches!(rest.first(), None | Some(b'%'))
         })
     }
 

@@ -219,6 +219,22 @@ pub fn write_describe_statement(to: &mut Vec<u8>, name: &[u8]) {
     write_named(to, client::DESCRIBE, name);
 }
 
+/// Appends an Execute of all rows.
+pub fn write_execute(to: &mut Vec<u8>, portal: &[u8]) {
+    write_frame(to, client::EXECUTE, |to| {
+        write_cstr(to, portal);
+        to.extend_from_slice(&[0; 4]);
+    });
+}
+
+/// Appends a Close of a portal.
+pub fn write_close_portal(to: &mut Vec<u8>, name: &[u8]) {
+    write_frame(to, client::CLOSE, |to| {
+        to.push(b'P');
+        write_cstr(to, name);
+    });
+}
+
 /// Appends a Close of a statement.
 pub fn write_close_statement(to: &mut Vec<u8>, name: &[u8]) {
     write_named(to, client::CLOSE, name);

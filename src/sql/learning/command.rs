@@ -88,6 +88,7 @@ fn variable(node: &Node) -> Command {
     }
     match VariableSetKind::try_from(enumerated(node, "kind")) {
         Ok(VariableSetKind::VarReset) => Command::Reset(Some(name.to_ascii_lowercase().into())),
+        Ok(VariableSetKind::VarSetDefault) => Command::Unset { name: name.to_ascii_lowercase().into(), local },
         _ => Command::Set { name: name.to_ascii_lowercase().into(), local },
     }
 }

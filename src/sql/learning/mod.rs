@@ -128,7 +128,7 @@ fn survey_deep(survey: &mut Survey<'_>, text: &str) {
 }
 
 /// What stands between the semicolons of a text: the first and the last byte of each statement.
-fn statements<'a>(text: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = Range<usize>> + use<'a> {
+pub(in crate::sql) fn statements<'a>(text: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = Range<usize>> + use<'a> {
     let mut tokens = Lexer::new(text, *lexing);
     std::iter::from_fn(move || {
         let mut statement: Option<Range<usize>> = None;

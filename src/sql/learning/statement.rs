@@ -58,6 +58,8 @@ pub(super) fn effects(node: &Node) -> Effects {
 fn variable(node: &Node) -> Effects {
     match command(node) {
         Command::SetTransaction | Command::Set { local: true, .. } => Effects::NONE,
+        Command::Unset { local: true, .. } => Effects::UNSETS,
+        Command::Unset { local: false, .. } | Command::Reset(_) => Effects::SETTINGS | Effects::UNSETS,
         Command::SetRole { local } | Command::SetSessionAuthorization { local } => {
             if local {
                 Effects::NONE

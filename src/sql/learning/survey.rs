@@ -186,7 +186,7 @@ impl<'a> Survey<'a> {
     fn call(&mut self, call: &Node) {
         let name = call.names("funcname");
         if is_set_config(&name) {
-            self.effects |= set_config(call, self.lists_settings);
+            self.effects |= set_config(call, self.lists_settings) | Effects::UNSETS;
             return;
         }
         match Called::by_name(&name) {

@@ -102,10 +102,10 @@ pub const FEATURES: &[(Feature, Support)] = &[
     (F::ResetAll, Carried),
     (F::SetConfig, Carried),
     (F::BoundNames, Carried),
-    (F::BoundCustom, Missing("the setting stays on the backend and does not follow")),
+    (F::BoundCustom, Carried),
     (F::Custom, Carried),
     (F::CustomSession, Carried),
-    (F::ComputedCustom, Missing("the setting stays on the backend and does not follow")),
+    (F::ComputedCustom, Pinned),
     (F::CustomLocal, Carried),
     (F::CustomAbsence, Missing("a backend that knew the name says '' and not null")),
     (F::Roles, Carried),
@@ -144,10 +144,10 @@ pub const FEATURES: &[(Feature, Support)] = &[
 ];
 
 /// RESET, SET TO DEFAULT and set_config(…, null, …) for sessions that said something at startup.
-pub const RETURN_TO_STARTUP: Support = Missing("in a transaction, what the session started with does not come back");
+pub const RETURN_TO_STARTUP: Support = Carried;
 
 /// DISCARD ALL and RESET after a change of role, for superusers.
-pub const REPORTS_OF_ROLES: Support = Missing("DISCARD ALL does not report is_superuser");
+pub const REPORTS_OF_ROLES: Support = Carried;
 
 /// Features after which a superuser may be none.
 pub const ROLE_CHANGING: &[Feature] = &[F::Roles, F::RoleByName, F::LeavingFunctions];

@@ -1,0 +1,214 @@
+//! What a client started with is where its settings return to. A backend knows nothing of that: its RESET goes back to
+//! the server's default. So a statement that puts a setting back is followed by one of pgweir's, in the same message
+//! and transaction, that sets what the client started with; the client sees no reply to it.
+
+use super::turn::{Expect, Kind, Turn, Who};
+use std::sync::Arc;
+
+use super::{Session, reports};
+use crate::settings::{AUTHORIZATION, Profile, ROLE, write_literal};
+use crate::sql::{Command, Effects, Lexer, Token, TokenKind, Weighed, statements};
+use crate::wire::build;
+use crate::wire::view::Transaction;
+
+/// The name of pgweir's statement and portal for a client that uses the extended protocol.
+const NAME: &[u8] = b"__pgweir_mending";
+
+/// A value to set: its name, the value, whether for the transaction alone.
+type Wanted<'a> = (&'a [u8], &'a [u8], bool);
+
+/// Whether commands since the last ReadyForQuery put settings back to their defaults.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) enum Reset {
+    #[default]
+    No,
+    Some,
+    /// All of them.
+    All {
+        /// What the client had been told before.
+        told: Arc<Profile>,
+        /// Whether it is a superuser again, where the backend has said so.
+        superuser: Option<Box<[u8]>>,
+    },
+}
+
+/// Statements of pgweir's among those of a Query.
+#[derive(Debug)]
+pub(super) struct Mended {
+    /// They follow these of the client's, by their places.
+    after: Vec<usize>,
+    /// How many of the client's are done.
+    done: usize,
+    /// One of pgweir's comes next.
+    ours: bool,
+    /// Where pgweir's words stand, and how many characters the text has more for them.
+    inserted: Vec<(usize, usize)>,
+}
+
+impl Mended {
+    /// The position in the client's own text, in characters from 1, that is this one in the text that was sent.
+    fn position(&self, sent: usize) -> usize {
+        let before = self.inserted.iter().filter(|(start, more)| start + more < sent);
+        sent.saturating_sub(before.map(|(_, more)| more).sum())
+    }
+}
+
+impl Turn {
+    /// Whether what the backend says of the Query at the head is about a statement of pgweir's.
+    pub(super) fn is_mending(&self) -> bool {
+        self.queue.front().and_then(|expect| expect.mended.as_ref()).is_some_and(|mended| mended.ours)
+    }
+
+    /// An error about the Query at the head whose position is one in the client's own text; `None` where it is that
+    /// already.
+    pub(super) fn repositioned(&self, body: &[u8]) -> Option<Box<[u8]>> {
+        let mended = self.queue.front()?.mended.as_ref()?;
+        reports::moved(body, |position| mended.position(position))
+    }
+
+    /// A statement of the Query at the head is done. Whether it was one of pgweir's.
+    pub(super) fn end_of_statement(&mut self) -> bool {
+        let Some(mended) = self.queue.front_mut().and_then(|expect| expect.mended.as_mut()) else { return false };
+        if std::mem::take(&mut mended.ours) {
+            return true;
+        }
+        mended.ours = mended.after.contains(&mended.done);
+        mended.done += 1;
+        false
+    }
+}
+
+impl Session {
+    /// The text of a Query with all that brings back what the client started with, and after which of its statements
+    /// pgweir's stand; `None` where the text may go as it is.
+    pub(super) fn mended_query(&self, weighed: &Weighed, text: &[u8]) -> Option<(Vec<u8>, Mended)> {
+        let pattern = self.unsetting(weighed)?;
+        let commands = &pattern.traits.commands;
+        let mut pieces: Vec<_> = statements(text, &self.lexing()).collect();
+        if pieces.len() != commands.len() {
+            // Their ends are not known.
+            pieces.clear();
+            pieces.push(0..text.len());
+        }
+        let mut mended = Vec::with_capacity(text.len() + 64);
+        let mut after = Vec::new();
+        let mut inserted = Vec::new();
+        let mut from = 0;
+        for (place, piece) in pieces.iter().enumerate() {
+            mended.extend_from_slice(text.get(from..piece.start).unwrap_or_default());
+            from = piece.end;
+            self.write_with_values(&mut mended, text.get(piece.clone()).unwrap_or_default(), &mut inserted);
+            let command = commands.get(place).filter(|_| pieces.len() == commands.len());
+            let Some(mending) = command.and_then(|command| self.mending(command, pieces.len() == 1)) else { continue };
+            inserted.push((characters(&mended), characters(&mending) + 1));
+            mended.push(b';');
+            mended.extend_from_slice(&mending);
+            after.push(place);
+        }
+        mended.extend_from_slice(text.get(from..).unwrap_or_default());
+        (mended != text).then_some((mended, Mended { after, done: 0, ours: false, inserted }))
+    }
+
+    /// The statement that brings back what the client started with, after one that is executed on its own.
+    pub(super) fn mending_of(&self, weighed: &Weighed) -> Option<Vec<u8>> {
+        match &*self.unsetting(weighed)?.traits.commands {
+            [command] => self.mending(command, false),
+            _ => None,
+        }
+    }
+
+    /// Executes a statement of pgweir's in the batch at hand.
+    pub(super) fn execute_mending(&mut self, mending: &[u8], to_backend: &mut Vec<u8>) {
+        build::write_parse(to_backend, NAME, mending, &[0, 0]);
+        build::write_bind_head(to_backend, NAME, NAME, 6);
+        // No formats, no values, no formats of columns.
+        to_backend.extend_from_slice(&[0; 6]);
+        build::write_execute(to_backend, NAME);
+        build::write_close_portal(to_backend, NAME);
+        build::write_close_statement(to_backend, NAME);
+        let turn = self.turn.get_or_insert_default();
+        for kind in [Kind::Parse, Kind::Bind, Kind::Execute, Kind::Close, Kind::Close] {
+            turn.expect(Expect::new(kind, Who::Skip), []);
+        }
+        turn.open_batch();
+    }
+
+    fn unsetting<'a>(&self, weighed: &'a Weighed) -> Option<&'a crate::sql::Pattern> {
+        match weighed {
+            Weighed::Known(pattern) if !self.startup.is_empty() && pattern.traits.effects.any_of(Effects::UNSETS) => {
+                Some(pattern)
+            }
+            _ => None,
+        }
+    }
+
+    fn mending(&self, command: &Command, alone: bool) -> Option<Vec<u8>> {
+        let is_who = |name: &[u8]| name == ROLE || name == AUTHORIZATION;
+        let wanted: Vec<Wanted<'_>> = match command {
+            Command::Reset(None) => self
+                .startup
+                .iter()
+                .filter(|(name, _)| !is_who(name))
+                .map(|(name, value)| (name, value, false))
+                .collect(),
+            // PostgreSQL warns of it, and does nothing.
+            Command::Unset { local: true, .. } if alone && self.is_outside() => Vec::new(),
+            Command::Reset(Some(name)) => self.started_with(name, false).into_iter().collect(),
+            Command::Unset { name, local } => self.started_with(name, *local).into_iter().collect(),
+            _ => Vec::new(),
+        };
+        if wanted.is_empty() {
+            return None;
+        }
+        let mut text = b"SELECT WHERE ".to_vec();
+        for (index, (name, value, local)) in wanted.into_iter().enumerate() {
+            text.extend_from_slice(if index == 0 { b"" } else { b" OR " });
+            text.extend_from_slice(b"pg_catalog.set_config(");
+            write_literal(&mut text, name);
+            text.push(b',');
+            write_literal(&mut text, value);
+            text.extend_from_slice(if local { b",true) IS NULL" } else { b",false) IS NULL" });
+        }
+        Some(text)
+    }
+
+    /// Whether no transaction is open, nor about to be.
+    fn is_outside(&self) -> bool {
+        self.transaction() == Transaction::Idle && !self.turn.as_ref().is_some_and(|turn| turn.has_begun())
+    }
+
+    fn started_with(&self, name: &str, local: bool) -> Option<Wanted<'_>> {
+        self.startup.iter().find(|(known, _)| *known == name.as_bytes()).map(|(name, value)| (name, value, local))
+    }
+
+    /// Writes a statement in which set_config('x', NULL, …) says the value that the client started with instead.
+    fn write_with_values(&self, to: &mut Vec<u8>, statement: &[u8], inserted: &mut Vec<(usize, usize)>) {
+        use TokenKind::{Comma, Open, Text, Word};
+        let lexing = self.lexing();
+        let tokens: Vec<Token> = Lexer::new(statement, lexing).collect();
+        let is = |token: &Token, word: &str| token.of(statement).eq_ignore_ascii_case(word.as_bytes());
+        let mut from = 0;
+        for window in tokens.windows(5) {
+            let [call, open, name, comma, null] = window else { continue };
+            let kinds = [call.kind, open.kind, comma.kind, null.kind] == [Word, Open, Comma, Word];
+            let Text(_) = name.kind else { continue };
+            if !kinds || !is(call, "set_config") || !is(null, "null") {
+                continue;
+            }
+            let quoted = name.of(statement).to_ascii_lowercase();
+            let named = quoted.strip_prefix(b"'").and_then(|name| name.strip_suffix(b"'"));
+            let Some(value) = named.and_then(|name| self.startup.get(name)) else { continue };
+            to.extend_from_slice(statement.get(from..null.start).unwrap_or_default());
+            let start = characters(to);
+            write_literal(to, value);
+            inserted.push((start, (characters(to) - start).saturating_sub(null.end - null.start)));
+            from = null.end;
+        }
+        to.extend_from_slice(statement.get(from..).unwrap_or_default());
+    }
+}
+
+/// How many characters a text in UTF-8, or in an encoding of single bytes that are no part of one, has.
+fn characters(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}
