@@ -13,6 +13,8 @@ use crate::wire::startup;
 #[derive(Debug)]
 pub struct CancelKey {
     pub host: Host,
+    /// The same number for the same host.
+    pub server: u32,
     pub over_tls: bool,
     pub pid: i32,
     pub key: Box<[u8]>,

@@ -1,8 +1,10 @@
 //! Opening a connection: the first host that answers, TLS as configured, then the login.
 
+use std::hash::BuildHasher;
 use std::io;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use tokio::io::AsyncReadExt;
 
 use super::dialer::{Endpoint, Login};
@@ -70,11 +72,17 @@ async fn connect_to(
     let logged_in = login::login(&mut stream, target, login, parameters, &name_of(host)).await?;
     let cancel = CancelKey {
         host: host.clone(),
+        server: number_of(host),
         over_tls: stream.is_tls(),
         pid: logged_in.pid,
         key: logged_in.key.clone().into(),
     };
     Ok((stream, logged_in, cancel))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+fn number_of(host: &Host) -> u32 {
+    FixedState::default().hash_one(host) as u32
 }
 
 /// Dials and, where TLS is wanted, asks for it (manual: "SSL Session Encryption").

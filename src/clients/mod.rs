@@ -4,7 +4,7 @@
 //! What a session does then is decided in `proxy`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use dashmap::DashMap;
@@ -57,6 +57,41 @@ pub struct Client {
     key: Key,
     signals: AtomicU8,
     waker: Mutex<Option<Waker>>,
+    /// The backend it has; 0 is none.
+    backend: AtomicU64,
+    /// How many want it to keep that.
+    keepers: AtomicUsize,
+}
+
+/// A backend as PostgreSQL names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    /// Tells servers apart.
+    pub server: u32,
+    pub process: i32,
+}
+
+/// As long as it lives, its client does not part with the backend that it has.
+#[derive(Debug)]
+pub struct KeptBackend(Arc<Client>);
+
+impl KeptBackend {
+    /// The backend, if the client has one.
+    #[must_use]
+    pub fn backend(&self) -> Option<Backend> {
+        let noted = self.0.backend.load(Ordering::SeqCst);
+        let server = u32::try_from(noted >> 32).unwrap_or_default();
+        let process = i32::try_from(noted & u64::from(u32::MAX)).unwrap_or_default();
+        (process != 0).then_some(Backend { server, process })
+    }
+}
+
+impl Drop for KeptBackend {
+    fn drop(&mut self) {
+        if self.0.keepers.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.signal(Signal::Tick);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +108,36 @@ impl Client {
             Key::Long(key) => key.as_slice(),
             Key::Short(key) => key,
         }
+    }
+
+    /// Notes that it has leased a backend.
+    pub fn has_backend(&self, backend: Backend) {
+        let process = u64::try_from(backend.process).unwrap_or_default();
+        self.backend.store(u64::from(backend.server) << 32 | process, Ordering::SeqCst);
+    }
+
+    /// Notes that it has none any more; false, and it has it still, if somebody wants it to keep it. Whoever does is
+    /// followed by [`Signal::Tick`].
+    pub fn parts_with_backend(&self) -> bool {
+        let had = self.backend.swap(0, Ordering::SeqCst);
+        // Whoever comes after the swap finds none; whoever came before is counted.
+        let free = self.keepers.load(Ordering::SeqCst) == 0;
+        if !free {
+            self.backend.store(had, Ordering::SeqCst);
+        }
+        free
+    }
+
+    /// Notes that its backend is gone, whoever wants what.
+    pub fn has_no_backend(&self) {
+        self.backend.store(0, Ordering::SeqCst);
+    }
+
+    /// Has it keep its backend.
+    #[must_use]
+    pub fn keep_backend(self: &Arc<Self>) -> KeptBackend {
+        self.keepers.fetch_add(1, Ordering::SeqCst);
+        KeptBackend(Arc::clone(self))
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -176,6 +241,12 @@ impl Clients {
         found.is_some()
     }
 
+    /// The client with this process id.
+    #[must_use]
+    pub fn find(&self, pid: i32) -> Option<Arc<Client>> {
+        self.by_pid.get(&pid).map(|entry| Arc::clone(entry.value()))
+    }
+
     /// Sends a signal to every session.
     pub fn signal_all(&self, signal: Signal) {
         let all: Vec<_> = self.by_pid.iter().map(|entry| Arc::clone(entry.value())).collect();
@@ -202,7 +273,14 @@ impl Seat {
             let [a, b, c, d, ..] = random;
             Key::Short([a, b, c, d])
         };
-        let mut client = Client { pid: 0, key, signals: AtomicU8::new(0), waker: Mutex::new(None) };
+        let mut client = Client {
+            pid: 0,
+            key,
+            signals: AtomicU8::new(0),
+            waker: Mutex::new(None),
+            backend: AtomicU64::new(0),
+            keepers: AtomicUsize::new(0),
+        };
         loop {
             client.pid = self.clients.fresh_pid();
             match self.clients.by_pid.entry(client.pid) {

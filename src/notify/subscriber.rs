@@ -60,22 +60,34 @@ impl Subscriber {
     /// LISTEN. Its reply must wait for the ticket; where that fails the statement has failed, and so has its
     /// transaction.
     pub fn listen(&mut self, channel: Channel, when: When) -> Ticket {
-        let known = self.active.contains(&channel) || self.held.contains(&channel);
+        let ticket = self.hold(&channel, when);
+        if !matches!(ticket.outcome(), Some(Err(_))) {
+            self.changes.push(Change::Listen(channel));
+        }
+        ticket
+    }
+
+    /// Takes hold of a channel that the open transaction is about to listen to; whether it does is said by
+    /// [`Self::listened`] before the commit. The LISTEN must wait for the ticket.
+    pub fn hold(&mut self, channel: &Channel, when: When) -> Ticket {
+        let known = self.active.contains(channel) || self.held.contains(channel);
         if !known && self.active.len() + self.held.len() >= self.limit {
             return Ticket::failed(NotHeard::TooMany { limit: self.limit });
         }
-        let ticket = if self.active.contains(&channel) {
-            Ticket::done()
-        } else {
-            let phase = match when {
-                When::AtCommit => Phase::Held,
-                When::Now => Phase::Armed,
-            };
-            self.held.insert(channel.clone());
-            self.listener.hold(&self.mailbox, &channel, phase)
+        if self.active.contains(channel) {
+            return Ticket::done();
+        }
+        let phase = match when {
+            When::AtCommit => Phase::Held,
+            When::Now => Phase::Armed,
         };
+        self.held.insert(channel.clone());
+        self.listener.hold(&self.mailbox, channel, phase)
+    }
+
+    /// A LISTEN of a channel that is held has been done.
+    pub fn listened(&mut self, channel: Channel) {
         self.changes.push(Change::Listen(channel));
-        ticket
     }
 
     /// UNLISTEN of one channel.
@@ -144,6 +156,12 @@ impl Subscriber {
         self.listener.activate(pid, after.difference(&self.active));
         self.active = after;
         self.held.clear();
+    }
+
+    /// Whether notifications of this channel come here, or may once the open transaction has committed.
+    #[must_use]
+    pub fn hears(&self, channel: &[u8]) -> bool {
+        self.active.contains(channel) || self.held.contains(channel)
     }
 
     // === mail ===

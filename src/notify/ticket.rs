@@ -77,7 +77,7 @@ impl Ticket {
     }
 
     /// All of several.
-    pub(super) fn all(tickets: impl IntoIterator<Item = Self>) -> Self {
+    pub fn all(tickets: impl IntoIterator<Item = Self>) -> Self {
         Self(tickets.into_iter().flat_map(|ticket| ticket.0).collect())
     }
 

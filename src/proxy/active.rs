@@ -10,6 +10,7 @@ use super::buffer::{Inbox, Outbox};
 use super::pinning::Pinning;
 use super::worker::{Alarm, SMALL_BUFFER};
 use crate::backend::Dialer;
+use crate::clients::KeptBackend;
 use crate::notify::Ticket;
 use crate::pool::{Lease, Waiting};
 use crate::session::{Outgoing, Wait};
@@ -36,8 +37,16 @@ pub struct Active {
     /// A pin that is waited for with the lease in hand.
     pub(super) pinning: Option<Pinning>,
     pub(super) making_way: Option<MakingWay>,
+    /// Sessions whose backends the statement at work may be about.
+    pub(super) mentioned: Vec<KeptBackend>,
+    /// The backend goes back as soon as nobody's statement is about it.
+    pub(super) mentioned_by_others: bool,
     /// A LISTEN that waits for its backend.
     pub(super) listening: Option<Ticket>,
+    /// What the frame at the head of the inbox waits for, whatever it is.
+    pub(super) first: Option<Ticket>,
+    /// That frame has waited.
+    pub(super) asked_first: bool,
     /// What a ReadyForQuery waits for.
     pub(super) barrier: Option<Ticket>,
     /// What keeps a backend that has notified.
@@ -121,7 +130,11 @@ impl Active {
             cancel_wanted: false,
             pinning: None,
             making_way: None,
+            mentioned: Vec::new(),
+            mentioned_by_others: false,
             listening: None,
+            first: None,
+            asked_first: false,
             barrier: None,
             settling: None,
             alarm: Arc::default(),

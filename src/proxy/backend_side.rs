@@ -42,6 +42,7 @@ impl Serve {
         if active.busy_since.is_some() && self.session.is_answered() {
             active.busy_since = None;
         }
+        self.forget_mentioned(active);
         self.release_if_done(active, now)?;
         Ok(true)
     }
@@ -86,7 +87,7 @@ impl Serve {
             let frame = Frame { tag: header.tag, len: header.body, body };
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
             let end = at + HEADER + here;
-            let forward = matches!(verdict, Verdict::Forward) && !readdress(&frame, author, out);
+            let forward = verdict == Verdict::Forward && !readdress(&frame, author, self.subscriber.as_deref(), out);
             if !out.before.is_empty() {
                 to_client.push(unread.get(run..at).unwrap_or_default());
                 to_client.push(&out.before);
@@ -158,6 +159,7 @@ impl Look {
             header.tag,
             backend::COMMAND_COMPLETE
                 | backend::DATA_ROW
+                | backend::NOTIFICATION_RESPONSE
                 | backend::PARAMETER_DESCRIPTION
                 | backend::PARAMETER_STATUS
                 | backend::ROW_DESCRIPTION

@@ -34,6 +34,10 @@ impl Inbox {
         self.room.get(self.start..self.end).unwrap_or_default()
     }
 
+    pub fn unread_mut(&mut self) -> &mut [u8] {
+        self.room.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.start == self.end

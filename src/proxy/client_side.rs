@@ -29,7 +29,8 @@ impl Serve {
         if active.leaving {
             return Ok(false);
         }
-        if !active.to_backend.is_empty() || active.held.is_some_and(|(wait, _)| wait != Wait::Replies) {
+        let held = active.first.is_some() || active.held.is_some_and(|(wait, _)| wait != Wait::Replies);
+        if held || !active.to_backend.is_empty() {
             return self.watch_for_loss(active, cx);
         }
         let mut progress = false;
@@ -80,6 +81,9 @@ impl Serve {
     /// Judges what is here. Whether anything was consumed.
     pub(super) fn judge_client(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
         let mut progress = false;
+        if self.must_hear_first(active) {
+            return Ok(false);
+        }
         active.held = None;
         while !active.from_client.is_empty() && active.to_backend.len() < self.worker.buffer {
             if active.client_rest != Rest::None {
@@ -92,7 +96,10 @@ impl Serve {
                 continue;
             }
             match self.judge_frame(active, now)? {
-                Step::Consumed => progress = true,
+                Step::Consumed => {
+                    active.asked_first = false;
+                    progress = true;
+                }
                 Step::NeedsMore => break,
                 Step::Held { wait: wait @ Wait::Pin(keeps), tag, .. } => {
                     progress = true;
@@ -104,7 +111,7 @@ impl Serve {
                 Step::Held { wait, tag, spoken } => {
                     active.held = Some((wait, tag));
                     // A lease that is asked for is progress: it may be there at once. So is what must be sent now.
-                    let asks = matches!(wait, Wait::Channels | Wait::Listen | Wait::Way);
+                    let asks = matches!(wait, Wait::Channels | Wait::Listen | Wait::Processes | Wait::Way);
                     return Ok(progress | spoken | asks | self.ask_for_lease(active, wait, tag, now)?);
                 }
             }

@@ -14,7 +14,7 @@ use super::pinning::reasons;
 use super::serve::Serve;
 use super::shortage::{backend_gone, pin_fault, shortage_fault};
 use crate::backend::{Backend, Dialer, Refusal, Undo, cancel};
-use crate::clients::Signal;
+use crate::clients::{self, Signal};
 use crate::config::ResetOnReturn;
 use crate::pool::{Lease, LeaseError, PinReasons, Return, Wish};
 use crate::session::{Keeps, Leased, Running, Wait};
@@ -104,6 +104,7 @@ impl Serve {
         if self.drew_on == Some(lease.id()) && lease.last_holder() != u64::try_from(self.handle.pid).unwrap_or(0) {
             self.drew_on = None;
         }
+        self.handle.has_backend(clients::Backend { server: lease.cancel.server, process: lease.cancel.pid });
         lease.holder.lend(self.handle.pid, self.subscriber.is_some());
         self.last_backend = Some(lease.id());
         let pinned = lease.is_pinned();
@@ -116,7 +117,10 @@ impl Serve {
 
     /// Gives the backend back if the session needs it no more and nothing of its conversation is left anywhere.
     pub(super) fn release_if_done(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
-        let done = self.session.may_release()
+        // A frame that waits for more than replies has been judged with this backend.
+        let waits = matches!(active.held, Some((Wait::Channels | Wait::Listen | Wait::Way, _)));
+        let done = !waits
+            && self.session.may_release()
             && active.to_backend.is_empty()
             && active.client_rest == Rest::None
             && active.backend_rest == Rest::None
@@ -163,10 +167,16 @@ impl Serve {
         }
         if !active.from_backend.is_empty() {
             // It said something that nobody had asked: probably that it ends.
+            self.handle.has_no_backend();
             self.session.released();
             active.ownership = Ownership::None;
             active.from_backend = Inbox::default();
             active.busy_since = None;
+            return Ok(());
+        }
+        if !self.handle.parts_with_backend() {
+            // Somebody's statement is about this very session: it is waited for.
+            active.mentioned_by_others = true;
             return Ok(());
         }
         let how = match reset {
@@ -182,6 +192,7 @@ impl Serve {
         let Ownership::Leased { mut lease, asked, since } = std::mem::take(&mut active.ownership) else {
             return;
         };
+        self.handle.has_no_backend();
         lease.holder.over();
         if self.session.has_drawn() {
             self.drew_on = Some(lease.id());
@@ -326,6 +337,8 @@ impl Serve {
     pub(super) fn check_deadlines(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
         if active.cancel.as_ref().is_some_and(|done| done.load(Ordering::Acquire)) {
             active.cancel = None;
+            self.release_if_done(active, now)?;
+        } else if std::mem::take(&mut active.mentioned_by_others) {
             self.release_if_done(active, now)?;
         }
         match &active.ownership {

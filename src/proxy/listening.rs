@@ -5,13 +5,14 @@ use tokio::time::Instant;
 use super::active::Active;
 use super::ending::Ending;
 use super::serve::Serve;
-use crate::notify::{Channel, Ticket, When};
-use crate::session::{Outgoing, Wait};
-use crate::sql::{Command, Pattern};
+use crate::notify::{Channel, Subscriber, Ticket, When};
+use crate::session::{Change, Outgoing, Wait, Wanted};
+use crate::sql::{Command, Pattern, name_bytes};
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::backend;
+use crate::wire::view::Notification;
 
 /// Bytes of notifications that are given to a client at once; the others follow when it has read these.
 const GIVEN_AT_ONCE: usize = 64 * 1024;
@@ -32,6 +33,10 @@ impl Serve {
             self.subscriber = None;
             self.session.set_listening(false);
         }
+        if active.first.as_ref().is_some_and(|ticket| ticket.outcome().is_some()) {
+            active.first = None;
+            progress = true;
+        }
         if self.session.keeps_ready_back() {
             progress |= self.give_ready(active, now)?;
         } else if active.settling.as_ref().is_some_and(|ticket| ticket.outcome().is_some()) {
@@ -44,11 +49,26 @@ impl Serve {
         Ok(progress)
     }
 
-    /// A LISTEN or UNLISTEN that is a transaction of its own waits.
+    /// A statement comes between two transactions: what was committed before it is heard before it, as by a backend
+    /// that reads it. It cannot run meanwhile, or its own notifications could come before its answer. Whether it must
+    /// wait.
+    pub(super) fn must_hear_first(&self, active: &mut Active) -> bool {
+        let Some(subscriber) = &self.subscriber else { return false };
+        if self.session.is_between_transactions() && !std::mem::replace(&mut active.asked_first, true) {
+            active.first = Some(subscriber.barrier()).filter(|barrier| barrier.outcome().is_none());
+        }
+        active.first.is_some()
+    }
+
+    /// A text with LISTEN or UNLISTEN waits.
     fn go_on_listening(&mut self, active: &mut Active) -> bool {
-        let Some(pattern) = self.session.wants_to_listen() else { return false };
+        let Some(wanted) = self.session.wants_to_listen() else { return false };
         if active.listening.is_none() {
-            match self.listen(&pattern) {
+            let asked = match &wanted {
+                Wanted::Ahead { listens, armed } => self.hold(listens.as_deref(), *armed),
+                Wanted::Alone(pattern) => self.listen(pattern),
+            };
+            match asked {
                 Ok(ticket) => active.listening = Some(ticket),
                 Err(fault) => {
                     active.held = None;
@@ -60,7 +80,7 @@ impl Serve {
         let Some(outcome) = active.listening.as_ref().and_then(Ticket::outcome) else { return false };
         active.listening = None;
         active.held = None;
-        if let Some(subscriber) = &mut self.subscriber {
+        if let (Wanted::Alone(_), Some(subscriber)) = (&wanted, &mut self.subscriber) {
             match outcome {
                 Ok(()) => subscriber.commit(),
                 Err(_) => subscriber.rollback(),
@@ -68,23 +88,43 @@ impl Serve {
             let listening = subscriber.channels().next().is_some();
             self.session.set_listening(listening);
         }
-        self.session.listened(outcome.map(|()| pattern).map_err(|not_heard| not_heard.to_frame()));
+        self.session.listened(outcome.map_err(|not_heard| not_heard.to_frame()));
         true
     }
 
-    fn listen(&mut self, pattern: &Pattern) -> Result<Ticket, Fault> {
-        let channel = |name: &str| {
-            Channel::new(name.as_bytes()).map_err(|bad| Fault::error(sqlstate::NAME_TOO_LONG, bad.to_string()))
-        };
-        if self.subscriber.is_none() {
-            let encoding = self.session.profile().get(b"client_encoding");
-            let subscriber = self.route.subscriber(encoding, &self.handle).map_err(|full| {
-                Fault::error(sqlstate::TOO_MANY_CONNECTIONS, full.to_string())
-                    .hint("Raise limits.listeners in pgweir's configuration.")
-            })?;
-            self.subscriber = Some(Box::new(subscriber));
+    /// Before a text runs that listens, or commits what has listened.
+    fn hold(&mut self, listens: Option<&Pattern>, armed: bool) -> Result<Ticket, Fault> {
+        let mut tickets = Vec::new();
+        for command in listens.map_or(&[][..], |pattern| &pattern.traits.commands) {
+            if let Command::Listen(name) = command {
+                let channel = channel(name)?;
+                tickets.push(self.subscriber()?.hold(&channel, When::AtCommit));
+            }
         }
-        let Some(subscriber) = &mut self.subscriber else { return Ok(Ticket::done()) };
+        if armed && let Some(subscriber) = &self.subscriber {
+            tickets.extend(subscriber.arm());
+        }
+        Ok(Ticket::all(tickets))
+    }
+
+    /// The transactions that have ended are known to have done this to what the session listens to.
+    fn settle_channels(&mut self, changes: Vec<Change>) {
+        let Some(subscriber) = &mut self.subscriber else { return };
+        for change in changes {
+            match change {
+                Change::Listen(name) => _ = channel(&name).map(|channel| subscriber.listened(channel)),
+                // Nothing can have listened to a name that no channel has.
+                Change::Unlisten(name) => _ = channel(&name).map(|channel| subscriber.unlisten(channel)),
+                Change::UnlistenAll => subscriber.unlisten_all(),
+            }
+        }
+        subscriber.commit();
+        let listening = subscriber.channels().next().is_some();
+        self.session.set_listening(listening);
+    }
+
+    fn listen(&mut self, pattern: &Pattern) -> Result<Ticket, Fault> {
+        let subscriber = self.subscriber()?;
         match &*pattern.traits.commands {
             [Command::Listen(name)] => Ok(subscriber.listen(channel(name)?, When::Now)),
             [Command::Unlisten(Some(name))] => {
@@ -96,6 +136,22 @@ impl Serve {
                 Ok(Ticket::done())
             }
         }
+    }
+
+    /// The session's side of its listening backend, which it has from now on.
+    fn subscriber(&mut self) -> Result<&mut Subscriber, Fault> {
+        let subscriber = match self.subscriber.take() {
+            Some(subscriber) => subscriber,
+            None => {
+                let encoding = self.session.profile().get(b"client_encoding");
+                let subscriber = self.route.subscriber(encoding, &self.handle).map_err(|full| {
+                    Fault::error(sqlstate::TOO_MANY_CONNECTIONS, full.to_string())
+                        .hint("Raise limits.listeners in pgweir's configuration.")
+                })?;
+                Box::new(subscriber)
+            }
+        };
+        Ok(self.subscriber.insert(subscriber))
     }
 
     /// A statement waits that reads which channels its session listens to: its backend must know them.
@@ -110,6 +166,9 @@ impl Serve {
 
     /// A ReadyForQuery is kept back: before it the client is given what was notified before.
     fn give_ready(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
+        if let Some(changes) = self.session.take_changes() {
+            self.settle_channels(changes);
+        }
         if let Some(subscriber) = &self.subscriber {
             let barrier = active.barrier.get_or_insert_with(|| subscriber.barrier());
             if barrier.outcome().is_none() {
@@ -126,13 +185,18 @@ impl Serve {
     }
 
     fn give_mail(&self, active: &mut Active) -> Result<bool, Ending> {
+        let mail = self.mail()?;
+        active.to_client.push(mail.as_deref().unwrap_or_default());
+        Ok(mail.is_some())
+    }
+
+    fn mail(&self) -> Result<Option<Vec<u8>>, Ending> {
         let Some(subscriber) = self.subscriber.as_ref().filter(|subscriber| subscriber.has_mail()) else {
-            return Ok(false);
+            return Ok(None);
         };
         let mut mail = Vec::new();
         subscriber.take(&mut mail, GIVEN_AT_ONCE).map_err(|full| Ending::Told(full.fault()))?;
-        active.to_client.push(&mail);
-        Ok(true)
+        Ok(Some(mail))
     }
 
     /// The transaction that has ended has notified: its backend is kept until those who listen have heard it, so that
@@ -145,16 +209,29 @@ impl Serve {
     }
 }
 
+fn channel(name: &str) -> Result<Channel, Fault> {
+    Channel::new(&name_bytes(name)).map_err(|bad| Fault::error(sqlstate::NAME_TOO_LONG, bad.to_string()))
+}
+
 /// Gives the client a notification of its own backend as from the client that `author` says had the backend with a
-/// process id: others are known by the ids that they were given. `false` for any other frame.
-pub(super) fn readdress(frame: &Frame<'_>, author: impl Fn(i32) -> i32, out: &mut Outgoing) -> bool {
-    let Some((pid, rest)) = frame.body.split_first_chunk::<4>() else { return false };
-    if frame.tag != backend::NOTIFICATION_RESPONSE || !frame.is_whole() {
+/// process id: others are known by the ids that they were given. What comes by a shared backend, too, is dropped.
+/// `false` for any other frame.
+pub(super) fn readdress(
+    frame: &Frame<'_>,
+    author: impl Fn(i32) -> i32,
+    shared: Option<&Subscriber>,
+    out: &mut Outgoing,
+) -> bool {
+    if frame.tag != backend::NOTIFICATION_RESPONSE {
         return false;
     }
+    let Ok(notification) = Notification::read(frame.body) else { return false };
+    if shared.is_some_and(|subscriber| subscriber.hears(notification.channel)) {
+        return true;
+    }
     build::write_frame(&mut out.before, frame.tag, |to| {
-        to.extend_from_slice(&author(i32::from_be_bytes(*pid)).to_be_bytes());
-        to.extend_from_slice(rest);
+        to.extend_from_slice(&author(notification.pid).to_be_bytes());
+        to.extend_from_slice(frame.body.get(4..).unwrap_or_default());
     });
     true
 }

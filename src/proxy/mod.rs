@@ -3,7 +3,7 @@
 //!
 //! It knows sockets, time and the pool, and no protocol beyond frame boundaries. A session is served by
 //! [`Serving`], a future that is written by hand because thousands of them wait at once; its parts are
-//! `client_side`, `backend_side`, `effects` (leases, cancels, deadlines), `pinning`, `shortage`,
+//! `client_side`, `backend_side`, `effects` (leases, cancels, deadlines), `pinning`, `processes`, `shortage`,
 //! `ending` and `winding_down`. What an active session
 //! borrows lives in [`active`]; what belongs to a thread in [`worker`]; what sessions of one pool share in [`route`].
 
@@ -16,6 +16,7 @@ mod effects;
 mod ending;
 mod listening;
 mod pinning;
+mod processes;
 pub mod route;
 pub mod serve;
 mod shortage;

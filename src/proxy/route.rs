@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::backend::{Administration, Dialer, Target};
-use crate::clients::Client;
+use crate::clients::{Client, Clients};
 use crate::config::{self, ResetOnReturn};
 use crate::notify::{Hub, ListenKey, Plan, Subscriber, TooManyListeners};
 use crate::pool::Pool;
@@ -27,6 +27,8 @@ pub struct Route {
     pub startups: Arc<Startups>,
     /// Asked before and told after commands that concern other backends too.
     pub administration: Arc<Administration>,
+    /// Whom process ids mean.
+    pub clients: Arc<Clients>,
     pub limit_hits: Arc<LimitHits>,
     /// Replaced by a reload, for sessions that live on too.
     pub limits: ArcSwap<Limits>,

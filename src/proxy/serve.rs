@@ -140,6 +140,7 @@ impl Serve {
             progress |= self.take_lease(active, cx, now)?;
             progress |= self.take_pin(active, cx, now)?;
             progress |= self.make_way(active, cx);
+            progress |= self.name_processes(active);
             progress |= self.hear(active, now)?;
             progress |= self.flush_backend(active, cx)?;
             self.heed_cancel(active);

@@ -48,7 +48,7 @@ impl Server {
         tls: Option<ListenTls>,
         mock: MockKey,
     ) -> Self {
-        let clients = Arc::new(Clients::new(config.current().listen.max_clients));
+        let clients = Arc::clone(routes.clients());
         Self {
             config,
             clients,

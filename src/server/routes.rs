@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{BackendCredential, BackendLogin};
 use crate::backend::{Administration, Dialer, Endpoint, Login, Target};
+use crate::clients::Clients;
 use crate::config::{self, Config, Host, PoolMode};
 use crate::net::ServerTls;
 use crate::notify::{self, Hub, Plan};
@@ -37,6 +38,7 @@ pub struct Routes {
     patterns: Arc<Patterns>,
     tls: ArcSwapOption<ServerTls>,
     limit_hits: Arc<LimitHits>,
+    clients: Arc<Clients>,
 }
 
 /// Why there is no way.
@@ -67,7 +69,14 @@ impl Routes {
             patterns: Arc::new(Patterns::new(config.limits.patterns)),
             tls: ArcSwapOption::from_pointee(tls),
             limit_hits,
+            clients: Arc::new(Clients::new(config.listen.max_clients)),
         }
+    }
+
+    /// Who is connected, on all routes.
+    #[must_use]
+    pub fn clients(&self) -> &Arc<Clients> {
+        &self.clients
     }
 
     #[must_use]
@@ -147,6 +156,7 @@ impl Routes {
             limits: ArcSwap::from_pointee(Limits::new(&settings, &config.limits)),
             administration: Arc::clone(&self.administration),
             limit_hits: Arc::clone(&self.limit_hits),
+            clients: Arc::clone(&self.clients),
             pool,
         });
         self.routes.insert(key, Arc::clone(&route));

@@ -48,8 +48,6 @@ impl Session {
             (backend::ERROR_RESPONSE, expected) => self.error(frame, expected, leased, out),
             (backend::PARAMETER_STATUS, expected) => self.parameter_status(frame, expected, leased, out),
             (backend::NOTICE_RESPONSE, Some((_, Addressee::Us))) => Ok(Verdict::Swallow),
-            // What this backend hears as well, a shared one has told already.
-            (backend::NOTIFICATION_RESPONSE, _) if turn.brought_channels => Ok(Verdict::Swallow),
             (backend::NOTICE_RESPONSE | backend::NOTIFICATION_RESPONSE, _) => Ok(Verdict::Forward),
             (backend::PARSE_COMPLETE, Some((Kind::Parse, to)))
             | (backend::BIND_COMPLETE, Some((Kind::Bind, to)))
@@ -124,13 +122,18 @@ impl Session {
         if let Reset::All { told, superuser } = std::mem::take(&mut turn.reset) {
             report_changes(&told, &self.profile, superuser.as_deref(), leased.carried, &mut out.before);
         }
+        let status = turn.status;
+        if let Some(ledger) = turn.ledger.as_mut().filter(|_| to == Addressee::Client) {
+            ledger.ready(status);
+        }
         self.looked(leased, now);
         if self.rules.hold == Hold::Statement && self.transaction() != Transaction::Idle {
             return Err(block_opened().into());
         }
-        if self.listening
-            && to == Addressee::Client
-            && let Some(turn) = self.turn.as_mut().filter(|turn| turn.status == Transaction::Idle)
+        let listening = self.listening;
+        let waits = |turn: &&mut Box<Turn>| turn.status == Transaction::Idle && (listening || turn.ledger.is_some());
+        if to == Addressee::Client
+            && let Some(turn) = self.turn.as_mut().filter(waits)
         {
             turn.ready_kept = true;
             return Ok(Verdict::Swallow);
@@ -187,6 +190,9 @@ impl Session {
             }
             Kind::FunctionCall | Kind::Query | Kind::Sync => {}
             _ => turn.fail(names, leased),
+        }
+        if let Some(ledger) = &mut turn.ledger {
+            ledger.failed();
         }
         turn.fail_copy(&mut out.to_backend);
         match own_words {
@@ -248,6 +254,10 @@ impl Session {
         turn.complete_copy();
         if frame.tag != backend::COMMAND_COMPLETE {
             return;
+        }
+        let followed = turn.queue.front().is_some_and(|expect| expect.followed);
+        if let Some(ledger) = &mut turn.ledger {
+            ledger.done(frame.body, followed, &mut turn.told);
         }
         match frame.body {
             b"DEALLOCATE\0" => self.deallocated(leased),

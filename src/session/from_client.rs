@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::channels::Ahead;
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
@@ -147,10 +148,7 @@ impl Session {
 
     /// What kind of lease a frame needs.
     fn lease_for(&mut self, frame: &Frame<'_>) -> Wait {
-        let effects = |weighed: &Weighed, text: &[u8]| match self.shared_listen(weighed) {
-            Some(_) => Effects::NONE,
-            None => self.effects_of(weighed, text),
-        };
+        let effects = |weighed: &Weighed, text: &[u8]| self.effects_of(weighed, text);
         let effects = match frame.tag {
             client::BIND => {
                 let named = Bind::read(frame.body).ok().and_then(|bind| self.names.get(Names::key(bind.statement)));
@@ -218,18 +216,20 @@ impl Session {
             self.turn.get_or_insert_default().weighed = Some(weighed).filter(|_| verdict != Verdict::Swallow);
             return verdict;
         }
-        let waits = self.must_pin(effects, leased).or_else(|| self.bring_channels(&weighed, leased));
+        let waits = self.must_pin(effects, leased).or_else(|| self.query_waits(&weighed, frame));
         if let Some(verdict) = waits {
             self.turn.get_or_insert_default().weighed = Some(weighed);
             return verdict;
         }
-        if let Some(verdict) = self.must_make_way(&weighed) {
-            self.turn.get_or_insert_default().weighed = Some(weighed);
-            return verdict;
-        }
-        if self.is_naming(&weighed) {
-            self.turn.get_or_insert_default().weighed = Some(weighed);
-            return Verdict::Hold(Wait::Replies);
+        let text = query_text(frame.body);
+        let followed = self.followed(&weighed, text);
+        match self.hear_ahead(followed.as_ref(), !frame.is_whole()) {
+            Ok(()) => {}
+            Err(Ahead::Failed(error)) => return self.fail_query_with(error, out),
+            Err(Ahead::Wait(verdict)) => {
+                self.turn.get_or_insert_default().weighed = Some(weighed);
+                return verdict;
+            }
         }
         let alone = self.turn.as_ref().is_none_or(|turn| !turn.open_batch);
         let brought = self.bring_own_names(&weighed, leased, out);
@@ -240,13 +240,14 @@ impl Session {
             turn.expect(Expect::new(Kind::Sync, Who::Skip), []);
             turn.end_batch();
         }
-        let text = query_text(frame.body);
         let forgets = !frame.is_whole() || may_forget(text);
         let copies = !frame.is_whole() || may_copy(text);
         let (mended, places) = self.mended_query(&weighed, text).filter(|_| frame.is_whole()).unzip();
         let turn = self.turn.get_or_insert_default();
         let mut expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
         expect.mended = places.map(Box::new);
+        expect.followed = followed.is_some();
+        turn.follow(followed);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {
             turn.expect(expect, [Effect::Name(Box::default(), None), Effect::Unnamed(None)]);
@@ -260,12 +261,24 @@ impl Session {
         Verdict::Replace(frame.len)
     }
 
+    /// Whether a Query must wait for something else than its backend.
+    fn query_waits(&mut self, weighed: &Weighed, frame: &Frame<'_>) -> Option<Verdict> {
+        self.bring_channels(weighed)
+            .or_else(|| self.must_make_way(weighed))
+            .or_else(|| self.must_name_in_text(weighed, frame))
+            .or_else(|| self.is_naming(weighed).then_some(Verdict::Hold(Wait::Replies)))
+    }
+
     /// Answers a Query with an error of ours. In a transaction, or where one may be open, the backend must fail too,
     /// so that it cannot be committed.
     fn fail_query(&mut self, fault: &Fault, out: &mut Outgoing) -> Verdict {
+        self.fail_query_with(fault.to_frame().into(), out)
+    }
+
+    fn fail_query_with(&mut self, error: Box<[u8]>, out: &mut Outgoing) -> Verdict {
         build::write_query(&mut out.to_backend, FAILING_TEXT);
         let turn = self.turn.get_or_insert_default();
-        let expect = Expect::new(Kind::Query, Who::Substitute(fault.to_frame().into()));
+        let expect = Expect::new(Kind::Query, Who::Substitute(error));
         turn.expect(expect, [Effect::Name(Box::default(), None), Effect::Unnamed(None)]);
         turn.end_batch();
         Verdict::Swallow
@@ -274,14 +287,12 @@ impl Session {
     fn execute(&mut self, frame: &Frame<'_>, out: &mut Outgoing) -> Verdict {
         let portal = split_cstr(frame.body).map(|(portal, _)| portal);
         let turn = self.turn.get_or_insert_default();
-        let listens =
-            turn.listens.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, pattern)| Arc::clone(pattern));
-        if let Some(pattern) = listens {
-            return self.listen_by_execute(&pattern, out);
-        }
+        let named = turn.listens.iter().find(|(name, _)| Some(&**name) == portal);
+        let followed = named.map(|(_, pattern)| Arc::clone(pattern));
         // Its rows pass unseen: what is ours must not come after them.
         turn.answer_fakes(&mut self.names, &mut out.before);
-        turn.expect(turn.execution(portal.unwrap_or_default()), []);
+        turn.expect(turn.execution(portal.unwrap_or_default()).following(followed.is_some()), []);
+        turn.follow(followed);
         turn.open_batch();
         let mending = turn.mends.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, mending)| mending.clone());
         let Some(mending) = mending.filter(|_| frame.is_whole()) else { return Verdict::Forward };

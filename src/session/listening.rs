@@ -1,13 +1,14 @@
 //! LISTEN and UNLISTEN without a backend: what is shared, and when a client hears.
 //!
 //! A LISTEN that is a transaction of its own is done by a listening backend that many sessions share. In a transaction
-//! block, among other statements or in a function it is done by the session's own backend, which it then keeps.
+//! block or among other statements the session's own backend runs it first: see `channels`. In a function it is done by
+//! that backend alone, which the session then keeps.
 
 use std::sync::Arc;
 
 use super::state::Keeps;
 use super::turn::{Effect, Expect, Kind, Who};
-use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
+use super::{Hold, Outgoing, Session, Verdict, Wait};
 use crate::sql::{Command, Effects, Pattern, Weighed};
 use crate::wire::build;
 use crate::wire::tag::backend;
@@ -16,10 +17,20 @@ use crate::wire::view::Transaction;
 /// How far a shared LISTEN or UNLISTEN is.
 #[derive(Debug, Default)]
 pub(super) enum Hearing {
-    Done(Result<Arc<Pattern>, Box<[u8]>>),
+    Done(Result<(), Box<[u8]>>),
     #[default]
     No,
-    Wanted(Arc<Pattern>),
+    Wanted(Wanted),
+}
+
+/// What a shared backend is to do before a text goes on.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// To listen to the channels of a text that is about to run, and then, if `armed`, to keep what it hears of these
+    /// and of earlier ones, because the text may commit.
+    Ahead { listens: Option<Arc<Pattern>>, armed: bool },
+    /// All of a text that is a transaction of its own.
+    Alone(Arc<Pattern>),
 }
 
 impl Session {
@@ -27,23 +38,25 @@ impl Session {
     pub(super) fn shared_listen(&self, weighed: &Weighed) -> Option<Arc<Pattern>> {
         let Weighed::Known(pattern) = weighed else { return None };
         let alone = matches!(&*pattern.traits.commands, [Command::Listen(_) | Command::Unlisten(_)]);
-        let own = self.state.keeps().contains(Keeps::CHANNELS);
+        // What its own backend listens to must end there, too.
+        let own =
+            self.state.keeps().contains(Keeps::CHANNELS) && matches!(&*pattern.traits.commands, [Command::Unlisten(_)]);
         let in_block = self.turn.as_ref().is_some_and(|turn| turn.status != Transaction::Idle || turn.has_begun());
-        let shared = alone && !own && !in_block && self.rules.hold == Hold::Transaction;
+        let shared = alone && !own && !in_block && self.rules.hold != Hold::Session && self.is_shared(pattern);
         shared.then(|| Arc::clone(pattern))
     }
 
-    /// What a shared LISTEN or UNLISTEN that waits asks for.
+    /// What the text that waits wants of a shared backend.
     #[must_use]
-    pub fn wants_to_listen(&self) -> Option<Arc<Pattern>> {
+    pub fn wants_to_listen(&self) -> Option<Wanted> {
         match &self.turn.as_ref()?.hearing {
-            Hearing::Wanted(pattern) => Some(Arc::clone(pattern)),
+            Hearing::Wanted(wanted) => Some(wanted.clone()),
             Hearing::Done(_) | Hearing::No => None,
         }
     }
 
     /// It is done, or has failed with this ErrorResponse; the frame that waits can be judged again.
-    pub fn listened(&mut self, outcome: Result<Arc<Pattern>, Vec<u8>>) {
+    pub fn listened(&mut self, outcome: Result<(), Vec<u8>>) {
         self.turn.get_or_insert_default().hearing = Hearing::Done(outcome.map_err(Vec::into_boxed_slice));
     }
 
@@ -56,12 +69,12 @@ impl Session {
     fn hear(&mut self, pattern: &Arc<Pattern>) -> Result<Result<&'static [u8], Box<[u8]>>, Verdict> {
         let turn = self.turn.get_or_insert_default();
         match std::mem::take(&mut turn.hearing) {
-            Hearing::Done(outcome) => Ok(outcome.map(|pattern| match &*pattern.traits.commands {
+            Hearing::Done(outcome) => Ok(outcome.map(|()| match &*pattern.traits.commands {
                 [Command::Unlisten(_)] => b"UNLISTEN".as_slice(),
                 _ => b"LISTEN".as_slice(),
             })),
             Hearing::No | Hearing::Wanted(_) => {
-                turn.hearing = Hearing::Wanted(Arc::clone(pattern));
+                turn.hearing = Hearing::Wanted(Wanted::Alone(Arc::clone(pattern)));
                 Err(Verdict::Hold(Wait::Listen))
             }
         }
@@ -79,48 +92,43 @@ impl Session {
         Verdict::Swallow
     }
 
-    /// An Execute of such a statement.
-    pub(super) fn listen_by_execute(&mut self, pattern: &Arc<Pattern>, out: &mut Outgoing) -> Verdict {
-        match self.hear(pattern) {
-            Err(verdict) => return verdict,
-            Ok(Ok(tag)) => {
-                let turn = self.turn.get_or_insert_default();
-                turn.expect(Expect::new(Kind::Execute, Who::Say(completed(tag).into())), []);
-            }
-            Ok(Err(error)) => self.fail_there_with(error, out),
-        }
-        Verdict::Swallow
-    }
-
     /// Before a text that asks which channels the session listens to: its backend is told them, and listens as long as
     /// it has it. `None` where there is nothing to do.
-    pub(super) fn bring_channels(&mut self, weighed: &Weighed, leased: &Leased<'_>) -> Option<Verdict> {
+    pub(super) fn bring_channels(&mut self, weighed: &Weighed) -> Option<Verdict> {
         let asks = self.effects_of(weighed, b"").any_of(Effects::READS_CHANNELS);
-        (asks && self.listening && !leased.pinned).then_some(())?;
+        (asks && self.listening).then_some(())?;
         let turn = self.turn.get_or_insert_default();
+        // In a block it would be too late: LISTEN takes effect with the commit.
+        (turn.status == Transaction::Idle && !turn.has_begun()).then_some(())?;
         (!turn.brought_channels).then_some(Verdict::Hold(Wait::Channels))
     }
 
     /// Has the backend listen to these channels too, so that it knows them.
     pub fn listen_there<'a>(&mut self, channels: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
         let mut text = Vec::new();
+        let turn = self.turn.get_or_insert_default();
+        turn.brought_channels = true;
         for channel in channels {
-            text.extend_from_slice(b"LISTEN \"");
-            for byte in channel {
-                text.extend_from_slice(if *byte == b'"' { b"\"\"" } else { std::slice::from_ref(byte) });
-            }
-            text.extend_from_slice(b"\";");
+            write_command(&mut text, b"LISTEN", channel);
+            turn.told.insert(channel.into());
         }
         self.ask_alone(&text, out);
-        self.turn.get_or_insert_default().brought_channels = true;
     }
 
     /// What has the backend forget them again; `None` where it was told none.
     pub fn listen_no_more(&mut self) -> Option<Vec<u8>> {
         let turn = self.turn.as_mut()?;
-        std::mem::take(&mut turn.brought_channels).then_some(())?;
-        let mut query = Vec::new();
-        self.ask_alone(b"UNLISTEN *", &mut query);
+        turn.brought_channels = false;
+        let told = std::mem::take(&mut turn.told);
+        if told.is_empty() {
+            return None;
+        }
+        // One by one: a function may have listened to others.
+        let (mut text, mut query) = (Vec::new(), Vec::new());
+        for channel in &told {
+            write_command(&mut text, b"UNLISTEN", channel);
+        }
+        self.ask_alone(&text, &mut query);
         Some(query)
     }
 
@@ -163,6 +171,15 @@ impl Session {
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
         turn.end_batch();
     }
+}
+
+fn write_command(text: &mut Vec<u8>, verb: &[u8], channel: &[u8]) {
+    text.extend_from_slice(verb);
+    text.extend_from_slice(b" \"");
+    for byte in channel {
+        text.extend_from_slice(if *byte == b'"' { b"\"\"" } else { std::slice::from_ref(byte) });
+    }
+    text.extend_from_slice(b"\";");
 }
 
 fn completed(tag: &[u8]) -> Vec<u8> {

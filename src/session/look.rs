@@ -97,7 +97,8 @@ impl Session {
     #[must_use]
     pub fn may_have_left_state(&self) -> bool {
         let unsure = self.turn.as_ref().is_some_and(|turn| !turn.unsure.is_empty());
-        unsure || self.state.is_uncertain() || !self.keeps().is_empty()
+        let told = self.turn.as_ref().is_some_and(|turn| !turn.told.is_empty());
+        unsure || told || self.state.is_uncertain() || !self.keeps().is_empty()
     }
 
     /// Whether rows of the backend are the session's own business now.

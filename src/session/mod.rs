@@ -8,8 +8,10 @@
 //! Read `turn` for the queue of expected replies, then `from_client` and `statements`, then
 //! `from_backend`.
 
+mod channels;
 mod columns;
 mod copying;
+mod expect;
 mod from_backend;
 mod from_client;
 mod functions;
@@ -18,6 +20,7 @@ mod look;
 mod making_way;
 mod mending;
 mod own_names;
+mod processes;
 mod repeat;
 mod reports;
 mod state;
@@ -40,8 +43,11 @@ use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
 use crate::wire::view::Transaction;
+pub use channels::Change;
 use copying::Copying;
 pub use functions::Functions;
+pub use listening::Wanted;
+pub use processes::{Mention, number};
 pub use state::Keeps;
 use state::State;
 use turn::{Effect, Expect, Kind, Turn, Who};
@@ -143,6 +149,8 @@ pub enum Wait {
     Listen,
     /// That the backend was told which channels the session listens to.
     Channels,
+    /// That the processes of [`Session::mentions`] are known.
+    Processes,
     /// That nobody else is connected to the databases that [`Session::wants_way_for`] names.
     Way,
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::channels::Ahead;
 use super::columns::Fitness;
 use super::from_client::{block_refused, opens_block};
 use super::turn::{Effect, Expect, Kind, Known, Who};
@@ -80,9 +81,15 @@ impl Session {
                     StatementKind::Shared => Effect::Hold(statement.id, number),
                 };
                 build::write_parse(&mut out.to_backend, &statement.name, parse.text, parse.types);
-                let effects = [Effect::Name(name.into(), Some(Named::new(statement, number))), on_backend];
+                let named = Named::new(statement, number);
+                let effects = [Effect::Name(name.into(), Some(named.clone())), on_backend];
                 turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
                 turn.open_batch();
+                if kind == StatementKind::Shared {
+                    // Another backend's copy is compared with the columns of now.
+                    build::write_describe_statement(&mut out.to_backend, &named.statement.name);
+                    turn.expect(Expect::new(Kind::Describe, Who::Skip).about(named), []);
+                }
                 Verdict::Replace(frame.len)
             }
         }
@@ -150,18 +157,24 @@ impl Session {
             self.fail_there(&fault, out);
             return Verdict::Swallow;
         }
-        let listens = self.shared_listen(&statement.weighed);
-        let turn = self.turn.get_or_insert_default();
-        turn.listens.retain(|(portal, _)| **portal != *bind.portal);
-        let waits = match &listens {
-            Some(_) => None,
-            None => self.must_pin(self.effects_of(&statement.weighed, &statement.text), leased),
-        };
-        if let Some(verdict) = waits.or_else(|| self.bring_channels(&statement.weighed, leased)) {
+        let waits = self.must_pin(self.effects_of(&statement.weighed, &statement.text), leased);
+        if let Some(verdict) = waits.or_else(|| self.bring_channels(&statement.weighed)) {
             return verdict;
         }
         if let Some(verdict) = self.must_make_way(&statement.weighed) {
             return verdict;
+        }
+        if let Some(verdict) = self.must_name_in_values(&statement.weighed, frame) {
+            return verdict;
+        }
+        let followed = self.followed(&statement.weighed, &statement.text);
+        match self.hear_ahead(followed.as_ref(), false) {
+            Ok(()) => {}
+            Err(Ahead::Wait(verdict)) => return verdict,
+            Err(Ahead::Failed(error)) => {
+                self.fail_there_with(error, out);
+                return Verdict::Swallow;
+            }
         }
         self.bring_own_names(&statement.weighed, leased, out);
         let verdict = if *statement.name == *bind.statement {
@@ -171,16 +184,13 @@ impl Session {
             build::write_bind_head(&mut out.to_backend, bind.portal, &statement.name, rest);
             Verdict::Replace(bind.names_len())
         };
-        match listens {
-            Some(pattern) => self.turn.get_or_insert_default().listens.push((bind.portal.into(), pattern)),
-            None => self.note(&statement.weighed, &statement.text, now),
-        }
+        self.note(&statement.weighed, &statement.text, now);
         self.note_values(&statement.weighed, frame);
         let mending = self.mending_of(&statement.weighed);
         let turn = self.turn.get_or_insert_default();
         turn.mends.retain(|(portal, _)| **portal != *bind.portal);
         turn.mends.extend(mending.map(|mending| (bind.portal.into(), mending)));
-        turn.bound(bind.portal, statement);
+        turn.bound(bind.portal, statement, followed);
         // An unnamed statement is prepared anew before long.
         let portrays = bind.portal.is_empty() && !bind.statement.is_empty();
         let expect = Expect::new(Kind::Bind, Who::Forward).about(named);
@@ -195,7 +205,7 @@ impl Session {
             return;
         }
         match bound_values(frame.body).filter(|_| frame.is_whole()) {
-            Some(values) => self.state.note_custom(values.into_iter().flat_map(dotted_words)),
+            Some(values) => self.state.note_custom(values.into_iter().flat_map(|value| dotted_words(value.bytes))),
             None => self.state.note_unnamed(),
         }
     }

@@ -1,17 +1,20 @@
 //! What a session owes and is owed while it is active: the queue of expected replies, and effects that hold only
 //! once a reply has confirmed them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::channels::Ledger;
 use super::copying::Copying;
+pub(super) use super::expect::{Expect, Kind, Who};
 use super::functions::Callee;
 use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
-use super::mending::{Mended, Reset};
+use super::mending::Reset;
+use super::processes::Mentions;
 use super::repeat::Batch;
 use super::statements::Deferred;
 use super::{Leased, Outgoing, Verdict, Wait};
@@ -20,96 +23,6 @@ use crate::settings::Profile;
 use crate::sql::{Digest, Pattern, Weighed};
 use crate::wire::build::Fault;
 use crate::wire::view::Transaction;
-
-/// The message that a reply will answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Bind,
-    Close,
-    Describe,
-    Execute,
-    FunctionCall,
-    Parse,
-    Query,
-    Sync,
-}
-
-/// Who gets the reply.
-#[derive(Debug)]
-pub(super) enum Who {
-    /// We answer the client; the backend was not asked.
-    Fake(&'static [u8]),
-    /// As [`Who::Fake`], with a reply of its own.
-    Say(Box<[u8]>),
-    Forward,
-    /// We asked; the client must not see the reply.
-    Skip,
-    /// Sent to fail: the client gets this error instead of the backend's.
-    Substitute(Box<[u8]>),
-}
-
-/// One expected reply.
-#[derive(Debug)]
-pub(super) struct Expect {
-    pub(super) kind: Kind,
-    pub(super) who: Who,
-    /// What the message named.
-    pub(super) about: Option<Named>,
-    /// How many of the pending effects this reply confirms.
-    pub(super) effects: u8,
-    /// Whether what runs may drop statements that we believe to be there.
-    pub(super) forgets: bool,
-    /// Whether its outcome must be known before anything else is sent: it may ask for COPY data, or tell that what
-    /// comes next must fail.
-    pub(super) decides: bool,
-    /// Whether the backend's copy is older than what it is used for: success shows that it is still good.
-    pub(super) vouches: bool,
-    /// Whether it binds a statement with a name to the unnamed portal, whose description may tell of that statement.
-    pub(super) portrays: bool,
-    /// Where statements of ours stand among those of a Query.
-    pub(super) mended: Option<Box<Mended>>,
-}
-
-impl Expect {
-    pub(super) fn new(kind: Kind, who: Who) -> Self {
-        Self {
-            kind,
-            who,
-            about: None,
-            effects: 0,
-            forgets: false,
-            decides: false,
-            vouches: false,
-            portrays: false,
-            mended: None,
-        }
-    }
-
-    pub(super) fn about(self, named: Named) -> Self {
-        Self { about: Some(named), ..self }
-    }
-
-    pub(super) fn forgetting(self, forgets: bool) -> Self {
-        Self { forgets, ..self }
-    }
-
-    pub(super) fn deciding(self, decides: bool) -> Self {
-        Self { decides, ..self }
-    }
-
-    pub(super) fn is_end_of_batch(&self) -> bool {
-        matches!(self.kind, Kind::FunctionCall | Kind::Query | Kind::Sync)
-    }
-
-    /// Whether the client must not see the reply.
-    pub(super) fn is_skipped(&self) -> bool {
-        matches!(self.who, Who::Skip)
-    }
-
-    pub(super) fn is_fake(&self) -> bool {
-        matches!(self.who, Who::Fake(_) | Who::Say(_))
-    }
-}
 
 /// What becomes true when a reply says so.
 #[derive(Debug)]
@@ -162,16 +75,21 @@ pub(super) struct Turn {
     /// Texts that were sent before it was known what they may do.
     pub(super) unsure: Vec<Digest>,
     pub(super) way: Way,
+    pub(super) mentions: Mentions,
     pub(super) hearing: Hearing,
-    /// The backend listens to the session's channels, so that it can say which they are.
+    /// The backend was told the session's channels, so that it can say which they are.
     pub(super) brought_channels: bool,
+    /// What the backend listens to because of the session, and is to forget.
+    pub(super) told: BTreeSet<Box<[u8]>>,
+    /// What the session's transaction does to its channels.
+    pub(super) ledger: Option<Box<Ledger>>,
     /// DISCARD ALL was done.
     pub(super) discarded: bool,
     /// Something was sent that notifies.
     pub(super) notified: bool,
     /// The client has not been given the last ReadyForQuery yet.
     pub(super) ready_kept: bool,
-    /// The unnamed or named portals that stand for a shared LISTEN.
+    /// The unnamed or named portals that decide what the session listens to.
     pub(super) listens: Vec<(Box<[u8]>, Arc<Pattern>)>,
     /// Portals after whose execution settings are to be set to what the client started with.
     pub(super) mends: Vec<(Box<[u8]>, Vec<u8>)>,
@@ -273,6 +191,13 @@ impl Turn {
         self.queue.push_back(expect);
     }
 
+    /// A text is sent that decides what the session listens to.
+    pub(super) fn follow(&mut self, text: Option<Arc<Pattern>>) {
+        if let Some(pattern) = text {
+            self.ledger.get_or_insert_default().sent(pattern);
+        }
+    }
+
     /// What is sent from now on is answered after another ReadyForQuery.
     pub(super) fn end_batch(&mut self) {
         self.batch += 1;
@@ -298,7 +223,9 @@ impl Turn {
     }
 
     /// A portal is to stand for a statement. Where that fails a named one may stay what it was.
-    pub(super) fn bound(&mut self, portal: &[u8], statement: &Statement) {
+    pub(super) fn bound(&mut self, portal: &[u8], statement: &Statement, followed: Option<Arc<Pattern>>) {
+        self.listens.retain(|(other, _)| **other != *portal);
+        self.listens.extend(followed.map(|pattern| (portal.into(), pattern)));
         if portal.is_empty() {
             self.wary.retain(|other| !other.portal.is_empty());
         }
@@ -437,6 +364,9 @@ impl Turn {
 
     fn pop(&mut self) -> Option<Expect> {
         let expect = self.queue.pop_front()?;
+        if let Some(ledger) = self.ledger.as_mut().filter(|_| expect.followed) {
+            ledger.over();
+        }
         self.forgetting -= usize::from(expect.forgets);
         self.decisions -= usize::from(expect.decides);
         Some(expect)

@@ -29,7 +29,7 @@ impl Session {
         match weighed {
             Weighed::Anything => Effects::ANYTHING,
             Weighed::Known(pattern) => {
-                let effects = pattern.traits.effects;
+                let effects = self.effects_of_pattern(pattern);
                 let called = match &*pattern.traits.functions {
                     [] => Unnamed::No,
                     _ => self.given_by(text, self.rules.functions.unnamed(callees(pattern))),
@@ -70,6 +70,17 @@ impl Session {
         }
     }
 
+    /// What a shared backend listens to is not left on one's own.
+    fn effects_of_pattern(&self, pattern: &Pattern) -> Effects {
+        let effects = pattern.traits.effects;
+        if self.is_shared(pattern) { effects.without(Effects::LISTENS) } else { effects }
+    }
+
+    /// The pattern of a text that must be known now.
+    pub(super) fn learn(&self, text: &[u8]) -> Arc<Pattern> {
+        self.rules.patterns.learn(text, &self.lexing())
+    }
+
     /// Notes a text that is being sent.
     pub(super) fn note(&mut self, weighed: &Weighed, text: &[u8], now: Instant) {
         match weighed {
@@ -104,7 +115,7 @@ impl Session {
             }
             self.rules.functions.forget();
         }
-        let mut effects = traits.effects;
+        let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
         if effects.any_of(Effects::NOTIFIES) {
             self.turn.get_or_insert_default().notified = true;

@@ -67,7 +67,7 @@ effects! {
     READS_CHANNELS 21,
     /// pg_backend_pid().
     READS_PID 22,
-    /// pg_cancel_backend, pg_terminate_backend.
+    /// Functions that take a process id: pg_cancel_backend, pg_terminate_backend, pg_blocking_pids.
     SIGNALS 23,
     /// State of yet other kinds that lives in the backend: the seed of random(), a base backup that is being taken, a
     /// temporary replication slot, a replication origin, a setting with a name that nobody can know.

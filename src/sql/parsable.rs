@@ -1,10 +1,11 @@
 //! A text as the parser gets it: folded, with literals that say nothing, and in UTF-8.
 //!
-//! It parses like the original, but for names in other encodings. As nothing of a literal is left, nothing that is
+//! It parses like the original. As nothing of a literal is left, nothing that is
 //! learnt from it can depend on one, and all texts of a pattern teach the same.
 
 use super::folding::{Literal, Writer};
 use super::lexer::{Quoting, Token};
+use super::names::for_parser;
 
 #[derive(Debug)]
 pub(super) struct Parsable<'a> {
@@ -53,7 +54,7 @@ impl Writer for Parsable<'_> {
     }
 
     fn token(&mut self, token: Token) {
-        self.write(token, &String::from_utf8_lossy(token.of(self.text)), false);
+        self.write(token, &for_parser(token.of(self.text)), false);
     }
 
     fn place(&mut self, token: Token, literal: Literal) {

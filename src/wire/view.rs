@@ -61,26 +61,36 @@ impl<'a> Bind<'a> {
     }
 }
 
+/// One value of a Bind that is not NULL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoundValue<'a> {
+    pub bytes: &'a [u8],
+    /// Its first byte in the body.
+    pub at: usize,
+    pub binary: bool,
+}
+
 /// The values that a Bind gives to parameters, in order and without those that are NULL; `None` where the body is not
 /// whole (manual: "Message Formats", Bind).
 #[must_use]
-pub fn bound_values(body: &[u8]) -> Option<Vec<&[u8]>> {
-    let (_, rest) = split_cstr(body)?;
-    let (_, rest) = split_cstr(rest)?;
-    let (formats, rest) = rest.split_first_chunk::<2>()?;
-    let mut rest = rest.get(usize::from(u16::from_be_bytes(*formats)) * 2..)?;
-    let (count, after) = rest.split_first_chunk::<2>()?;
-    rest = after;
+pub fn bound_values(body: &[u8]) -> Option<Vec<BoundValue<'_>>> {
+    fn number<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+        let (number, after) = rest.split_first_chunk::<N>()?;
+        *rest = after;
+        Some(*number)
+    }
+    let mut rest = body.get(Bind::read(body).ok()?.names_len()..)?;
+    let count = u16::from_be_bytes(number(&mut rest)?);
+    let formats = (0..count).map(|_| number(&mut rest).map(u16::from_be_bytes)).collect::<Option<Vec<_>>>()?;
     let mut values = Vec::new();
-    for _ in 0..u16::from_be_bytes(*count) {
-        let (length, after) = rest.split_first_chunk::<4>()?;
-        rest = after;
+    for index in 0..usize::from(u16::from_be_bytes(number(&mut rest)?)) {
+        let format = if formats.len() == 1 { formats.first() } else { formats.get(index) };
         // A negative length is NULL.
-        if let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) {
-            let (value, after) = rest.split_at_checked(length)?;
-            values.push(value);
-            rest = after;
-        }
+        let Ok(len) = usize::try_from(i32::from_be_bytes(number(&mut rest)?)) else { continue };
+        let at = body.len() - rest.len();
+        let (bytes, after) = rest.split_at_checked(len)?;
+        values.push(BoundValue { bytes, at, binary: format == Some(&1) });
+        rest = after;
     }
     Some(values)
 }

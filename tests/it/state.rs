@@ -378,3 +378,49 @@ async fn a_pool_that_denies_pins_refuses_what_would_need_one_and_serves_the_rest
     assert!(hint.contains("pin = \"allow\""), "{hint}");
     assert_eq!(two.value("select 1").await, "1");
 }
+
+#[tokio::test]
+async fn a_session_is_found_and_signalled_by_the_process_id_that_it_was_told() {
+    let proxy = pgweir().pool_size(3).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.send(&frame::query("select pg_sleep(60) /* s_signalled */")).await;
+    let listed = format!("select count(*) from pg_stat_activity where pid = {} and state = 'active'", one.process_id());
+    eventually("it is listed", async || {
+        let mut watcher = proxy.wire().await;
+        watcher.value(&listed).await == "1"
+    })
+    .await;
+    assert_eq!(two.value(&format!("select pg_cancel_backend({})", one.process_id())).await, "t");
+    assert_eq!(code(&one.until(b'Z').await).as_deref(), Some("57014"));
+    one.query("begin").await;
+    assert_eq!(one.value(&format!("select pg_backend_pid() = {}", one.process_id())).await, "t");
+    // As drivers bind it: four bytes in network order.
+    two.send(
+        &[
+            frame::parse("", "select pg_terminate_backend($1)", &[]),
+            frame::bind_with("", "", &[1], &[Some(one.process_id().to_be_bytes().to_vec().into())], &[]),
+            frame::execute("", 0),
+            frame::sync(),
+        ]
+        .concat(),
+    )
+    .await;
+    let answer = two.until(b'Z').await;
+    assert!(answer.iter().any(|frame| frame.summary() == "DataRow(t)"), "{answer:?}");
+    assert_eq!(code(&one.until_end().await).as_deref(), Some("57P01"));
+}
+
+#[tokio::test]
+async fn a_signal_for_one_session_never_reaches_the_next_on_its_backend() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two, mut victim) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    let cancel = format!("select pg_cancel_backend({}) is not null", one.process_id());
+    for _ in 0..100 {
+        one.send(&frame::query("select 1")).await;
+        two.send(&frame::query(&cancel)).await;
+        let answer = victim.query("select pg_sleep(0.002)").await;
+        assert_eq!(code(&answer), None, "{answer:?}");
+        one.until(b'Z').await;
+        assert_eq!(code(&two.until(b'Z').await), None);
+    }
+}

@@ -222,7 +222,7 @@ impl World {
         let (verdict, seen) = self.judge_client(number, &frame);
         match verdict {
             Verdict::Hold(Wait::Lease | Wait::PinnedLease(_) | Wait::SameLease) => return self.lease(number),
-            Verdict::Hold(Wait::Channels | Wait::Listen | Wait::Pin(_) | Wait::Way) => {
+            Verdict::Hold(Wait::Channels | Wait::Listen | Wait::Pin(_) | Wait::Processes | Wait::Way) => {
                 panic!("the model knows nothing that could be left behind")
             }
             Verdict::Hold(Wait::Replies) => {

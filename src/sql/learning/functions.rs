@@ -43,7 +43,11 @@ pub(super) fn effects_of(name: &str) -> Option<Effects> {
         "pg_prepared_statement" => Effects::READS_PREPARED,
         "pg_listening_channels" => Effects::READS_CHANNELS,
         "pg_backend_pid" => Effects::READS_PID,
-        "pg_cancel_backend" | "pg_terminate_backend" => Effects::SIGNALS,
+        "pg_blocking_pids"
+        | "pg_cancel_backend"
+        | "pg_log_backend_memory_contexts"
+        | "pg_stat_get_activity"
+        | "pg_terminate_backend" => Effects::SIGNALS,
         "setseed"
         | "pg_backup_start"
         | "pg_start_backup"

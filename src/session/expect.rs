@@ -1,0 +1,101 @@
+//! One reply that the backend, or pgweir itself, owes.
+
+use super::mending::Mended;
+use crate::prepared::Named;
+
+/// The message that a reply will answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bind,
+    Close,
+    Describe,
+    Execute,
+    FunctionCall,
+    Parse,
+    Query,
+    Sync,
+}
+
+/// Who gets the reply.
+#[derive(Debug)]
+pub(super) enum Who {
+    /// We answer the client; the backend was not asked.
+    Fake(&'static [u8]),
+    /// As [`Who::Fake`], with a reply of its own.
+    Say(Box<[u8]>),
+    Forward,
+    /// We asked; the client must not see the reply.
+    Skip,
+    /// Sent to fail: the client gets this error instead of the backend's.
+    Substitute(Box<[u8]>),
+}
+
+/// One expected reply.
+#[derive(Debug)]
+pub(super) struct Expect {
+    pub(super) kind: Kind,
+    pub(super) who: Who,
+    /// What the message named.
+    pub(super) about: Option<Named>,
+    /// How many of the pending effects this reply confirms.
+    pub(super) effects: u8,
+    /// Whether what runs may drop statements that we believe to be there.
+    pub(super) forgets: bool,
+    /// Whether its outcome must be known before anything else is sent: it may ask for COPY data, or tell that what
+    /// comes next must fail.
+    pub(super) decides: bool,
+    /// Whether the backend's copy is older than what it is used for: success shows that it is still good.
+    pub(super) vouches: bool,
+    /// Whether it binds a statement with a name to the unnamed portal, whose description may tell of that statement.
+    pub(super) portrays: bool,
+    /// Whether what runs decides what the session listens to.
+    pub(super) followed: bool,
+    /// Where statements of ours stand among those of a Query.
+    pub(super) mended: Option<Box<Mended>>,
+}
+
+impl Expect {
+    pub(super) fn new(kind: Kind, who: Who) -> Self {
+        Self {
+            kind,
+            who,
+            about: None,
+            effects: 0,
+            forgets: false,
+            decides: false,
+            vouches: false,
+            portrays: false,
+            followed: false,
+            mended: None,
+        }
+    }
+
+    pub(super) fn about(self, named: Named) -> Self {
+        Self { about: Some(named), ..self }
+    }
+
+    pub(super) fn forgetting(self, forgets: bool) -> Self {
+        Self { forgets, ..self }
+    }
+
+    pub(super) fn deciding(self, decides: bool) -> Self {
+        Self { decides, ..self }
+    }
+
+    pub(super) fn following(self, followed: bool) -> Self {
+        Self { followed, ..self }
+    }
+
+    pub(super) fn is_end_of_batch(&self) -> bool {
+        matches!(self.kind, Kind::FunctionCall | Kind::Query | Kind::Sync)
+    }
+
+    /// Whether the client must not see the reply.
+    pub(super) fn is_skipped(&self) -> bool {
+        matches!(self.who, Who::Skip)
+    }
+
+    pub(super) fn is_fake(&self) -> bool {
+        matches!(self.who, Who::Fake(_) | Who::Say(_))
+    }
+}
