@@ -33,10 +33,12 @@ impl Serve {
         if !active.to_client.is_empty() || self.session.keeps_ready_back() {
             return Ok(false);
         }
-        match from_backend.poll_fill(&mut lease.stream, cx) {
-            Poll::Pending => return Ok(false),
-            Poll::Ready(Ok(0) | Err(_)) => return Err(self.lost_backend(active)),
-            Poll::Ready(Ok(_)) => {}
+        if !std::mem::take(&mut active.unjudged) {
+            match from_backend.poll_fill(&mut lease.stream, cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(0) | Err(_)) => return Err(self.lost_backend(active)),
+                Poll::Ready(Ok(_)) => {}
+            }
         }
         self.judge_backend(active, cx, now)?;
         if active.busy_since.is_some() && self.session.is_answered() {
@@ -105,8 +107,10 @@ impl Serve {
                 run = end;
             }
             at = end;
-            if header.tag == backend::READY_FOR_QUERY && nothing_half_sent && self.session.may_release() {
-                // What follows is said to nobody: the lease is over.
+            active.unjudged = self.session.keeps_ready_back();
+            // Once the lease is over, what follows is said to nobody.
+            let is_over = header.tag == backend::READY_FOR_QUERY && nothing_half_sent && self.session.may_release();
+            if active.unjudged || is_over {
                 break;
             }
         }

@@ -207,6 +207,10 @@ impl Serve {
             return;
         };
         lease.holder.over();
+        if let Some(subscriber) = &mut self.subscriber {
+            // Nothing is open that could listen any more.
+            subscriber.rollback();
+        }
         if self.session.has_drawn() {
             self.drew_on = Some(lease.id());
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::channels::Ahead;
+use super::listening::Hearing;
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
@@ -44,6 +45,7 @@ impl Session {
             return Ok(verdict);
         }
         if turn.skipping && frame.tag != client::SYNC {
+            turn.hearing = Hearing::No;
             return is_known(frame.tag).map(|()| Verdict::Swallow);
         }
         if turn.owed() >= self.rules.pipeline {
@@ -207,7 +209,7 @@ impl Session {
         if let Some(fault) = refusal {
             return self.fail_query(&fault, out);
         }
-        if self.turn.as_ref().is_none_or(|turn| turn.is_settled())
+        if self.turn.as_ref().is_none_or(|turn| turn.is_settled() && turn.ledger.is_none())
             && let Some(pattern) = self.shared_listen(&weighed)
         {
             let verdict = self.listen_by_query(&pattern, out);
