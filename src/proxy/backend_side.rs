@@ -58,8 +58,7 @@ impl Serve {
         let author = |pid: i32| self.route.hub.holders().author(&cancel.host, pid, 0).unwrap_or(pid);
         let leased = &mut Leased { held, carried, pinned };
         // What is forwarded from `run` on has not been copied: as long as nothing is left out or added, it need not be.
-        let (mut run, mut at) = (0, 0);
-        let mut need = 0;
+        let (mut run, mut at, mut need) = (0, 0, 0);
         let nothing_half_sent = active.to_backend.is_empty() && active.client_rest == Rest::None;
         while at < unread.len() {
             if active.backend_rest != Rest::None {
@@ -84,8 +83,7 @@ impl Serve {
                         break;
                     }
                 };
-            let body = rest.get(HEADER..HEADER + here).unwrap_or_default();
-            let frame = Frame { tag: header.tag, len: header.body, body };
+            let frame = Frame { tag: header.tag, len: header.body, body: bytes(rest, HEADER, here) };
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
             let end = at + HEADER + here;
             let forward = verdict == Verdict::Forward && !readdress(&frame, author, self.subscriber.as_deref(), out);
@@ -109,8 +107,8 @@ impl Serve {
             at = end;
             active.unjudged = self.session.keeps_ready_back();
             // Once the lease is over, what follows is said to nobody.
-            let is_over = header.tag == backend::READY_FOR_QUERY && nothing_half_sent && self.session.may_release();
-            if active.unjudged || is_over {
+            let ready = header.tag == backend::READY_FOR_QUERY;
+            if active.unjudged || (ready && nothing_half_sent && self.session.may_release()) {
                 break;
             }
         }
@@ -138,6 +136,11 @@ impl Serve {
             _ => Ending::Passed,
         }
     }
+}
+
+/// So many bytes from `from` on.
+fn bytes(of: &[u8], from: usize, count: usize) -> &[u8] {
+    of.get(from..from + count).unwrap_or_default()
 }
 
 /// What can be done with the frame at the head of what was read.

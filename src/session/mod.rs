@@ -44,6 +44,7 @@ use crate::wire::view::Transaction;
 pub use channels::Change;
 use copying::Copying;
 pub use functions::Functions;
+use listening::Hearing;
 pub use listening::Wanted;
 pub use state::Keeps;
 use state::State;
@@ -277,8 +278,9 @@ impl Session {
     /// Whether the backend can go back to its pool: idle, nothing owed, nothing left behind.
     #[must_use]
     pub fn may_release(&self) -> bool {
-        let unused = self.turn.as_ref().is_some_and(|turn| turn.unused);
-        self.rules.hold != Hold::Session && !unused && self.is_between_transactions()
+        // The frame at hand has been judged with it.
+        let wanted = self.turn.as_ref().is_some_and(|turn| turn.unused || !matches!(turn.hearing, Hearing::No));
+        self.rules.hold != Hold::Session && !wanted && self.is_between_transactions()
     }
 
     /// Whether a leased backend stands between two transactions, with nothing owed or half sent.
