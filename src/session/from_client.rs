@@ -45,7 +45,7 @@ impl Session {
             return Ok(verdict);
         }
         if turn.skipping && frame.tag != client::SYNC {
-            turn.hearing = Hearing::No;
+            (turn.hearing, turn.channels_awaited) = (Hearing::No, false);
             return is_known(frame.tag).map(|()| Verdict::Swallow);
         }
         if turn.owed() >= self.rules.pipeline {

@@ -279,7 +279,8 @@ impl Session {
     #[must_use]
     pub fn may_release(&self) -> bool {
         // The frame at hand has been judged with it.
-        let wanted = self.turn.as_ref().is_some_and(|turn| turn.unused || !matches!(turn.hearing, Hearing::No));
+        let awaited = |turn: &Turn| turn.unused || turn.channels_awaited || !matches!(turn.hearing, Hearing::No);
+        let wanted = self.turn.as_ref().is_some_and(|turn| awaited(turn));
         self.rules.hold != Hold::Session && !wanted && self.is_between_transactions()
     }
 
