@@ -61,7 +61,10 @@ impl Session {
         let ends_batch = turn.open_batch && matches!(frame.tag, client::SYNC | client::FLUSH);
         // What the backend is being asked decides where the next statement may run.
         let waits = turn.is_forgetting() || turn.is_resetting() || turn.looking.is_some();
-        if waits && !ends_batch {
+        // What comes next could notify, which must not be heard before the ReadyForQuery of what came before.
+        let listens = self.listening || turn.ledger.is_some();
+        let unheard = listens && (turn.ready_kept || turn.is_behind());
+        if unheard || (waits && !ends_batch) {
             return Ok(turn.wait(out));
         }
         let Some(leased) = leased else {

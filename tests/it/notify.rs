@@ -201,6 +201,49 @@ async fn in_session_mode_a_session_listens_on_its_own_backend() {
     assert_eq!(next_notification(&mut one).await, "NotificationResponse(n_session, x)");
 }
 
+#[tokio::test]
+async fn who_listens_in_a_transaction_block_keeps_no_backend() {
+    let proxy = pgweir().pool_size(1).set("pool.max_pinned", "0").start().await;
+    let mut listeners = Vec::new();
+    for n in 0..5 {
+        let mut client = proxy.wire().await;
+        for sql in ["begin", "listen n_block", &format!("listen n_block_{n}"), "commit"] {
+            assert_eq!(code(&client.query(sql).await), None, "{sql}");
+        }
+        listeners.push(client);
+    }
+    proxy.wire().await.query("begin; notify n_block, 'all'; notify n_block_3, 'one'; commit").await;
+    for (n, listener) in listeners.iter_mut().enumerate() {
+        assert_eq!(next_notification(listener).await, "NotificationResponse(n_block, all)");
+        if n == 3 {
+            assert_eq!(next_notification(listener).await, "NotificationResponse(n_block_3, one)");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listen_beyond_the_limit_fails_its_transaction_where_it_stands() {
+    let proxy = pgweir().pool_size(1).set("limits.channels", "1").start().await;
+    let mut client = proxy.wire().await;
+    client.query("begin").await;
+    assert_eq!(code(&client.query("listen n_first").await), None);
+    assert_eq!(code(&client.query("listen n_second").await).as_deref(), Some("54000"));
+    assert_eq!(code(&client.query("select 1").await).as_deref(), Some("25P02"));
+    client.query("rollback").await;
+    assert_eq!(client.value("select count(*) from pg_listening_channels()").await, "0");
+    assert_eq!(code(&client.query("begin; listen n_second; commit").await), None);
+    assert_eq!(client.value("select pg_listening_channels()").await, "n_second");
+}
+
+#[tokio::test]
+async fn in_statement_mode_sessions_share_a_listening_connection_too() {
+    let proxy = pgweir().pool_size(1).mode("statement").start().await;
+    let (mut one, mut two) = (listening(&proxy, "n_statement").await, listening(&proxy, "n_statement").await);
+    proxy.wire().await.query("notify n_statement, 'x'").await;
+    assert_eq!(next_notification(&mut one).await, "NotificationResponse(n_statement, x)");
+    assert_eq!(next_notification(&mut two).await, "NotificationResponse(n_statement, x)");
+}
+
 /// A text or a batch, as random as it may be; what it does to channels is PostgreSQL's to say.
 fn anything(rng: &mut Rng, block: &mut bool) -> Vec<u8> {
     const IN_BLOCK: [&str; 18] = [
