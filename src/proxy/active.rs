@@ -26,6 +26,8 @@ pub struct Active {
     /// What is still to come of a client's frame that was judged by its beginning.
     pub(super) client_rest: Rest,
     pub(super) backend_rest: Rest,
+    /// What was read from the backend has not all been judged: the client is given something else before.
+    pub(super) unjudged: bool,
     /// The client has said goodbye: what it asked for before is done, and then the session ends.
     pub(super) leaving: bool,
     /// The client's next frame waits, and its type.
@@ -124,6 +126,7 @@ impl Active {
             ownership: Ownership::None,
             client_rest: Rest::None,
             backend_rest: Rest::None,
+            unjudged: false,
             leaving: false,
             held: None,
             cancel: None,

@@ -33,10 +33,12 @@ impl Serve {
         if !active.to_client.is_empty() || self.session.keeps_ready_back() {
             return Ok(false);
         }
-        match from_backend.poll_fill(&mut lease.stream, cx) {
-            Poll::Pending => return Ok(false),
-            Poll::Ready(Ok(0) | Err(_)) => return Err(self.lost_backend(active)),
-            Poll::Ready(Ok(_)) => {}
+        if !std::mem::take(&mut active.unjudged) {
+            match from_backend.poll_fill(&mut lease.stream, cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(0) | Err(_)) => return Err(self.lost_backend(active)),
+                Poll::Ready(Ok(_)) => {}
+            }
         }
         self.judge_backend(active, cx, now)?;
         if active.busy_since.is_some() && self.session.is_answered() {
@@ -57,8 +59,7 @@ impl Serve {
         let author = |pid: i32| self.route.hub.holders().author(&cancel.host, pid, 0).unwrap_or(pid);
         let leased = &mut Leased { held, carried, pinned };
         // What is forwarded from `run` on has not been copied: as long as nothing is left out or added, it need not be.
-        let (mut run, mut at) = (0, 0);
-        let mut need = 0;
+        let (mut run, mut at, mut need) = (0, 0, 0);
         let nothing_half_sent = active.to_backend.is_empty() && active.client_rest == Rest::None;
         while at < unread.len() {
             if active.backend_rest != Rest::None {
@@ -83,8 +84,7 @@ impl Serve {
                         break;
                     }
                 };
-            let body = rest.get(HEADER..HEADER + here).unwrap_or_default();
-            let frame = Frame { tag: header.tag, len: header.body, body };
+            let frame = Frame { tag: header.tag, len: header.body, body: bytes(rest, HEADER, here) };
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
             let end = at + HEADER + here;
             let forward = verdict == Verdict::Forward && !readdress(&frame, author, self.subscriber.as_deref(), out);
@@ -106,8 +106,10 @@ impl Serve {
                 run = end;
             }
             at = end;
-            if header.tag == backend::READY_FOR_QUERY && nothing_half_sent && self.session.may_release() {
-                // What follows is said to nobody: the lease is over.
+            active.unjudged = self.session.keeps_ready_back();
+            // Once the lease is over, what follows is said to nobody.
+            let ready = header.tag == backend::READY_FOR_QUERY;
+            if active.unjudged || (ready && nothing_half_sent && self.session.may_release()) {
                 break;
             }
         }
@@ -135,6 +137,11 @@ impl Serve {
             _ => Ending::Passed,
         }
     }
+}
+
+/// So many bytes from `from` on.
+fn bytes(of: &[u8], from: usize, count: usize) -> &[u8] {
+    of.get(from..from + count).unwrap_or_default()
 }
 
 /// What can be done with the frame at the head of what was read.

@@ -116,6 +116,10 @@ impl Serve {
                 }
             }
         }
+        if progress {
+            // It may all have been answered without the backend.
+            self.release_if_done(active, now)?;
+        }
         Ok(progress)
     }
 

@@ -118,7 +118,7 @@ impl Serve {
     /// Gives the backend back if the session needs it no more and nothing of its conversation is left anywhere.
     pub(super) fn release_if_done(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
         // A frame that waits for more than replies has been judged with this backend.
-        let waits = matches!(active.held, Some((Wait::Channels | Wait::Listen | Wait::Way, _)));
+        let waits = matches!(active.held, Some((Wait::Channels | Wait::Way, _)));
         let done = !waits
             && self.session.may_release()
             && active.to_backend.is_empty()
@@ -194,6 +194,10 @@ impl Serve {
         };
         self.handle.has_no_backend();
         lease.holder.over();
+        if let Some(subscriber) = &mut self.subscriber {
+            // Nothing is open that could listen any more.
+            subscriber.rollback();
+        }
         if self.session.has_drawn() {
             self.drew_on = Some(lease.id());
         }

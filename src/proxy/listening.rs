@@ -180,7 +180,9 @@ impl Serve {
         let mut ready = Vec::new();
         self.session.give_ready(&mut ready);
         active.to_client.push(&ready);
-        self.release_if_done(active, now)?;
+        if !active.unjudged {
+            self.release_if_done(active, now)?;
+        }
         Ok(true)
     }
 

@@ -77,7 +77,6 @@ impl Ledger {
             Some(Command::RollbackTo(name)) => self.rolled_back_to(&name),
             Some(Command::Release(name)) => self.savepoints.truncate(self.place(&name).unwrap_or(0)),
             _ if tag == b"COMMIT\0" => self.commit(),
-            None if tag == b"ROLLBACK\0" => self.failed = true,
             // That is also the answer to the COMMIT of a transaction that has failed.
             _ if tag == b"ROLLBACK\0" => self.roll_back(),
             _ => {}
@@ -148,7 +147,7 @@ impl Session {
             Hearing::No | Hearing::Wanted(_) => {}
         }
         let commands = followed.map_or(&[][..], |pattern| &pattern.traits.commands);
-        if turn.status == Transaction::Failed && !commands.first().is_some_and(ends_failure) {
+        if turn.status == Transaction::Failed && !turn.has_begun() && !commands.first().is_some_and(ends_failure) {
             return Ok(());
         }
         let listens = commands.iter().any(|command| matches!(command, Command::Listen(_)));

@@ -123,6 +123,7 @@ impl Session {
             report_changes(&told, &self.profile, superuser.as_deref(), leased.carried, &mut out.before);
         }
         let status = turn.status;
+        turn.channels_awaited &= to == Addressee::Us;
         if let Some(ledger) = turn.ledger.as_mut().filter(|_| to == Addressee::Client) {
             ledger.ready(status);
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::channels::Ahead;
+use super::listening::Hearing;
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
@@ -44,6 +45,7 @@ impl Session {
             return Ok(verdict);
         }
         if turn.skipping && frame.tag != client::SYNC {
+            (turn.hearing, turn.channels_awaited) = (Hearing::No, false);
             return is_known(frame.tag).map(|()| Verdict::Swallow);
         }
         if turn.owed() >= self.rules.pipeline {
@@ -59,7 +61,10 @@ impl Session {
         let ends_batch = turn.open_batch && matches!(frame.tag, client::SYNC | client::FLUSH);
         // What the backend is being asked decides where the next statement may run.
         let waits = turn.is_forgetting() || turn.is_resetting() || turn.looking.is_some();
-        if waits && !ends_batch {
+        // What comes next could notify, which must not be heard before the ReadyForQuery of what came before.
+        let listens = self.listening || turn.ledger.is_some();
+        let unheard = listens && (turn.ready_kept || turn.is_behind());
+        if unheard || (waits && !ends_batch) {
             return Ok(turn.wait(out));
         }
         let Some(leased) = leased else {
@@ -209,7 +214,7 @@ impl Session {
         if let Some(fault) = refusal {
             return self.fail_query(&fault, out);
         }
-        if self.turn.as_ref().is_none_or(|turn| turn.is_settled())
+        if self.turn.as_ref().is_none_or(|turn| turn.is_settled() && turn.ledger.is_none())
             && let Some(pattern) = self.shared_listen(&weighed)
         {
             let verdict = self.listen_by_query(&pattern, out);

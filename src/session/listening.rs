@@ -98,6 +98,7 @@ impl Session {
         let asks = self.effects_of(weighed, b"").any_of(Effects::READS_CHANNELS);
         (asks && self.listening).then_some(())?;
         let turn = self.turn.get_or_insert_default();
+        turn.channels_awaited = false;
         // In a block it would be too late: LISTEN takes effect with the commit.
         (turn.status == Transaction::Idle && !turn.has_begun()).then_some(())?;
         (!turn.brought_channels).then_some(Verdict::Hold(Wait::Channels))
@@ -107,7 +108,7 @@ impl Session {
     pub fn listen_there<'a>(&mut self, channels: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
         let mut text = Vec::new();
         let turn = self.turn.get_or_insert_default();
-        turn.brought_channels = true;
+        (turn.brought_channels, turn.channels_awaited) = (true, true);
         for channel in channels {
             write_command(&mut text, b"LISTEN", channel);
             turn.told.insert(channel.into());

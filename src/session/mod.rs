@@ -46,6 +46,7 @@ use crate::wire::view::Transaction;
 pub use channels::Change;
 use copying::Copying;
 pub use functions::Functions;
+use listening::Hearing;
 pub use listening::Wanted;
 pub use processes::{Mention, number};
 pub use state::Keeps;
@@ -291,8 +292,10 @@ impl Session {
     /// Whether the backend can go back to its pool: idle, nothing owed, nothing left behind.
     #[must_use]
     pub fn may_release(&self) -> bool {
-        let unused = self.turn.as_ref().is_some_and(|turn| turn.unused);
-        self.rules.hold != Hold::Session && !unused && self.is_between_transactions()
+        // The frame at hand has been judged with it.
+        let awaited = |turn: &Turn| turn.unused || turn.channels_awaited || !matches!(turn.hearing, Hearing::No);
+        let wanted = self.turn.as_ref().is_some_and(|turn| awaited(turn));
+        self.rules.hold != Hold::Session && !wanted && self.is_between_transactions()
     }
 
     /// Whether a leased backend stands between two transactions, with nothing owed or half sent.

@@ -79,6 +79,8 @@ pub(super) struct Turn {
     pub(super) hearing: Hearing,
     /// The backend was told the session's channels, so that it can say which they are.
     pub(super) brought_channels: bool,
+    /// The text that asks for them has not been sent yet.
+    pub(super) channels_awaited: bool,
     /// What the backend listens to because of the session, and is to forget.
     pub(super) told: BTreeSet<Box<[u8]>>,
     /// What the session's transaction does to its channels.

@@ -1,6 +1,7 @@
 //! LISTEN in transaction mode: sessions that listen share one connection of their own and keep no backend.
 
-use crate::harness::{Frame, Proxy, WireClient, eventually, own_postgres, pgweir};
+use crate::differential::rng::Rng;
+use crate::harness::{Frame, Proxy, WireClient, eventually, frame, own_postgres, pgweir};
 
 fn code(frames: &[Frame]) -> Option<String> {
     frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
@@ -198,4 +199,142 @@ async fn in_session_mode_a_session_listens_on_its_own_backend() {
     assert_eq!(one.value("select count(*) from pg_listening_channels()").await, "1");
     two.query("notify n_session, 'x'").await;
     assert_eq!(next_notification(&mut one).await, "NotificationResponse(n_session, x)");
+}
+
+#[tokio::test]
+async fn who_listens_in_a_transaction_block_keeps_no_backend() {
+    let proxy = pgweir().pool_size(1).set("pool.max_pinned", "0").start().await;
+    let mut listeners = Vec::new();
+    for n in 0..5 {
+        let mut client = proxy.wire().await;
+        for sql in ["begin", "listen n_block", &format!("listen n_block_{n}"), "commit"] {
+            assert_eq!(code(&client.query(sql).await), None, "{sql}");
+        }
+        listeners.push(client);
+    }
+    proxy.wire().await.query("begin; notify n_block, 'all'; notify n_block_3, 'one'; commit").await;
+    for (n, listener) in listeners.iter_mut().enumerate() {
+        assert_eq!(next_notification(listener).await, "NotificationResponse(n_block, all)");
+        if n == 3 {
+            assert_eq!(next_notification(listener).await, "NotificationResponse(n_block_3, one)");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listen_beyond_the_limit_fails_its_transaction_where_it_stands() {
+    let proxy = pgweir().pool_size(1).set("limits.channels", "1").start().await;
+    let mut client = proxy.wire().await;
+    client.query("begin").await;
+    assert_eq!(code(&client.query("listen n_first").await), None);
+    assert_eq!(code(&client.query("listen n_second").await).as_deref(), Some("54000"));
+    assert_eq!(code(&client.query("select 1").await).as_deref(), Some("25P02"));
+    client.query("rollback").await;
+    assert_eq!(client.value("select count(*) from pg_listening_channels()").await, "0");
+    assert_eq!(code(&client.query("begin; listen n_second; commit").await), None);
+    assert_eq!(client.value("select pg_listening_channels()").await, "n_second");
+}
+
+#[tokio::test]
+async fn in_statement_mode_sessions_share_a_listening_connection_too() {
+    let proxy = pgweir().pool_size(1).mode("statement").start().await;
+    let (mut one, mut two) = (listening(&proxy, "n_statement").await, listening(&proxy, "n_statement").await);
+    proxy.wire().await.query("notify n_statement, 'x'").await;
+    assert_eq!(next_notification(&mut one).await, "NotificationResponse(n_statement, x)");
+    assert_eq!(next_notification(&mut two).await, "NotificationResponse(n_statement, x)");
+}
+
+/// A text or a batch, as random as it may be; what it does to channels is PostgreSQL's to say.
+fn anything(rng: &mut Rng, block: &mut bool) -> Vec<u8> {
+    const IN_BLOCK: [&str; 18] = [
+        "listen n_r1",
+        "listen n_r2",
+        "listen n_r3",
+        "unlisten n_r1",
+        "unlisten n_r2",
+        "unlisten *",
+        "savepoint s",
+        "savepoint t",
+        "rollback to s",
+        "rollback to t",
+        "release s",
+        "select 1",
+        "select 1/0",
+        "commit",
+        "commit",
+        "rollback",
+        "commit and chain",
+        "rollback and chain",
+    ];
+    let most = if rng.chance(40) { 5 } else { 1 };
+    let count = 1 + rng.below(most);
+    let mut texts: Vec<&str> = (0..count).map(|_| *rng.pick(&IN_BLOCK)).collect();
+    if !*block && rng.chance(60) {
+        texts.insert(0, "begin");
+    }
+    *block = true;
+    match rng.below(3) {
+        0 => frame::query(&texts.join("; ")),
+        1 => {
+            let each =
+                |text: &&str| [frame::parse("", text, &[]), frame::bind("", "", &[]), frame::execute("", 0)].concat();
+            [texts.iter().map(each).collect::<Vec<_>>().concat(), frame::sync()].concat()
+        }
+        _ => texts.iter().flat_map(|text| frame::query(text)).collect(),
+    }
+}
+
+/// Sends, and reads up to the last ReadyForQuery: what it was, notifications apart.
+async fn said(client: &mut WireClient, bytes: &[u8], heard: &mut Vec<String>) -> Vec<String> {
+    let answers = |bytes: &[u8]| {
+        let (mut at, mut count) = (0, 0);
+        while let Some((tag, length)) = bytes.get(at).zip(bytes.get(at + 1..at + 5).and_then(|l| l.first_chunk())) {
+            count += usize::from(matches!(tag, b'Q' | b'S'));
+            at += 1 + usize::try_from(u32::from_be_bytes(*length)).expect("a length");
+        }
+        count
+    };
+    client.send(bytes).await;
+    let mut all = Vec::new();
+    for _ in 0..answers(bytes) {
+        all.extend(client.until(b'Z').await);
+    }
+    let (mail, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|frame| frame.tag() == b'A');
+    heard.extend(mail.iter().map(Frame::summary));
+    others.iter().filter(|frame| frame.tag() != b'N').map(Frame::summary).collect()
+}
+
+#[tokio::test]
+async fn whatever_a_session_does_in_its_transactions_it_hears_what_it_would_hear_directly() {
+    let cluster = own_postgres().start().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(2).set("pool.max_pinned", "0").start().await;
+    let notifier = cluster.admin().await;
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let mut direct = WireClient::login(cluster.address(), "postgres", "postgres").await;
+        let mut through = proxy.wire().await;
+        let (mut heard_directly, mut heard) = (Vec::new(), Vec::new());
+        for round in 0..12 {
+            let mut block = false;
+            let mut sent = Vec::new();
+            for _ in 0..1 + rng.below(4) {
+                let bytes = anything(&mut rng, &mut block);
+                let expected = said(&mut direct, &bytes, &mut heard_directly).await;
+                sent.push(String::from_utf8_lossy(&bytes).into_owned());
+                assert_eq!(said(&mut through, &bytes, &mut heard).await, expected, "seed {seed}: {sent:#?}");
+            }
+            let end = frame::query("rollback");
+            said(&mut direct, &end, &mut heard_directly).await;
+            said(&mut through, &end, &mut heard).await;
+            let notify = format!("notify n_r1, '{round}'; notify n_r2, '{round}'; notify n_r3, '{round}'");
+            notifier.batch_execute(&notify).await.expect("NOTIFY");
+            let poll = frame::query("select 1");
+            said(&mut direct, &poll, &mut heard_directly).await;
+            said(&mut through, &poll, &mut heard).await;
+            assert_eq!(heard, heard_directly, "seed {seed}, after {sent:#?}");
+        }
+        let ask = frame::query("select pg_listening_channels() order by 1");
+        let channels = said(&mut direct, &ask, &mut heard_directly).await;
+        assert_eq!(said(&mut through, &ask, &mut heard).await, channels, "seed {seed}");
+    }
 }

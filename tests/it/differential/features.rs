@@ -132,7 +132,7 @@ pub const FEATURES: &[(Feature, Support)] = &[
     (F::TransactionLocks, Carried),
     (F::Cursors, Carried),
     (F::HoldCursors, Pinned),
-    (F::Listen, Pinned),
+    (F::Listen, Carried),
     (F::Notify, Carried),
     (F::Senders, Missing("the process id is that of the backend")),
     (F::Pids, Missing("process ids of clients mean nothing to PostgreSQL")),

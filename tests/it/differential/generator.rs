@@ -103,7 +103,11 @@ impl Generator {
             if session == after && self.rng.chance(70) {
                 session = *self.rng.pick(&able);
             }
-            let question = probe(feature, &mut self.rng);
+            let mut question = probe(feature, &mut self.rng);
+            if matches!(feature, Feature::Listen | Feature::Notify | Feature::Senders) && view.status[session] != b'I' {
+                // In a block pg_listening_channels() does not know what a shared backend listens to.
+                question = "select 1".into();
+            }
             let said = self.said(vec![question]);
             return Some(Step { session, deed: Deed::Say(said) });
         }

@@ -12,7 +12,7 @@
 mod features;
 mod generator;
 mod program;
-mod rng;
+pub mod rng;
 mod run;
 mod shrink;
 mod statements;

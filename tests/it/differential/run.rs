@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio_postgres::Client;
 
-use super::features::{Feature, Support, support};
+use super::features::{Feature, support};
 use super::program::{self, Cast, Deed, Step, letter};
 use crate::harness::{Cluster, Frame, WireClient, eventually, frame};
 
@@ -31,7 +31,7 @@ const HELD: &str = "select (exists (select from pg_cursors where is_holdable) \
     or exists (select from pg_class where relnamespace = pg_my_temp_schema()) \
     or exists (select from pg_proc where pronamespace = pg_my_temp_schema()) \
     or exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) \
-    or listens and exists (select from pg_listening_channels()))::int from (values ($1::bool)) as x (listens)";
+    or exists (select from pg_listening_channels()))::int";
 
 /// One database of the cluster, and how to reach it.
 #[derive(Debug)]
@@ -216,10 +216,9 @@ impl<'a> Sessions<'a> {
             return;
         }
         let Some(mut client) = self.live[session].take() else { return };
-        let listening_keeps = if support(Feature::Listen) == Support::Pinned { "true" } else { "false" };
         let question = [
             frame::parse("held", HELD, &[]),
-            frame::bind("held", "held", &[listening_keeps]),
+            frame::bind("held", "held", &[]),
             frame::execute("held", 0),
             frame::named(b'C', b'S', "held"),
             frame::sync(),
