@@ -30,6 +30,7 @@ const HELD: &str = "select (exists (select from pg_cursors where is_holdable) \
     or exists (select from pg_prepared_statements where from_sql) \
     or exists (select from pg_class where relnamespace = pg_my_temp_schema()) \
     or exists (select from pg_proc where pronamespace = pg_my_temp_schema()) \
+    or exists (select from pg_type where typnamespace = pg_my_temp_schema()) \
     or exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) \
     or exists (select from pg_listening_channels()))::int";
 
@@ -354,6 +355,9 @@ impl<'a> Sessions<'a> {
     }
 }
 
+/// Undefined: a schema, a table, a function, an object of another kind.
+const ABSENT: [&str; 4] = ["3F000", "42P01", "42883", "42704"];
+
 /// Takes out what must differ between two servers.
 fn normalised(mut frames: Vec<Frame>) -> Vec<Frame> {
     // The order in which a server reports parameters one after the other means nothing.
@@ -362,11 +366,15 @@ fn normalised(mut frames: Vec<Frame>) -> Vec<Frame> {
     }
     for frame in &mut frames {
         let own = frame.field(b'C').is_some_and(|code| OWN_ERRORS.contains(&code.as_str()));
+        // A backend that others have used has a temporary schema already.
+        let lacks_temporary = frame.field(b'C').is_some_and(|code| ABSENT.contains(&code.as_str()))
+            && frame.field(b'M').is_some_and(|message| message.contains("pg_temp"));
         let Frame::Message(tag, body) = frame else { continue };
         match tag {
             b'K' => *body = Bytes::new(),
             b'T' => *body = without_table_oids(body),
             b'E' if own => *body = without_place(body),
+            b'E' if lacks_temporary => *body = Bytes::from_static(b"Mnothing of this name in pg_temp\0\0"),
             _ => {}
         }
     }
