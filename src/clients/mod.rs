@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
+use tokio::sync::oneshot;
 
 /// Our process ids lie above those of any PostgreSQL (Linux: `PID_MAX_LIMIT`), so the two are never confused.
 const FIRST_PID: i32 = 4_194_305;
@@ -57,6 +58,8 @@ pub struct Client {
     key: Key,
     signals: AtomicU8,
     waker: Mutex<Option<Waker>>,
+    /// Who waits until PostgreSQL has acted on a cancel.
+    cancels: Mutex<Vec<oneshot::Sender<()>>>,
     /// The backend it has; 0 is none.
     backend: AtomicU64,
     /// How many want it to keep that.
@@ -108,6 +111,11 @@ impl Client {
             Key::Long(key) => key.as_slice(),
             Key::Short(key) => key,
         }
+    }
+
+    /// Tells those who wait that cancels have been done, or have come too late.
+    pub fn cancels_are_done(&self) {
+        drop(std::mem::take(&mut *self.cancels.lock()));
     }
 
     /// Notes that it has leased a backend.
@@ -230,15 +238,18 @@ impl Clients {
         Ok(Seat { clients: Arc::clone(self), client: None })
     }
 
-    /// Cancels what the client with this process id does, if the key is its own. Takes the same time for any wrong
-    /// key of an existing client.
-    pub fn cancel(&self, pid: i32, key: &[u8]) -> bool {
+    /// Cancels what the client with this process id does, if the key is its own; what is returned then ends when that
+    /// is done, so that it hits nothing that the client sends afterwards. Takes the same time for any wrong key of an
+    /// existing client.
+    pub fn cancel(&self, pid: i32, key: &[u8]) -> Option<oneshot::Receiver<()>> {
         let client = self.by_pid.get(&pid).map(|entry| Arc::clone(entry.value()));
         let found = client.filter(|client| bool::from(client.key().ct_eq(key)));
-        if let Some(client) = &found {
+        found.map(|client| {
+            let (done, waits) = oneshot::channel();
+            client.cancels.lock().push(done);
             client.signal(Signal::Cancel);
-        }
-        found.is_some()
+            waits
+        })
     }
 
     /// The client with this process id.
@@ -278,6 +289,7 @@ impl Seat {
             key,
             signals: AtomicU8::new(0),
             waker: Mutex::new(None),
+            cancels: Mutex::default(),
             backend: AtomicU64::new(0),
             keepers: AtomicUsize::new(0),
         };
@@ -299,6 +311,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(client) = &self.client {
+            client.cancels_are_done();
             self.clients.by_pid.remove(&client.pid);
         }
         self.clients.connected.fetch_sub(1, Ordering::AcqRel);
@@ -324,13 +337,16 @@ mod tests {
         let clients = Arc::new(Clients::new(2));
         let mut seat = clients.seat().expect("room");
         let client = seat.log_in(false, [7; 32]);
-        assert!(!clients.cancel(client.pid, &[7; 3]));
-        assert!(!clients.cancel(client.pid, &[8; 4]));
-        assert!(!clients.cancel(client.pid + 1, &[7; 4]));
+        assert!(clients.cancel(client.pid, &[7; 3]).is_none());
+        assert!(clients.cancel(client.pid, &[8; 4]).is_none());
+        assert!(clients.cancel(client.pid + 1, &[7; 4]).is_none());
         assert!(client.take_signals().is_empty());
-        assert!(clients.cancel(client.pid, &[7; 4]));
+        let mut done = clients.cancel(client.pid, &[7; 4]).expect("the right key");
         assert!(client.take_signals().has(Signal::Cancel));
+        assert_eq!(done.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        client.cancels_are_done();
+        assert_eq!(done.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         drop(seat);
-        assert!(!clients.cancel(client.pid, &[7; 4]));
+        assert!(clients.cancel(client.pid, &[7; 4]).is_none());
     }
 }

@@ -280,9 +280,13 @@ impl Serve {
                 // Not fatal, so it cannot fail.
                 let _ = self.no_lease(active, tag, &fault);
             }
-            Ownership::Leased { .. } => active.cancel_wanted = true,
-            Ownership::None => {}
+            Ownership::Leased { .. } if active.held.is_some() || self.session.owes_client() => {
+                active.cancel_wanted = true;
+                return;
+            }
+            Ownership::Leased { .. } | Ownership::None => {}
         }
+        self.handle.cancels_are_done();
     }
 
     /// Does what a cancel wants as soon as the client's statement runs: what pgweir asks of the backend on its own is
@@ -296,8 +300,9 @@ impl Serve {
             Running::Nothing if matches!(active.held, Some((Wait::Pin(_), _))) => {
                 let fault = cancelled_in_queue("The statement was waiting for a pin of pgweir's pool.");
                 self.refuse_pin(active, fault);
+                self.handle.cancels_are_done();
             }
-            Running::Nothing if active.held.is_none() => {}
+            Running::Nothing if active.held.is_none() => self.handle.cancels_are_done(),
             Running::Nothing | Running::Ours => return,
         }
         active.cancel_wanted = false;
@@ -317,6 +322,7 @@ impl Serve {
                 tracing::warn!(%error, "a cancel request could not be delivered");
             }
             done.store(true, Ordering::Release);
+            client.cancels_are_done();
             client.signal(Signal::Tick);
         });
     }

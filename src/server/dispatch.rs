@@ -23,6 +23,8 @@ use crate::wire::sqlstate;
 use crate::wire::startup::{NEWEST_MINOR, Startup};
 use crate::wire::view::Transaction;
 
+/// How long the end of a cancel is waited for.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client that is refused may take to read why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -86,8 +88,12 @@ async fn greet(
 ) -> Result<Option<Greeted>, Failed> {
     let (mut caller, startup) = match handshake(stream, server).await? {
         Wanted::Session(caller, startup) => (caller, startup),
-        Wanted::Cancel { pid, key } => {
-            server.clients.cancel(pid, &key);
+        Wanted::Cancel { stream, pid, key } => {
+            if let Some(done) = server.clients.cancel(pid, &key) {
+                // Clients take the end of this connection for the end of the cancel, as with PostgreSQL.
+                let _ = tokio::time::timeout(CANCEL_PATIENCE, done).await;
+            }
+            drop(stream);
             return Ok(None);
         }
     };

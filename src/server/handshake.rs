@@ -38,7 +38,12 @@ impl Caller {
 /// What a connection turned out to want.
 #[derive(Debug)]
 pub(super) enum Wanted {
-    Cancel { pid: i32, key: Vec<u8> },
+    /// With the connection, whose end tells that it is done.
+    Cancel {
+        stream: Stream,
+        pid: i32,
+        key: Vec<u8>,
+    },
     Session(Caller, Startup),
 }
 
@@ -104,7 +109,7 @@ pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wan
             Packet::SslRequest | Packet::GssEncRequest => {
                 return Err(refuse(stream, "encryption was asked for twice"));
             }
-            Packet::Cancel { pid, key } => return Ok(Wanted::Cancel { pid, key }),
+            Packet::Cancel { pid, key } => return Ok(Wanted::Cancel { stream, pid, key }),
             Packet::Startup(startup) => {
                 if listen.tls.mode == ListenTlsMode::Require && !stream.is_tls() {
                     let fault =

@@ -107,5 +107,8 @@ async fn signals(handle: &Arc<Client>, endpoint: &Endpoint, key: &CancelKey) {
         {
             tracing::warn!(%error, "a cancel request could not be delivered");
         }
+        if signals.has(Signal::Cancel) {
+            handle.cancels_are_done();
+        }
     }
 }

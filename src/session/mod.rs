@@ -310,6 +310,13 @@ impl Session {
         self.turn.as_ref().is_none_or(|turn| !turn.leased || turn.is_answered())
     }
 
+    /// Whether a statement of the client's has been sent and not been answered.
+    #[must_use]
+    pub fn owes_client(&self) -> bool {
+        let ours = |turn: &Turn| !turn.queue.is_empty() && turn.queue.iter().all(Expect::is_skipped);
+        self.turn.as_ref().is_some_and(|turn| turn.leased && !turn.is_answered() && !ours(turn))
+    }
+
     /// Whose statement the backend is at work on.
     #[must_use]
     pub fn running(&self) -> Running {

@@ -51,6 +51,21 @@ async fn a_late_cancel_never_hits_the_next_client() {
 }
 
 #[tokio::test]
+async fn a_cancel_is_done_when_its_connection_ends_and_hits_nothing_that_is_sent_afterwards() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let mut client = proxy.wire().await;
+    for first in ["select 1", "set application_name = 'c_done'", "copy (select 1) to stdout"] {
+        for _ in 0..40 {
+            client.send(&frame::query(first)).await;
+            client.cancel().await;
+            client.until(b'Z').await;
+            let frames = client.query("select pg_sleep(0.001)").await;
+            assert_eq!(code(&frames), None, "after {first}: {frames:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_guessed_key_cancels_nothing() {
     let proxy = pgweir().start().await;
     let mut client = proxy.wire().await;
