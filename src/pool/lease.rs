@@ -123,12 +123,8 @@ impl<M: Manager> Lease<M> {
         self.home
     }
 
-    /// A [`super::Pinning`] of this lease is ready.
+    /// Notes that it has a pin: a [`super::Pinning`] of it is ready.
     pub fn now_pinned(&mut self) {
-        self.count_pin();
-    }
-
-    pub(super) fn count_pin(&mut self) {
         self.duty = Duty::Pinned;
     }
 

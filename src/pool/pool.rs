@@ -110,7 +110,6 @@ impl<M: Manager> Pool<M> {
                         LeaseError::Pin(_) => {
                             state.totals.pins_refused += 1;
                             self.0.limit_hits.hit(Limit::MaxPinned);
-                            self.0.limit_hits.hit(Limit::MaxPinned);
                         }
                         LeaseError::Refused(_) | LeaseError::Closed | LeaseError::BackendGone => {}
                     }
@@ -174,7 +173,7 @@ impl<M: Manager> Pool<M> {
         let denied = !lease.is_pinned() && state.config.pin == Pinning::Deny;
         if !denied && state.pin(lease.id(), &wish, account, now) {
             drop(state);
-            lease.count_pin();
+            lease.now_pinned();
             return Ok(());
         }
         state.totals.pins_refused += 1;

@@ -4,7 +4,7 @@
 use super::active::{Active, Ownership};
 use super::serve::Serve;
 use crate::clients::Backend;
-use crate::session::{Mention, Wait, number};
+use crate::session::{Mention, Wait};
 use crate::wire::scan::HEADER;
 
 impl Serve {
@@ -25,7 +25,7 @@ impl Serve {
         let Ownership::Leased { lease, .. } = &active.ownership else { return };
         let at = HEADER + mention.at;
         let Some(bytes) = active.from_client.unread_mut().get_mut(at..at + mention.len) else { return };
-        let Some(given) = number(bytes, mention.binary).and_then(|given| i32::try_from(given).ok()) else { return };
+        let Some(given) = mention.process(bytes) else { return };
         let process = if given == self.handle.pid {
             lease.cancel.pid
         } else {
@@ -74,7 +74,8 @@ mod tests {
         assert_eq!(&digits, b"0000731");
         for bytes in [&mut [0xff_u8; 4][..], &mut [0xff_u8; 8][..]] {
             write(bytes, 731, true);
-            assert_eq!(number(bytes, true), Some(731));
+            let mention = Mention { at: 0, len: bytes.len(), binary: true };
+            assert_eq!(mention.process(bytes), Some(731));
         }
     }
 }

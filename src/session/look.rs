@@ -43,12 +43,13 @@ const ADVISORY_LOCKS: &[u8] = b"SELECT 'l', '', '' WHERE EXISTS (SELECT FROM pg_
     WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())";
 const HELD_CURSORS: &[u8] = b"SELECT 'c', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)";
 const PREPARED_STATEMENTS: &[u8] = b"SELECT 'p', name, '' FROM pg_catalog.pg_prepared_statements WHERE from_sql";
+const CHANNELS: &[u8] = b"SELECT 'n', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
+
 /// Goes before a question whose predecessor failed: it may have taken longer than the client's statements may.
 const IN_NO_HURRY: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout'); \
     SET LOCAL statement_timeout = 0; ";
 /// Goes after a question where settings may have been made that it cannot ask for. Who statements run as stays.
 const FORGETTING: &[u8] = b"; RESET ALL";
-const CHANNELS: &[u8] = b"SELECT 'n', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
 
 /// Definitions of functions with one of these names, and the functions of the triggers of tables with one of these.
 const FUNCTIONS: &[u8] = b"SELECT 'f', proname, pg_catalog.pg_get_functiondef(oid) FROM pg_catalog.pg_proc \

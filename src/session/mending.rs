@@ -2,9 +2,9 @@
 //! the server's default. So a statement that puts a setting back is followed by one of pgweir's, in the same message
 //! and transaction, that sets what the client started with; the client sees no reply to it.
 
-use super::turn::{Expect, Kind, Turn, Who};
 use std::sync::Arc;
 
+use super::turn::{Expect, Kind, Turn, Who};
 use super::{Session, reports};
 use crate::settings::{AUTHORIZATION, Profile, ROLE, write_literal};
 use crate::sql::{Command, Effects, Lexer, Token, TokenKind, Weighed, statements};

@@ -5,8 +5,16 @@
 //! bytes it left in [`Outgoing`], and leases or releases a backend when it says so. PostgreSQL's own behaviour is
 //! the measure (manual: "Message Flow"); what a backend holds is known from its replies alone.
 //!
-//! Read `turn` for the queue of expected replies, then `from_client` and `statements`, then
-//! `from_backend`.
+//! | to read about | go to |
+//! |---|---|
+//! | the queue of replies that are owed | `turn`; one of them: `expect` |
+//! | frames of the client | `from_client`, prepared statements `statements` and `own_names`, COPY `copying` |
+//! | frames of the backend | `from_backend`, errors and values in other words `reports` |
+//! | statements whose columns change, batches that are sent again | `columns`, `repeat` |
+//! | what a text may leave behind, and what it did | `weigh`, `functions`, then `state`, `look` |
+//! | RESET to what the client started with | `mending` |
+//! | LISTEN by a shared backend | `listening`, its transactions `channels` |
+//! | other connections: their process ids, commands that need them out of the way | `processes`, `making_way` |
 
 mod channels;
 mod columns;
@@ -48,7 +56,7 @@ use copying::Copying;
 pub use functions::Functions;
 use listening::Hearing;
 pub use listening::Wanted;
-pub use processes::{Mention, number};
+pub use processes::Mention;
 pub use state::Keeps;
 use state::State;
 use turn::{Effect, Expect, Kind, Turn, Who};

@@ -24,6 +24,14 @@ pub struct Mention {
     pub binary: bool,
 }
 
+impl Mention {
+    /// The process id in these bytes of the body.
+    #[must_use]
+    pub fn process(&self, bytes: &[u8]) -> Option<i32> {
+        number(bytes, self.binary).and_then(|number| i32::try_from(number).ok())
+    }
+}
+
 /// What is known of the mentions in the frame that waits.
 #[derive(Debug, Default)]
 pub(super) enum Mentions {
@@ -121,8 +129,7 @@ fn is_mention(bytes: &[u8], binary: bool) -> bool {
 }
 
 /// The number that stands in a text or a value.
-#[must_use]
-pub fn number(bytes: &[u8], binary: bool) -> Option<i64> {
+fn number(bytes: &[u8], binary: bool) -> Option<i64> {
     if !binary {
         let digits = std::str::from_utf8(bytes).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
         return digits.parse().ok();

@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Pinning, PoolMode, PrePing, ResetOnReturn, Sequences};
+use crate::pool::recycle::RecyclePolicy;
+use crate::pool::slots::{BackendId, SeatLimits, Slots};
 use crate::pool::{Blueprint, Budget, ConnectFault, Lease, LeaseError, Manager, Pool, PoolKey, Wish};
 use crate::stats::LimitHits;
 
@@ -246,4 +248,17 @@ pub(super) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Ids as a pool gives them, for what is tested without one.
+pub(super) fn backends(count: usize) -> Vec<BackendId> {
+    let now = Instant::now();
+    let policy = RecyclePolicy { recycle: None, idle_timeout: None, pre_ping: PrePing::Never };
+    let mut slots = Slots::<()>::new(SeatLimits { size: count, max_overflow: 0, min_idle: 0 });
+    let open = |_| {
+        let id = slots.reserve(None, now).unwrap();
+        assert!(slots.connected(id, now, &policy));
+        id
+    };
+    (0..count).map(open).collect()
 }

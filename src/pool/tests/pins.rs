@@ -4,22 +4,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::config::PrePing;
+use super::fake::backends;
 use crate::pool::pins::{Pin, PinReason, PinReasons, Pins, PinsExhausted};
-use crate::pool::recycle::RecyclePolicy;
-use crate::pool::slots::{BackendId, SeatLimits, Slots};
-
-fn ids(count: usize) -> Vec<BackendId> {
-    let now = Instant::now();
-    let policy = RecyclePolicy { recycle: None, idle_timeout: None, pre_ping: PrePing::Never };
-    let mut slots = Slots::<()>::new(SeatLimits { size: count, max_overflow: 0, min_idle: 0 });
-    let open = |_| {
-        let id = slots.reserve(None, now).unwrap();
-        assert!(slots.connected(id, now, &policy));
-        id
-    };
-    (0..count).map(open).collect()
-}
 
 fn pin(reasons: PinReasons, holder: u64, since: Instant) -> Pin {
     Pin { reasons, holder, since }
@@ -27,7 +13,7 @@ fn pin(reasons: PinReasons, holder: u64, since: Instant) -> Pin {
 
 #[test]
 fn who_is_refused_a_pin_reads_who_holds_them_and_what_for() {
-    let (now, ids) = (Instant::now(), ids(2));
+    let (now, ids) = (Instant::now(), backends(2));
     let mut pins = Pins::default();
     let both = PinReasons::from(PinReason::TemporaryObject) | PinReason::AdvisoryLock.into();
     assert!(pins.add(ids[0], pin(both, 71, now), 2));
@@ -86,7 +72,7 @@ proptest! {
         limit in 0..5_usize,
         steps in prop::collection::vec(step(), 1..200),
     ) {
-        let (now, ids) = (Instant::now(), ids(6));
+        let (now, ids) = (Instant::now(), backends(6));
         let (mut pins, mut held, mut promised) = (Pins::default(), HashMap::<usize, PinReasons>::new(), 0);
         for step in steps {
             let free = held.len() + promised < limit;

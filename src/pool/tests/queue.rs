@@ -3,28 +3,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::config::PrePing;
+use super::fake::backends;
 use crate::pool::queue::{Claim, Line, PREFERENCE, Queue, Ticket};
-use crate::pool::recycle::RecyclePolicy;
-use crate::pool::slots::{BackendId, SeatLimits, Slots};
+use crate::pool::slots::BackendId;
 
 const MS: Duration = Duration::from_millis(1);
 
 fn join<T>(queue: &mut Queue<T>, worker: usize, priority: u8, arrived: Instant, waiter: T) -> Ticket {
     queue.join(Line::Any, Claim { worker, priority, arrived }, waiter)
-}
-
-/// Ids as a pool gives them.
-fn backends(count: usize) -> Vec<BackendId> {
-    let now = Instant::now();
-    let policy = RecyclePolicy { recycle: None, idle_timeout: None, pre_ping: PrePing::Never };
-    let mut slots = Slots::<()>::new(SeatLimits { size: count, max_overflow: 0, min_idle: 0 });
-    let open = |_| {
-        let id = slots.reserve(None, now).unwrap();
-        assert!(slots.connected(id, now, &policy));
-        id
-    };
-    (0..count).map(open).collect()
 }
 
 #[test]
