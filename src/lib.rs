@@ -31,6 +31,7 @@ pub mod clients;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod insight;
 pub mod net;
 pub mod notify;
 pub mod pool;

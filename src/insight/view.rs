@@ -1,0 +1,142 @@
+//! What reports are made of: plain values, of one moment, owned by whoever asked.
+//!
+//! No value of a statement's literals stands here, but in [`Slow::parameters`] where the configuration asks for them.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::sql::{Digest, Kind};
+
+/// Everything that was counted in a span of time.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Since when; `None` where nothing was counted yet.
+    pub since: Option<SystemTime>,
+    pub until: Option<SystemTime>,
+    /// Each (pattern, database, user) once, in no order; what was folded together has [`Row::pattern`] `None`.
+    pub rows: Vec<Row>,
+    /// Patterns that had to make room, and were added to the row without a pattern.
+    pub folded: u64,
+    /// Statements that pgweir itself sent on behalf of sessions.
+    pub own_statements: u64,
+}
+
+/// A pattern as reports name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatternName {
+    pub digest: Digest,
+    /// libpg_query's; `None` where the text does not parse.
+    pub fingerprint: Option<Box<str>>,
+    /// Normalised: places for literals, no comments.
+    pub text: Box<str>,
+    pub kind: Kind,
+    /// Tables as they are written in the statement.
+    pub reads: Box<[Box<str>]>,
+    pub writes: Box<[Box<str>]>,
+}
+
+/// The executions of one pattern in one database by one user.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// `None` is all that had no room of their own: `<other>`.
+    pub pattern: Option<Arc<PatternName>>,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    /// Executions, failed ones included.
+    pub calls: u64,
+    pub errors: u64,
+    /// Errors by SQLSTATE, the most frequent first.
+    pub sqlstates: Vec<(Box<str>, u64)>,
+    /// Of the errors: by a cancel request; by a timeout.
+    pub cancelled: u64,
+    pub timed_out: u64,
+    /// From command tags.
+    pub rows: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Waiting for a backend; the server's work; the client's slowness in reading the answer; all of them together.
+    pub wait: Times,
+    pub server: Times,
+    pub drain: Times,
+    pub total: Times,
+    /// Executions within a transaction block; by the extended protocol.
+    pub in_transaction: u64,
+    pub extended: u64,
+    /// Time that a transaction was idle after this statement.
+    pub idle_after: Times,
+    pub first_seen: SystemTime,
+    pub last_seen: SystemTime,
+    /// The most frequent, with how often, most frequent first; a bounded sample of them.
+    pub applications: Vec<(Box<str>, u64)>,
+    /// The same of sqlcommenter tags that may be shown: key, value, how often.
+    pub tags: Vec<(Box<str>, Box<str>, u64)>,
+}
+
+/// A distribution of times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    pub count: u64,
+    pub sum: Duration,
+    pub min: Duration,
+    pub max: Duration,
+    pub mean: Duration,
+    pub stddev: Duration,
+    pub p50: Duration,
+    pub p90: Duration,
+    pub p95: Duration,
+    pub p99: Duration,
+}
+
+/// One execution that took longer than its threshold.
+#[derive(Debug, Clone)]
+pub struct Slow {
+    pub at: SystemTime,
+    pub pattern: Arc<PatternName>,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub application: Box<str>,
+    /// The process ID that the client was told.
+    pub client: i32,
+    pub wait: Duration,
+    pub server: Duration,
+    pub drain: Duration,
+    pub rows: u64,
+    /// `None` where it succeeded.
+    pub sqlstate: Option<Box<str>>,
+    pub tags: Vec<(Box<str>, Box<str>)>,
+    /// Bound values as text, `None` each for NULL or what is no text; only where `insight.sample_parameters` is on.
+    pub parameters: Option<Vec<Option<Box<str>>>>,
+}
+
+/// A statement that sessions repeat where one would do.
+#[derive(Debug, Clone)]
+pub struct Repetition {
+    pub kind: Repeated,
+    /// What is repeated, and what came just before the first of them.
+    pub pattern: Arc<PatternName>,
+    pub before: Option<Arc<PatternName>>,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub application: Box<str>,
+    /// sqlcommenter's route or controller, where present.
+    pub route: Option<Box<str>>,
+    /// Units of work (transactions, or bursts without pauses) in which it happened; executions in them; the most in one.
+    pub units: u64,
+    pub executions: u64,
+    pub most: u64,
+    /// Round trips beyond one per unit, and the time they took.
+    pub wasted_round_trips: u64,
+    pub estimated_saving: Duration,
+    pub first_seen: SystemTime,
+    pub last_seen: SystemTime,
+    /// What to do about it, in a sentence.
+    pub advice: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeated {
+    /// Reads, one row at a time: N+1.
+    Reads,
+    /// Single-row writes.
+    Writes,
+}
