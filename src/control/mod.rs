@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{Connect, Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use tokio_postgres::Client;
 
 use crate::config::{Backoff, Config, Host};
 use crate::net::ServerTls;
@@ -113,6 +114,27 @@ impl Control {
                 Err(ControlFault::TooLate(access.patience))
             }
         }
+    }
+
+    /// A connection of its own to any database of the server, which ends when it is dropped.
+    ///
+    /// # Errors
+    /// [`ControlFault`]
+    pub async fn visit(&self, database: &str) -> Result<Client, ControlFault> {
+        let access = Guard::into_inner(self.access.load()).ok_or(ControlFault::Off)?;
+        if let Some(moment) = access.not_before {
+            sleep_until(moment).await;
+        }
+        let mut login = access.login.clone();
+        login.dbname(database);
+        let (client, _talking) = access.door.connect(&login).await?;
+        Ok(client)
+    }
+
+    /// Whether its server is the one at `hosts`.
+    #[must_use]
+    pub fn looks_at(&self, hosts: &[Host]) -> bool {
+        self.access.load().as_ref().is_some_and(|access| access.door.leads_to(hosts))
     }
 
     /// Closes its connections to this database of the server at `hosts`, and returns when PostgreSQL has closed them

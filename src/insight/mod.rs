@@ -5,6 +5,8 @@
 //!
 //! | to read about | go to |
 //! |---|---|
+//! | plans of slow patterns, and the index they lack | [`plans`] |
 //! | what reports are made of | [`view`] |
 
+pub mod plans;
 pub mod view;

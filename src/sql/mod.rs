@@ -35,6 +35,7 @@ pub use custom::custom_names;
 pub use digest::Digest;
 pub use effects::Effects;
 pub use encoding::Encoding;
+pub use learning::conditions::{Compares, Condition, conditions};
 pub use learning::words::Words;
 pub use leaves::Leaves;
 pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
@@ -61,6 +62,12 @@ pub fn words(text: &[u8], lexing: &Lexing) -> Words {
 /// Where the statements of a text stand, without the semicolons between them.
 pub fn statements<'a>(text: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = std::ops::Range<usize>> + use<'a> {
     learning::statements(text, lexing)
+}
+
+/// Whether a name means something else to PostgreSQL unless it is quoted.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    keywords::is_reserved(name.as_bytes())
 }
 
 /// The first word of a statement, after white space and comments; empty where there is none.

@@ -13,6 +13,7 @@ mod limits;
 mod listeners;
 mod modes;
 mod notify;
+mod plans;
 mod pooling;
 mod replication;
 mod scripts;

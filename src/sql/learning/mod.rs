@@ -6,6 +6,7 @@
 
 mod built_in;
 mod command;
+pub(super) mod conditions;
 mod functions;
 mod statement;
 mod survey;

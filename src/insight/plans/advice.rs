@@ -1,0 +1,187 @@
+//! Which index would spare a plan from reading a table end to end. Pure: what the catalog knows is an argument.
+
+use super::shape::{Scan, Shape, qualified, quoted};
+use crate::sql::{Compares, conditions};
+
+/// Rows of a table below which reading it whole costs nothing worth an index.
+const LARGE: f64 = 10_000.0;
+/// An index is of use where it leaves less than this share of the table.
+const SELECTIVE: f64 = 0.1;
+/// Columns of one index.
+const COLUMNS: usize = 4;
+
+/// An index that would serve a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Index {
+    pub schema: String,
+    pub table: String,
+    pub columns: Vec<String>,
+    pub why: Why,
+    /// What the plan would cost with it, in PostgreSQL's units, as HypoPG tells; `None` without that extension.
+    pub cost_with_it: Option<f64>,
+}
+
+/// What the index is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Filter,
+    /// Rows come in the order that a limit wants them.
+    Order,
+}
+
+/// A table as the catalog knows it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Known {
+    /// The planner's own estimate; negative where it was never analysed.
+    pub(super) rows: f64,
+    /// The columns of each valid index, in order.
+    pub(super) indexes: Vec<Vec<String>>,
+}
+
+impl Index {
+    /// The command that makes it.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|column| quoted(column)).collect();
+        format!("CREATE INDEX CONCURRENTLY ON {} ({})", qualified(&self.schema, &self.table), columns.join(", "))
+    }
+}
+
+/// The indexes that a plan lacks, each once. `known` tells of a table that the plan reads from end to end.
+pub(super) fn advice(shape: &Shape, known: impl Fn(&Scan) -> Option<Known>) -> Vec<Index> {
+    let mut advice: Vec<Index> = Vec::new();
+    for scan in &shape.scans {
+        let Some(known) = known(scan).filter(|known| known.rows >= LARGE) else { continue };
+        let Some((columns, why)) = columns(scan, &known) else { continue };
+        // One that begins like this exists: the planner knows it and did not want it.
+        if known.indexes.iter().any(|index| begins_alike(index, &columns, why)) {
+            continue;
+        }
+        let index = Index { schema: scan.schema.clone(), table: scan.table.clone(), columns, why, cost_with_it: None };
+        if !advice.contains(&index) {
+            advice.push(index);
+        }
+    }
+    advice
+}
+
+/// Columns that are compared for equality, then one of which a stretch is wanted or those that give the order.
+fn columns(scan: &Scan, known: &Known) -> Option<(Vec<String>, Why)> {
+    let conditions = scan.filter.as_deref().map(conditions).unwrap_or_default();
+    let own = |relation: &Option<Box<str>>| relation.as_deref().is_none_or(|name| name == scan.alias);
+    let mut columns: Vec<String> = Vec::new();
+    let mut range = None;
+    for condition in conditions.iter().filter(|condition| own(&condition.relation)) {
+        let column = condition.column.to_string();
+        match condition.compares {
+            Compares::Equal if !columns.contains(&column) => columns.push(column),
+            Compares::Range => range = range.or(Some(column)),
+            Compares::Equal | Compares::Otherwise => {}
+        }
+    }
+    let range = range.filter(|column| !columns.contains(column));
+    let selective = scan.rows < known.rows * SELECTIVE;
+    let order = order(scan);
+    if let Some(order) = order.filter(|_| range.is_none()) {
+        for column in order {
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+        columns.truncate(COLUMNS);
+        return Some((columns, Why::Order));
+    }
+    columns.extend(range);
+    columns.truncate(COLUMNS);
+    (selective && !columns.is_empty()).then_some((columns, Why::Filter))
+}
+
+/// The columns of a sort, where one index can give that order: plain columns of this table, all in one direction.
+fn order(scan: &Scan) -> Option<Vec<String>> {
+    let mut columns = Vec::new();
+    let mut descending = None;
+    for key in &scan.sorted_by {
+        let (key, down) = match key.strip_suffix(" DESC") {
+            Some(key) => (key, true),
+            None => (key.as_str(), false),
+        };
+        if *descending.get_or_insert(down) != down {
+            return None;
+        }
+        let column = match key.split_once('.') {
+            Some((alias, column)) if alias == scan.alias => column,
+            Some(_) => return None,
+            None => key,
+        };
+        let name = column.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(column);
+        if !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+            return None;
+        }
+        columns.push(name.to_owned());
+    }
+    (!columns.is_empty()).then_some(columns)
+}
+
+fn begins_alike(index: &[String], columns: &[String], why: Why) -> bool {
+    match why {
+        Why::Order => index.starts_with(columns),
+        // In whichever order they stand.
+        Why::Filter => {
+            let beginning = index.get(..columns.len()).unwrap_or_default();
+            !beginning.is_empty() && beginning.iter().all(|column| columns.contains(column))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(filter: &str, sorted_by: &[&str], rows: f64) -> Scan {
+        Scan {
+            schema: "public".to_owned(),
+            table: "orders".to_owned(),
+            alias: "o".to_owned(),
+            filter: (!filter.is_empty()).then(|| filter.to_owned()),
+            sorted_by: sorted_by.iter().map(|key| (*key).to_owned()).collect(),
+            rows,
+        }
+    }
+
+    fn commands(scan: Scan, rows: f64, indexes: &[&[&str]]) -> Vec<String> {
+        let indexes = indexes.iter().map(|index| index.iter().map(|column| (*column).to_owned()).collect()).collect();
+        let shape = Shape { scans: vec![scan], ..Shape::default() };
+        let known = Known { rows, indexes };
+        advice(&shape, |_| Some(known.clone())).iter().map(Index::command).collect()
+    }
+
+    #[test]
+    fn a_selective_filter_on_a_large_table_wants_an_index_equalities_first() {
+        let filter = "((o.at > $1) AND (o.customer = 5) AND (o.\"Order\" = 'x'::text))";
+        assert_eq!(
+            commands(scan(filter, &[], 10.0), 1e6, &[]),
+            ["CREATE INDEX CONCURRENTLY ON public.orders (customer, \"Order\", at)"]
+        );
+    }
+
+    #[test]
+    fn small_tables_unselective_filters_and_indexes_that_exist_want_nothing() {
+        let filter = "(o.customer = 5)";
+        assert!(commands(scan(filter, &[], 1.0), 9_999.0, &[]).is_empty());
+        assert!(commands(scan(filter, &[], 2e5), 1e6, &[]).is_empty());
+        assert!(commands(scan(filter, &[], 1.0), 1e6, &[&["customer", "at"]]).is_empty());
+        assert!(commands(scan("(o.note ~~ '%x%'::text)", &[], 1.0), 1e6, &[]).is_empty());
+        assert!(commands(scan("(i.customer = 5)", &[], 1.0), 1e6, &[]).is_empty(), "of another table");
+    }
+
+    #[test]
+    fn a_limit_on_a_sorted_table_wants_an_index_in_that_order() {
+        assert_eq!(
+            commands(scan("(o.customer = 5)", &["o.at DESC", "o.id DESC"], 1e5), 1e6, &[]),
+            ["CREATE INDEX CONCURRENTLY ON public.orders (customer, at, id)"]
+        );
+        assert!(commands(scan("", &["o.at DESC", "o.id"], 1e6), 1e6, &[]).is_empty(), "two directions");
+        assert!(commands(scan("", &["lower(o.name)"], 1e6), 1e6, &[]).is_empty());
+        assert!(commands(scan("", &["o.at"], 1e6), 1e6, &[&["at"]]).is_empty());
+    }
+}
