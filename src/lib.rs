@@ -18,11 +18,13 @@
 //! - [`backend`]: one connection to PostgreSQL
 //! - [`notify`]: LISTEN without a pin
 //! - [`proxy`]: moves bytes and does what `session` decides
+//! - [`admin`]: the console, in which pgweir itself answers
 //! - [`server`]: from an accepted connection to a session
 //! - [`app`]: builds, starts, reloads and drains all of it
 //! - [`demo`]: all of it at work in front of a throw-away PostgreSQL
 //! - [`cli`]: the command line
 
+pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod backend;

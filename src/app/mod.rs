@@ -5,6 +5,7 @@
 
 mod demand;
 mod limits;
+mod measured;
 mod occupancy;
 mod reload;
 mod run;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::Console;
 use crate::auth::{Credentials, MockKey};
 use crate::clients::Signal;
 use crate::config::{Config, Live};
@@ -74,7 +76,16 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     routes.administration().add(Arc::new(occupancy::ControlPlane(Arc::clone(&control))));
     threads.push(spawn_parser(&routes)?);
     let live = Arc::new(Live::new(config));
-    let server = Arc::new(Server::new(live, routes, credentials, listen_tls, MockKey::random()?));
+    let console = Arc::new(Console {
+        config: live,
+        clients: Arc::clone(routes.clients()),
+        pools: Arc::clone(routes.pools()),
+        limit_hits: Arc::clone(routes.limit_hits()),
+        measured: Arc::new(measured::Nothing),
+        runtime: Handle::current(),
+        sessions: TaskTracker::new(),
+    });
+    let server = Arc::new(Server::new(routes, credentials, listen_tls, MockKey::random()?, console));
     for listener in listeners {
         let accepting = accept(listener, Arc::clone(&server), Arc::clone(&lanes));
         let stopped = stop.clone();

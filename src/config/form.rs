@@ -117,6 +117,7 @@ sections! {
         profiles, notifications, channels, listeners, waiters, pools
     }
     Session { stateful_functions }
+    Admin { console, users, stats_users, password }
     Log { format, level }
 }
 
@@ -154,13 +155,14 @@ impl Config {
                 .collect(),
             users: sheet.users.iter().map(User::read).collect(),
             control: read_control(section("control")),
+            admin: Admin::read(section("admin")),
             log: Log::read(section("log")),
         }
     }
 
     /// The sheet that [`Config::read`] turns into this configuration.
     pub(super) fn write(&self) -> Sheet {
-        let Self { process, listen, server, pool, session, limits, databases, users, control, log } = self;
+        let Self { process, listen, server, pool, session, limits, databases, users, control, admin, log } = self;
         let mut sheet = Sheet::default();
         process.write(sheet.section("process"));
         write_listen(listen, &mut sheet);
@@ -168,6 +170,7 @@ impl Config {
         pool.write(sheet.section("pool"));
         session.write(sheet.section("session"));
         limits.write(sheet.section("limits"));
+        admin.write(sheet.section("admin"));
         log.write(sheet.section("log"));
         if let Some(Control { user, password, dbname }) = control {
             let values = sheet.section("control");

@@ -20,6 +20,7 @@ pub struct Config {
     pub users: Vec<User>,
     /// Who the control plane logs in as; what needs it is off without it.
     pub control: Option<Control>,
+    pub admin: Admin,
     pub log: Log,
 }
 
@@ -337,6 +338,35 @@ pub struct Control {
     pub password: Secret,
     /// The database it asks about the whole server; `postgres` unless said.
     pub dbname: String,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Whether the database [`Admin::DATABASE`] is pgweir's own.
+    pub console: bool,
+    pub users: Vec<String>,
+    /// They may look, and no more.
+    pub stats_users: Vec<String>,
+    /// Of those who have no entry of their own among the users.
+    pub password: Option<Secret>,
+}
+
+impl Admin {
+    /// The name of the console.
+    pub const DATABASE: &str = "pgweir";
+
+    /// Whether this database is the console.
+    #[must_use]
+    pub fn is_console(&self, database: &str) -> bool {
+        self.console && database == Self::DATABASE
+    }
+
+    /// Everybody who may enter, each once.
+    pub fn everybody(&self) -> impl Iterator<Item = &str> {
+        let looking = self.stats_users.iter().filter(|name| !self.users.contains(name));
+        self.users.iter().chain(looking).map(String::as_str)
+    }
 }
 
 /// `[log]`

@@ -105,6 +105,11 @@ pub(super) const SECTIONS: &[Section] = &[
         "Who the control plane logs in as to look at the server. What needs it is off while `user` is not set.",
         CONTROL,
     ),
+    single(
+        "admin",
+        "The console: a database named `pgweir` on the same port, in which pgweir itself answers. See [console](console.md).",
+        ADMIN,
+    ),
     single("log", "What is logged, to standard error.", LOG),
 ];
 
@@ -422,6 +427,18 @@ const CONTROL: &[Key] = &[
     absent("user", Kind::Text, "\"pgweir\"", "A role of the server, best a member of `pg_monitor`."),
     absent("password", Kind::Secret, "\"secret\"", "Its password, in plain; may be empty where the server trusts."),
     key("dbname", Kind::Text, "\"postgres\"", "The database in which questions about the whole server are asked."),
+];
+
+const ADMIN: &[Key] = &[
+    key("console", Kind::Bool, "true", "Whether there is a console. Without it `pgweir` is a database as any other."),
+    key("users", Kind::Names, "[]", "Who may do everything there. Without this and `stats_users` nobody may enter."),
+    key("stats_users", Kind::Names, "[]", "Who may only look, and sees no sampled parameters."),
+    absent(
+        "password",
+        Kind::Secret,
+        "\"secret\"",
+        "What those of them prove that have no entry of their own in `[[users]]`; it lets nobody into another database.",
+    ),
 ];
 
 const LOG: &[Key] = &[

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::backend::{Administration, Dialer, Target};
-use crate::clients::{Client, Clients};
+use crate::clients::{Client, Clients, Names};
 use crate::config::{self, ResetOnReturn};
 use crate::notify::{Hub, ListenKey, Plan, Subscriber, TooManyListeners};
 use crate::pool::Pool;
@@ -19,6 +19,8 @@ use crate::stats::LimitHits;
 pub struct Route {
     pub database: String,
     pub user: String,
+    /// The same, as they stand with each of its clients.
+    pub names: Arc<Names>,
     pub pool: Pool<Dialer>,
     /// Where its sessions subscribe to channels.
     pub hub: Arc<Hub>,

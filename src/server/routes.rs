@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{BackendCredential, BackendLogin};
 use crate::backend::{Administration, Dialer, Endpoint, Login, Target};
-use crate::clients::Clients;
+use crate::clients::{Clients, Names};
 use crate::config::{self, Config, Host, PoolMode};
 use crate::net::ServerTls;
 use crate::notify::{self, Hub, Plan};
@@ -86,7 +86,7 @@ impl Routes {
 
     /// Where everybody counts who keeps a limit.
     #[must_use]
-    pub fn limit_hits(&self) -> &LimitHits {
+    pub fn limit_hits(&self) -> &Arc<LimitHits> {
         &self.limit_hits
     }
 
@@ -146,7 +146,9 @@ impl Routes {
                 backoff: config.server.backoff.clone(),
             })
         })?;
+        let names = Names { database: database.into(), user: user.into() };
         let route = Arc::new(Route {
+            names: Arc::new(names),
             database: database.to_owned(),
             user: user.to_owned(),
             target: Arc::clone(&pool.manager().target),

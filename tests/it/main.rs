@@ -4,6 +4,7 @@
 mod administration;
 mod auth;
 mod cancel;
+mod console;
 mod control;
 mod differential;
 mod faults;
