@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::kind::Kind;
-use super::model::{AuthMethod, ListenTlsMode, LogFormat, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
+use super::model::{AuthMethod, ListenTlsMode, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
+use super::oversight::{ADMIN, CONTROL, LOG};
 
 /// One key of a section.
 #[derive(Debug)]
@@ -48,15 +49,15 @@ pub(super) enum Shape {
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
     Key { name, kind, default: Unwritten::Default(default), meaning, live: true }
 }
 
-const fn absent(name: &'static str, kind: Kind, example: &'static str, meaning: &'static str) -> Key {
+pub(super) const fn absent(name: &'static str, kind: Kind, example: &'static str, meaning: &'static str) -> Key {
     Key { name, kind, default: Unwritten::Absent { example }, meaning, live: true }
 }
 
-const fn count(least: u64, most: u64) -> Kind {
+pub(super) const fn count(least: u64, most: u64) -> Kind {
     Kind::Count { least, most }
 }
 
@@ -420,34 +421,6 @@ const USER: &[Key] = &[
         Kind::Secret,
         "\"other secret\"",
         "What to log in with at the server; `password` when not set.",
-    ),
-];
-
-const CONTROL: &[Key] = &[
-    absent("user", Kind::Text, "\"pgweir\"", "A role of the server, best a member of `pg_monitor`."),
-    absent("password", Kind::Secret, "\"secret\"", "Its password, in plain; may be empty where the server trusts."),
-    key("dbname", Kind::Text, "\"postgres\"", "The database in which questions about the whole server are asked."),
-];
-
-const ADMIN: &[Key] = &[
-    key("console", Kind::Bool, "true", "Whether there is a console. Without it `pgweir` is a database as any other."),
-    key("users", Kind::Names, "[]", "Who may do everything there. Without this and `stats_users` nobody may enter."),
-    key("stats_users", Kind::Names, "[]", "Who may only look, and sees no sampled parameters."),
-    absent(
-        "password",
-        Kind::Secret,
-        "\"secret\"",
-        "What those of them prove that have no entry of their own in `[[users]]`; it lets nobody into another database.",
-    ),
-];
-
-const LOG: &[Key] = &[
-    key("format", Kind::Words(LogFormat::WORDS), "\"text\"", "`json` gives one object for each line."),
-    key(
-        "level",
-        Kind::Filter,
-        "\"info\"",
-        "`error`, `warn`, `info`, `debug` or `trace`; or a filter such as `\"pgweir=debug,warn\"`.",
     ),
 ];
 
