@@ -87,6 +87,11 @@ pub(super) const SECTIONS: &[Section] = &[
         POOL,
     ),
     single("session", "What sessions may leave behind that pgweir cannot see for itself.", SESSION),
+    single(
+        "insight",
+        "Statements by their patterns: how often, how long, with what outcome. What is slow is for `slow_threshold` of `[pool]` to say.",
+        INSIGHT,
+    ),
     single("limits", "Bounds on what one client, one backend or the whole process may hold.", LIMITS),
     Section {
         path: "databases",
@@ -322,6 +327,12 @@ pub(super) const POOL: &[Key] = &[
     ),
     key("priority", count(0, 9), "5", "Waiting clients of a higher class go first; waiting raises the class."),
     key(
+        "slow_threshold",
+        Kind::DurationOrOff { least: Duration::ZERO },
+        "\"100ms\"",
+        "Time of one execution, waiting included, from which on it is logged as slow.",
+    ),
+    key(
         "promote_unnamed",
         Kind::Bool,
         "true",
@@ -335,6 +346,37 @@ const SESSION: &[Key] = &[key(
     "[]",
     "Functions whose body cannot be read (in C, say) and that leave something on their backend: `\"schema.name\"`, or `\"name\"` in any schema. A client that calls one keeps its backend.",
 )];
+
+const INSIGHT: &[Key] = &[
+    key("enabled", Kind::Bool, "true", "Counts and times every statement.").at_start(),
+    key(
+        "max_patterns",
+        count(10, 1_000_000),
+        "5000",
+        "Patterns that are told apart, for each database and user; what is used least is added up in one row without a pattern. Each takes some 10 KB.",
+    ),
+    key("slow_log_size", count(0, 1_000_000), "1000", "Slow executions that are kept to be shown."),
+    key(
+        "slow_log_rate",
+        count(0, 1_000_000),
+        "10",
+        "Slow executions that are logged in one second; of further ones only their number is.",
+    ),
+    key(
+        "sample_parameters",
+        Kind::Bool,
+        "false",
+        "Shows the values that were bound to the parameters of slow statements: they are data of your users.",
+    )
+    .at_start(),
+    key(
+        "tags",
+        Kind::Names,
+        "[\"application\", \"controller\", \"action\", \"route\", \"framework\", \"db_driver\"]",
+        "Keys of sqlcommenter comments (`/*controller='users'*/`) that are counted and shown; `[]` reads no comments.",
+    )
+    .at_start(),
+];
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;

@@ -8,6 +8,7 @@ mod control;
 mod differential;
 mod faults;
 mod harness;
+mod insight;
 mod lifecycle;
 mod limits;
 mod listeners;
