@@ -1,21 +1,22 @@
-//! What the console reads of statements.
+//! What the console reads of statements: insight.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::Measured;
 use crate::insight::view::{Repetition, Slow, Summary};
+use crate::insight::{Filter, Insight};
 
-/// Nothing was measured.
 #[derive(Debug)]
-pub(super) struct Nothing;
+pub(super) struct Statements(pub(super) Arc<Insight>);
 
-impl Measured for Nothing {
-    fn summary(&self, _: Option<Duration>) -> Summary {
-        Summary::default()
+impl Measured for Statements {
+    fn summary(&self, since: Option<Duration>) -> Summary {
+        self.0.summary(&Filter { since, ..Filter::default() })
     }
 
     fn slow(&self) -> Vec<Slow> {
-        Vec::new()
+        self.0.slow(usize::MAX)
     }
 
     fn repetitions(&self) -> Vec<Repetition> {

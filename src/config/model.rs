@@ -14,6 +14,7 @@ pub struct Config {
     pub server: Server,
     pub pool: Pool,
     pub session: Session,
+    pub insight: Insight,
     pub limits: Limits,
     /// By the name a client asks for; `"*"` stands for any name and passes it through.
     pub databases: BTreeMap<String, Database>,
@@ -172,6 +173,8 @@ pub struct Pool {
     pub sequences: Sequences,
     /// Waiters of a higher class go first; waiting raises the class.
     pub priority: u8,
+    /// Time from which on an execution is slow; `None` is never.
+    pub slow_threshold: Option<Duration>,
     /// Turns an unnamed statement that is seen again and again into a shared prepared one.
     pub promote_unnamed: bool,
 }
@@ -224,6 +227,22 @@ pub enum Sequences {
 pub struct Session {
     /// As written: `schema.name`, or `name` in any schema.
     pub stateful_functions: Vec<String>,
+}
+
+/// `[insight]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insight {
+    pub enabled: bool,
+    /// Rows of (pattern, database, user) that are told apart.
+    pub max_patterns: usize,
+    /// Slow executions that are kept.
+    pub slow_log_size: usize,
+    /// Slow executions that are logged in one second.
+    pub slow_log_rate: usize,
+    /// Shows bound values of slow executions.
+    pub sample_parameters: bool,
+    /// Keys of sqlcommenter comments that are shown.
+    pub tags: Vec<String>,
 }
 
 /// `[limits]`
@@ -328,6 +347,7 @@ pub struct PoolOverride {
     pub pin: Option<Pinning>,
     pub sequences: Option<Sequences>,
     pub priority: Option<u8>,
+    pub slow_threshold: Option<Option<Duration>>,
     pub promote_unnamed: Option<bool>,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::kind::Kind;
 use super::model::{AuthMethod, ListenTlsMode, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
-use super::oversight::{ADMIN, CONTROL, LOG};
+use super::oversight::{ADMIN, CONTROL, INSIGHT, LOG};
 
 /// One key of a section.
 #[derive(Debug)]
@@ -88,6 +88,11 @@ pub(super) const SECTIONS: &[Section] = &[
         POOL,
     ),
     single("session", "What sessions may leave behind that pgweir cannot see for itself.", SESSION),
+    single(
+        "insight",
+        "Statements by their patterns: how often, how long, with what outcome. What is slow is for `slow_threshold` of `[pool]` to say.",
+        INSIGHT,
+    ),
     single("limits", "Bounds on what one client, one backend or the whole process may hold.", LIMITS),
     Section {
         path: "databases",
@@ -328,6 +333,12 @@ pub(super) const POOL: &[Key] = &[
     ),
     key("priority", count(0, 9), "5", "Waiting clients of a higher class go first; waiting raises the class."),
     key(
+        "slow_threshold",
+        Kind::DurationOrOff { least: Duration::ZERO },
+        "\"100ms\"",
+        "Time of one execution, waiting included, from which on it is logged as slow.",
+    ),
+    key(
         "promote_unnamed",
         Kind::Bool,
         "true",
@@ -427,7 +438,7 @@ const USER: &[Key] = &[
 // === impl Key ===
 
 impl Key {
-    const fn at_start(mut self) -> Self {
+    pub(super) const fn at_start(mut self) -> Self {
         self.live = false;
         self
     }

@@ -6,5 +6,25 @@
 //! | to read about | go to |
 //! |---|---|
 //! | what reports are made of | [`view`] |
+//! | how workers write down, and what it costs them | [`Recorder`] |
+//! | merging and reporting | [`Insight`] |
+//! | the rows, and what makes room for what | `table`; what one row counts: `tally`, `spread`, `top` |
+//! | tags in comments | [`Tags`] |
+//! | slow executions | `slow` |
 
+mod insight;
+mod names;
+mod recorder;
+mod slow;
+mod spread;
+mod table;
+mod tags;
+mod tally;
+mod top;
 pub mod view;
+
+pub use insight::{Filter, Insight};
+pub use names::Place;
+pub use recorder::{Execution, Failed, Recorder};
+pub use slow::SlowExecution;
+pub use tags::Tags;

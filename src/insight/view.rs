@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::sql::{Digest, Kind};
+use crate::sql::{Digest, Kind, Shape};
 
 /// Everything that was counted in a span of time.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,7 @@ pub struct PatternName {
     /// Tables as they are written in the statement.
     pub reads: Box<[Box<str>]>,
     pub writes: Box<[Box<str>]>,
+    pub shape: Shape,
 }
 
 /// The executions of one pattern in one database by one user.

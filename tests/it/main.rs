@@ -9,6 +9,7 @@ mod control;
 mod differential;
 mod faults;
 mod harness;
+mod insight;
 mod lifecycle;
 mod limits;
 mod listeners;
