@@ -13,7 +13,7 @@ use crate::wire::sqlstate;
 /// How deep parentheses and NOT may nest.
 const DEEPEST: usize = 32;
 /// Parameters that one command may have.
-const MOST_PARAMETERS: usize = 1000;
+pub(super) const MOST_PARAMETERS: usize = 1000;
 
 /// One command.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,9 +23,16 @@ pub(super) enum Asked {
     /// `None` is all of them.
     Deallocate(Option<String>),
     Empty,
+    /// What a driver asks of catalogs: no rows.
+    Nothing {
+        headings: Vec<Heading>,
+        parameters: usize,
+    },
     /// What a driver says and nobody minds, with the tag that it is answered by.
     Quiet(&'static str),
     Rollback,
+    /// Of a savepoint. Nothing can be undone here, but a failed transaction goes on.
+    RollbackTo,
     /// What a driver asks of any PostgreSQL: one row.
     Select(Vec<(Heading, Value)>),
     Show(Box<Show>),
@@ -61,12 +68,17 @@ impl Asked {
         match self {
             Self::Select(items) => Some(items.iter().map(|(heading, _)| heading.clone()).collect()),
             Self::Show(show) => Some(show.headings()),
+            Self::Nothing { headings, .. } => Some(headings.clone()),
             _ => None,
         }
     }
 
     pub(super) fn parameters(&self) -> usize {
-        if let Self::Show(show) = self { show.parameters } else { 0 }
+        match self {
+            Self::Show(show) => show.parameters,
+            Self::Nothing { parameters, .. } => *parameters,
+            _ => 0,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What drivers say to any PostgreSQL, and take for granted: answered harmlessly, without meaning anything here.
 
-use super::ask::{Asked, Asker};
+use super::ask::{Asked, Asker, MOST_PARAMETERS};
 use super::table::{Heading, Type, Value};
 use super::tokens::Tokens;
 use crate::config::Admin;
@@ -56,11 +56,13 @@ pub(super) fn read(mut tokens: Tokens<'_>, asker: &Asker) -> Result<Option<Asked
         return Ok(None);
     };
     Ok(Some(match word.as_str() {
-        "select" => return select(tokens, asker).map(Some).map_err(|fault| fault.at(tokens.position(Some(token)))),
+        "select" => {
+            let answer = select(tokens, asker).or_else(|fault| of_catalogs(tokens).ok_or(fault));
+            return answer.map(Some).map_err(|fault| fault.at(tokens.position(Some(token))));
+        }
         "begin" | "start" => Asked::Begin,
         "commit" | "end" => Asked::Commit,
-        // A savepoint is no end, but nothing can be undone here either.
-        "rollback" if tokens.takes("TO") => Asked::Quiet("ROLLBACK"),
+        "rollback" if tokens.takes("TO") => Asked::RollbackTo,
         "rollback" | "abort" => Asked::Rollback,
         "savepoint" => Asked::Quiet("SAVEPOINT"),
         "release" => Asked::Quiet("RELEASE"),
@@ -101,6 +103,40 @@ fn select(mut tokens: Tokens<'_>, asker: &Asker) -> Result<Asked, Fault> {
 fn no_tables() -> Fault {
     Fault::error("0A000", "the console has no tables, and SELECT answers only what drivers ask for")
         .hint("SHOW HELP lists what the console answers.")
+}
+
+/// What drivers ask of PostgreSQL's catalogs, mostly for types: there is nothing in them here. `None` if it is about no
+/// catalog.
+fn of_catalogs(mut tokens: Tokens<'_>) -> Option<Asked> {
+    let (mut depth, mut parameters, mut is_of_catalogs) = (0_usize, 0, false);
+    let mut headings = Vec::new();
+    let mut last_name = None;
+    let mut in_list = true;
+    while let Some(token) = tokens.peek() {
+        let from = tokens.sees("FROM");
+        if in_list && depth == 0 && (from || token.kind == TokenKind::Comma) {
+            let name = last_name.take().unwrap_or_else(|| "?column?".to_owned());
+            headings.push(Heading { name: name.into(), kind: Type::Text });
+            in_list = !from;
+        }
+        match token.kind {
+            TokenKind::Open => depth += 1,
+            TokenKind::Close => depth = depth.saturating_sub(1),
+            TokenKind::Parameter => {
+                let number = tokens.of(token).trim_start_matches('$').parse().unwrap_or(usize::MAX);
+                parameters = number.max(parameters);
+            }
+            TokenKind::Word | TokenKind::Name if depth == 0 => last_name = tokens.clone().name().map(|(name, _)| name),
+            _ => {}
+        }
+        tokens.take();
+        is_of_catalogs |= from && tokens.clone().name().is_some_and(|(table, _)| is_catalog(&table));
+    }
+    (is_of_catalogs && parameters <= MOST_PARAMETERS).then_some(Asked::Nothing { headings, parameters })
+}
+
+fn is_catalog(name: &str) -> bool {
+    name.starts_with("pg_") || name == "information_schema"
 }
 
 /// One expression: its name, type and value.

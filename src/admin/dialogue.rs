@@ -172,7 +172,7 @@ impl Dialogue {
     /// # Errors
     /// The transaction has failed, and this does not end it.
     fn may_run(&self, asked: &Asked) -> Result<(), Fault> {
-        let ends = matches!(asked, Asked::Commit | Asked::Rollback | Asked::Empty);
+        let ends = matches!(asked, Asked::Commit | Asked::Rollback | Asked::RollbackTo | Asked::Empty);
         if self.transaction == Transaction::Failed && !ends {
             return Err(Fault::error(
                 "25P02",
@@ -202,8 +202,16 @@ impl Dialogue {
                 self.statements.clear();
                 "DEALLOCATE ALL"
             }
+            Asked::RollbackTo => {
+                if self.transaction == Transaction::Failed {
+                    self.transaction = Transaction::Open;
+                }
+                "ROLLBACK"
+            }
             Asked::Quiet(tag) => tag,
-            Asked::Empty | Asked::Select(_) | Asked::Show(_) => return out.extend_from_slice(&EMPTY_QUERY_RESPONSE),
+            Asked::Empty | Asked::Nothing { .. } | Asked::Select(_) | Asked::Show(_) => {
+                return out.extend_from_slice(&EMPTY_QUERY_RESPONSE);
+            }
         };
         result::command_complete(out, tag);
     }

@@ -158,8 +158,7 @@ fn tell(sources: &Sources, wanted: Report) -> ExitCode {
     let Report { by, top, since, database, user, app, format } = wanted;
     let top = usize::try_from(top).unwrap_or(usize::MAX);
     let wish = Wish { by, top, since, database, user, application: app };
-    // What is no terminal is taken for a wide one.
-    let width = terminal_size::terminal_size().map_or(140, |(width, _)| usize::from(width.0));
+    let width = report::terminal_width();
     let told = control_runtime().map(|runtime| runtime.block_on(report::run(sources, &wish, format, width)));
     match told {
         Ok(Ok(report)) => {

@@ -21,6 +21,9 @@ use std::time::{Duration, SystemTime};
 use crate::config::Sources;
 use found::Found;
 
+/// Columns where nobody says how many there are.
+const NO_TERMINAL: usize = 140;
+
 /// What somebody wants to know.
 #[derive(Debug, Clone)]
 pub struct Wish {
@@ -72,6 +75,12 @@ pub async fn run(sources: &Sources, wish: &Wish, format: Format, width: usize) -
     let client = ask::enter(&way).await?;
     let found = ask::found(&client, wish).await?;
     Ok(written(&found, wish, format, width))
+}
+
+/// Columns of the terminal that is written to; many where there is none.
+#[must_use]
+pub fn terminal_width() -> usize {
+    terminal_size::terminal_size().map_or(NO_TERMINAL, |(width, _)| usize::from(width.0))
 }
 
 /// A report in one of its forms, for `width` columns where that matters.

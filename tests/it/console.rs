@@ -147,7 +147,7 @@ async fn mistakes_name_the_character_what_was_expected_and_the_nearest_word() {
         ("SHOW POOLS LIMT 1", "42601", "LIMIT or the end", "LIMIT", 12),
         ("SHOW QUERIES SINCE 'an hour'", "22P02", "invalid span of time: \"an hour\"", "'1h'", 20),
         ("SHOW POOLS;\nSHOW CLENTS", "42601", "at or near \"CLENTS\"", "CLIENTS", 18),
-        ("SELECT * FROM pg_class", "0A000", "the console has no tables", "SHOW HELP", 1),
+        ("SELECT * FROM orders", "0A000", "the console has no tables", "SHOW HELP", 1),
         ("SHOW QUERY 0123", "42704", "no pattern has a digest that begins with 0123", "SHOW QUERIES", 0),
     ] {
         let error = console.simple_query(sql).await.expect_err(sql);
@@ -205,7 +205,14 @@ async fn what_drivers_say_to_any_postgresql_is_answered() {
     assert!(transaction.query("SHOW NONSENSE", &[]).await.is_err());
     let error = transaction.query("SHOW VERSION", &[]).await.expect_err("the transaction has failed");
     assert_eq!(told(&error).0, "25P02");
+    transaction.batch_execute("ROLLBACK TO SAVEPOINT x; RELEASE x").await.expect("no savepoint is missed");
+    transaction.query_one("SHOW VERSION", &[]).await.expect("the transaction goes on");
     transaction.rollback().await.expect("ROLLBACK");
+    let of_types = "SELECT t.oid, typname AS name, (SELECT 1) FROM pg_catalog.pg_type t WHERE typname = $1";
+    let statement = console.prepare(of_types).await.expect("a statement");
+    let names: Vec<&str> = statement.columns().iter().map(tokio_postgres::Column::name).collect();
+    assert_eq!(names, ["oid", "name", "?column?"]);
+    assert!(console.query(&statement, &[&"hstore"]).await.expect("an answer").is_empty());
     console.query_one("SHOW VERSION", &[]).await.expect("an answer");
 }
 
@@ -293,4 +300,67 @@ async fn a_reload_changes_who_may_enter() {
     proxy.log_line("configuration reloaded").await;
     proxy.connect(&proxy.url("by_trust", "pgweir")).await.expect("now named");
     assert!(proxy.connect(&proxy.url("postgres", "pgweir")).await.is_err(), "no longer named");
+}
+
+// --- what was measured of statements ---
+
+/// Waits until what a client did is merged.
+async fn measured(console: &Client, sql: &str) {
+    eventually(sql, async || !simple(console, sql).await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn patterns_are_shown_with_their_calls_rows_and_times_and_without_literals() {
+    let proxy = with_console().start().await;
+    let url = format!("{}?application_name=till", proxy.url("postgres", "postgres"));
+    let client = proxy.connect(&url).await.expect("login");
+    for number in 1..=4 {
+        let sql = format!("SELECT generate_series(1, {number}) AS counted_by_the_console, 'a canary'");
+        client.simple_query(&sql).await.expect("rows");
+    }
+    let failing = "SELECT 1 / 0 AS counted_by_the_console";
+    assert!(client.simple_query(failing).await.is_err());
+    let console = console(&proxy).await;
+    let of_it = "WHERE query LIKE '%counted_by_the_console%'";
+    measured(&console, &format!("SHOW QUERIES {of_it} AND errors = 1")).await;
+    let sql = format!("SHOW QUERIES (*) {of_it} ORDER BY calls DESC");
+    let rows = console.query(&sql, &[]).await.expect("patterns");
+    assert_eq!(rows.len(), 2);
+    let first = &rows[0];
+    assert_eq!((first.get::<_, i64>("calls"), first.get::<_, i64>("rows"), first.get::<_, i64>("errors")), (4, 10, 0));
+    assert_eq!((first.get::<_, &str>("database"), first.get::<_, &str>("kind")), ("postgres", "read"));
+    assert!(first.get::<_, f64>("total_ms") > 0.0 && first.get::<_, f64>("p99_ms") >= first.get::<_, f64>("min_ms"));
+    assert_eq!(first.get::<_, &str>("applications"), "till 4");
+    assert!(!first.get::<_, &str>("query").contains("canary"), "{}", first.get::<_, &str>("query"));
+    assert_eq!((rows[1].get::<_, i64>("errors"), rows[1].get::<_, &str>("sqlstates")), (1, "22012 1"));
+
+    let digest: &str = first.get("digest");
+    let facts = simple(&console, &format!("SHOW QUERY {}", &digest[..9])).await;
+    let fact = |name: &str| {
+        let row = facts.iter().find(|row| row[1].as_deref() == Some(name));
+        row.and_then(|row| row[2].clone()).unwrap_or_else(|| panic!("{name} in {facts:?}"))
+    };
+    assert_eq!((fact("digest").as_str(), fact("calls").as_str(), fact("rows").as_str()), (digest, "4", "10"));
+    let summary = console.query_one("SHOW SUMMARY", &[]).await.expect("sums");
+    assert!(summary.get::<_, i64>("calls") >= 5 && summary.get::<_, i64>("errors") == 1);
+}
+
+#[tokio::test]
+async fn slow_executions_are_shown_and_their_values_only_to_those_who_may_do_everything() {
+    let proxy =
+        with_console().set("pool.slow_threshold", "'1ms'").set("insight.sample_parameters", "true").start().await;
+    let client = proxy.connect(&proxy.url("postgres", "postgres")).await.expect("login");
+    let sql = "SELECT pg_sleep(0.02), $1::text AS wanted";
+    client.query(sql, &[&"a canary"]).await.expect("a row");
+    let console = console(&proxy).await;
+    let show = "SHOW SLOW (total_ms, parameters, query, rows) WHERE query LIKE '%wanted%' AND total_ms > '15ms'";
+    measured(&console, show).await;
+    let row = console.query_one(show, &[]).await.expect("one");
+    assert!(row.get::<_, f64>(0) >= 20.0);
+    // The driver bound it in binary, of which only the bytes are known.
+    assert_eq!(row.get::<_, Option<&str>>(1), Some("$1 = '\\x612063616e617279'"));
+    assert!(row.get::<_, &str>(2).contains("pg_sleep($") && row.get::<_, i64>(3) == 1);
+    let looker = proxy.connect(&proxy.url("looker", "pgweir")).await.expect("who may look may enter");
+    let row = looker.query_one(show, &[]).await.expect("one");
+    assert_eq!(row.get::<_, Option<&str>>(1), Some("<insufficient privilege>"));
 }

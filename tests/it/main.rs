@@ -17,6 +17,7 @@ mod modes;
 mod notify;
 mod pooling;
 mod replication;
+mod report;
 mod scripts;
 mod state;
 mod tidy;
