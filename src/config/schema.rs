@@ -1,10 +1,13 @@
 //! The table of all keys: how each is written, its default, what it means, and whether it can change while running.
 //! Reading, environment, hints, the effective configuration and the reference page all follow this table.
 
+mod insight;
+
 use std::time::Duration;
 
 use super::kind::Kind;
 use super::model::{AuthMethod, ListenTlsMode, LogFormat, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
+use insight::INSIGHT;
 
 /// One key of a section.
 #[derive(Debug)]
@@ -346,37 +349,6 @@ const SESSION: &[Key] = &[key(
     "[]",
     "Functions whose body cannot be read (in C, say) and that leave something on their backend: `\"schema.name\"`, or `\"name\"` in any schema. A client that calls one keeps its backend.",
 )];
-
-const INSIGHT: &[Key] = &[
-    key("enabled", Kind::Bool, "true", "Counts and times every statement.").at_start(),
-    key(
-        "max_patterns",
-        count(10, 1_000_000),
-        "5000",
-        "Patterns that are told apart, for each database and user; what is used least is added up in one row without a pattern. Each takes some 10 KB.",
-    ),
-    key("slow_log_size", count(0, 1_000_000), "1000", "Slow executions that are kept to be shown."),
-    key(
-        "slow_log_rate",
-        count(0, 1_000_000),
-        "10",
-        "Slow executions that are logged in one second; of further ones only their number is.",
-    ),
-    key(
-        "sample_parameters",
-        Kind::Bool,
-        "false",
-        "Shows the values that were bound to the parameters of slow statements: they are data of your users.",
-    )
-    .at_start(),
-    key(
-        "tags",
-        Kind::Names,
-        "[\"application\", \"controller\", \"action\", \"route\", \"framework\", \"db_driver\"]",
-        "Keys of sqlcommenter comments (`/*controller='users'*/`) that are counted and shown; `[]` reads no comments.",
-    )
-    .at_start(),
-];
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;

@@ -51,17 +51,34 @@ impl Spread {
         }
     }
 
-    pub(super) fn count(&self) -> u64 {
-        self.count
+    /// From count, sum, least and greatest in nanoseconds, squares of microseconds, and how often which microseconds
+    /// were seen.
+    pub(super) fn of([count, sum, min, max]: [u64; 4], squares: f64, seen: &[(u64, u64)]) -> Self {
+        let mut spread = Self { count, sum, min, max, squares, above_zero: None };
+        for (micros, times) in seen {
+            let _ = spread.histogram().record_n(*micros, u32::try_from(*times).unwrap_or(u32::MAX));
+        }
+        spread
+    }
+
+    /// Count, and the sum, the least and the greatest in nanoseconds.
+    pub(super) fn numbers(&self) -> [u64; 4] {
+        [self.count, self.sum, self.min, self.max]
+    }
+
+    pub(super) fn squares(&self) -> f64 {
+        self.squares
+    }
+
+    /// How often which microseconds were seen.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.above_zero.iter().flat_map(|histogram| histogram.iter_recorded());
+        recorded.map(|seen| (seen.value_iterated_to(), u64::from(seen.count_at_value())))
     }
 
     /// Nanoseconds.
     pub(super) fn sum(&self) -> u64 {
         self.sum
-    }
-
-    pub(super) fn histogram_of_micros(&self) -> Option<&Histogram<u32>> {
-        self.above_zero.as_deref()
     }
 
     fn histogram(&mut self) -> &mut Histogram<u32> {

@@ -114,10 +114,6 @@ impl Table {
         self.others.iter().map(|(place, sums)| (*place, sums))
     }
 
-    pub(super) fn has(&self, digest: Digest, place: Place) -> bool {
-        self.rows.contains_key(&Key { digest, place })
-    }
-
     /// Patterns that have made room so far.
     pub(super) fn folded(&self) -> u64 {
         self.folded

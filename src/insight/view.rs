@@ -141,3 +141,18 @@ pub enum Repeated {
     /// Single-row writes.
     Writes,
 }
+
+impl Repeated {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Reads => {
+                "Read all of them with one statement, by a join or `= ANY($1)`: in a mapper, load the relation eagerly."
+            }
+            Self::Writes => {
+                "Write many rows with one statement, by several VALUES, `unnest` or COPY, or send them as one pipeline."
+            }
+        }
+    }
+}
