@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -68,11 +68,11 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) table: Table,
     pub(super) names: PatternNames,
-    windows: Windows,
+    pub(super) windows: Windows,
     slow: SlowLog,
     repetitions: Repetitions,
     since: Option<SystemTime>,
-    until: Option<SystemTime>,
+    pub(super) until: Option<SystemTime>,
 }
 
 impl Insight {
@@ -195,7 +195,7 @@ impl Insight {
     }
 
     /// Takes slow executions from the workers, keeps them, and logs as many as a second may have.
-    fn report_slow(&self) {
+    pub(super) fn report_slow(&self) {
         let recorders = self.recorders.lock().clone();
         let mut lines = Vec::new();
         let suppressed = {
@@ -267,7 +267,17 @@ impl Insight {
     }
 }
 
+impl Insight {
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
     /// Takes a worker's full list.
     pub(super) fn put_aside(&self, entries: Vec<Entry>) {
         let mut aside = self.aside.lock();

@@ -10,6 +10,7 @@
 //! | merging and reporting | [`Insight`] |
 //! | the rows, and what makes room for what | `table`; what one row counts: `tally`, `spread`, `top` |
 //! | minutes that are over | `windows`, and how little they take: `packed` |
+//! | what has changed | `trends` |
 //! | tags in comments | [`Tags`] |
 //! | slow executions | `slow` |
 //! | N+1 and writes row by row | `repetitions` |
@@ -25,7 +26,10 @@ mod spread;
 mod table;
 mod tags;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod top;
+mod trends;
 pub mod view;
 mod windows;
 

@@ -73,6 +73,34 @@ pub struct Row {
     pub tags: Vec<(Box<str>, Box<str>, u64)>,
 }
 
+impl Row {
+    /// Whether it reads so much without a LIMIT that it is likely to read ever more: a thousand rows each time.
+    #[must_use]
+    pub fn is_unbounded_read(&self) -> bool {
+        let Some(pattern) = &self.pattern else { return false };
+        let reads = pattern.kind == Kind::Read && pattern.shape.returns_rows && !pattern.shape.limited;
+        let succeeded = self.calls.saturating_sub(self.errors);
+        reads && !pattern.reads.is_empty() && succeeded > 0 && self.rows / succeeded >= 1000
+    }
+}
+
+/// What is not as it was in the span of time before.
+#[derive(Debug, Clone)]
+pub struct Trend {
+    pub change: Change,
+    pub now: Row,
+    /// `None` where it was not executed then.
+    pub before: Option<Row>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was never executed before.
+    New,
+    Slower,
+    MoreFrequent,
+}
+
 /// A distribution of times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {

@@ -92,8 +92,8 @@ impl Windows {
         starts.filter(|start| *start + MINUTE > from).min()
     }
 
-    /// Whether anything was counted before.
+    /// Whether all of a minute before this was counted.
     pub(super) fn reach_before(&self, at: SystemTime) -> bool {
-        self.past.front().is_some_and(|window| window.start < at)
+        self.past.front().is_some_and(|window| window.start + MINUTE < at)
     }
 }
