@@ -35,7 +35,7 @@ pub use serve::Visit;
 use crate::backend::Dialer;
 use crate::clients::Clients;
 use crate::config::{Admin, Live};
-use crate::insight::view::{Repetition, Slow, Summary};
+use crate::insight::view::{Repetition, Slow, Summary, Trend};
 use crate::pool::Pools;
 use crate::stats::LimitHits;
 use crate::wire::build::{self, Fault};
@@ -53,6 +53,8 @@ pub enum Rights {
 pub trait Measured: Send + Sync {
     /// Of the last `since`, or from the start.
     fn summary(&self, since: Option<Duration>) -> Summary;
+    /// Of the last `period`, compared with the one before it.
+    fn trends(&self, period: Duration) -> Vec<Trend>;
     fn slow(&self) -> Vec<Slow>;
     fn repetitions(&self) -> Vec<Repetition>;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::Measured;
-use crate::insight::view::{Repetition, Slow, Summary};
+use crate::insight::view::{Repetition, Slow, Summary, Trend};
 use crate::insight::{Filter, Insight};
 
 #[derive(Debug)]
@@ -15,11 +15,15 @@ impl Measured for Statements {
         self.0.summary(&Filter { since, ..Filter::default() })
     }
 
+    fn trends(&self, period: Duration) -> Vec<Trend> {
+        self.0.trends(period, &Filter::default())
+    }
+
     fn slow(&self) -> Vec<Slow> {
         self.0.slow(usize::MAX)
     }
 
     fn repetitions(&self) -> Vec<Repetition> {
-        Vec::new()
+        self.0.repetitions()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of sockets, pools or PostgreSQL, and opens no file but the one it is asked to read.
 //!
-//! Start at [`model`] for what can be set and at `schema` (and `oversight`) for how each key is written, its default and its meaning;
+//! Start at [`model`] for what can be set and at `schema` for how each key is written, its default and its meaning;
 //! that one table drives reading, environment, hints, [`effective()`] and [`reference_page`].
 //! The way of a value: `file`, `url` and `environment` lay it into a `draft`, `check` judges the whole,
 //! `form` turns it into the model; [`Config::pool_for`] and its kin answer questions, [`Live`] lets it change.
@@ -17,7 +17,6 @@ mod kind;
 mod live;
 mod mistake;
 pub mod model;
-mod oversight;
 mod reference;
 mod resolve;
 mod schema;

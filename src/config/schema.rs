@@ -1,11 +1,15 @@
 //! The table of all keys: how each is written, its default, what it means, and whether it can change while running.
 //! Reading, environment, hints, the effective configuration and the reference page all follow this table.
 
+mod insight;
+mod oversight;
+
 use std::time::Duration;
 
 use super::kind::Kind;
 use super::model::{AuthMethod, ListenTlsMode, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
-use super::oversight::{ADMIN, CONTROL, INSIGHT, LOG};
+use insight::INSIGHT;
+use oversight::{ADMIN, CONTROL, LOG};
 
 /// One key of a section.
 #[derive(Debug)]

@@ -1,21 +1,23 @@
 //! The one place where everything that was written down comes together.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use foldhash::fast::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::names::{Names, Place, Places};
-use super::recorder::{Entry, Failed, Recorder};
-use super::slow::{SlowExecution, SlowLog};
+use super::recorder::{Entry, Recorder};
+use super::repetitions::Repetitions;
+use super::report::{PatternNames, log};
+use super::slow::SlowLog;
 use super::table::Table;
 use super::tags::Tags;
 use super::tally::Tally;
-use super::view::{PatternName, Row, Slow, Summary};
+use super::view::{Repetition, Slow, Summary};
+use super::windows::Windows;
 use crate::config;
 use crate::sql::{Digest, Patterns};
 
@@ -26,6 +28,7 @@ const PLACES: usize = 10_000;
 const APPLICATIONS: usize = 10_000;
 /// Between two mergers.
 const SECOND: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_nanos(1);
 
 /// Which of all that was counted one wants to see.
 #[derive(Debug, Clone, Default)]
@@ -54,20 +57,22 @@ pub(super) struct Shared {
     state: Mutex<State>,
     aside: Mutex<Vec<Vec<Entry>>>,
     filled: Notify,
-    places: Places,
-    applications: Names,
-    tags: Arc<Tags>,
-    patterns: Arc<Patterns>,
+    pub(super) places: Places,
+    pub(super) applications: Names,
+    pub(super) tags: Arc<Tags>,
+    pub(super) patterns: Arc<Patterns>,
     met: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-struct State {
-    table: Table,
-    names: HashMap<Digest, Arc<PatternName>, RandomState>,
+pub(super) struct State {
+    pub(super) table: Table,
+    pub(super) names: PatternNames,
+    pub(super) windows: Windows,
     slow: SlowLog,
+    repetitions: Repetitions,
     since: Option<SystemTime>,
-    until: Option<SystemTime>,
+    pub(super) until: Option<SystemTime>,
 }
 
 impl Insight {
@@ -76,8 +81,10 @@ impl Insight {
     pub fn new(config: &config::Insight, patterns: Arc<Patterns>) -> Self {
         let state = State {
             table: Table::new(config.max_patterns),
-            names: HashMap::default(),
+            names: PatternNames::default(),
+            windows: Windows::default(),
             slow: SlowLog::new(config.slow_log_size, config.slow_log_rate),
+            repetitions: Repetitions::default(),
             since: None,
             until: None,
         };
@@ -175,17 +182,20 @@ impl Insight {
         let mut state = self.shared.state.lock();
         state.since.get_or_insert(now);
         state.until = Some(now);
+        let State { windows, table, .. } = &mut *state;
+        windows.turn(table, now);
         self.shared.add_aside(&mut state, now);
         for recorder in recorders {
             let entries = recorder.take();
             self.shared.add(&mut state, &entries, now);
             recorder.give_back(entries);
         }
+        state.repetitions.end_silent(Instant::now(), now);
         self.shared.learn_names(&mut state);
     }
 
     /// Takes slow executions from the workers, keeps them, and logs as many as a second may have.
-    fn report_slow(&self) {
+    pub(super) fn report_slow(&self) {
         let recorders = self.recorders.lock().clone();
         let mut lines = Vec::new();
         let suppressed = {
@@ -196,7 +206,7 @@ impl Insight {
                 state.slow.lost(lost);
                 for slow in slow {
                     if state.slow.add(slow.clone()) {
-                        lines.push(self.shared.slow(&mut state, &slow));
+                        lines.push(self.shared.slow(&state, &slow));
                     }
                 }
             }
@@ -214,37 +224,60 @@ impl Insight {
     #[must_use]
     pub fn summary(&self, filter: &Filter) -> Summary {
         let own_statements = self.recorders.lock().iter().map(|recorder| recorder.own()).sum();
-        let mut state = self.shared.state.lock();
-        let mut sums: Vec<(Option<Digest>, Place, Tally)> = Vec::new();
-        sums.extend(state.table.rows().filter_map(|(key, row)| Some((Some(key.digest), key.place, row.all()?))));
-        sums.extend(state.table.others().filter_map(|(place, row)| Some((None, place, row.all()?))));
-        let rows = sums.into_iter().filter_map(|(digest, place, tally)| {
-            let (database, user) = self.shared.places.pair(place);
-            let other = |wanted: &Option<String>, is: &str| wanted.as_ref().is_some_and(|wanted| wanted != is);
-            if other(&filter.database, &database) || other(&filter.user, &user) {
-                return None;
-            }
-            let application = filter.application.as_ref().map(|name| self.application(name.as_bytes()));
-            if application.is_some_and(|application| !tally.applications.has(&application)) {
-                return None;
-            }
-            let pattern = digest.map(|digest| self.shared.name(&mut state.names, digest));
-            Some(self.shared.row(pattern, (database, user), &tally))
-        });
-        let rows = rows.collect();
-        Summary { since: state.since, until: state.until, rows, folded: state.table.folded(), own_statements }
+        let state = self.shared.state.lock();
+        let rows = |sums: Vec<((Option<Digest>, Place), Tally)>| {
+            let rows = sums.into_iter();
+            rows.filter_map(|(key, tally)| self.shared.filtered_row(&state, key, &tally, filter)).collect()
+        };
+        let folded = state.table.folded();
+        let since_start = Summary { since: state.since, until: state.until, rows: Vec::new(), folded, own_statements };
+        let (Some(back), Some(until)) = (filter.since, state.until) else {
+            let patterns =
+                state.table.rows().filter_map(|(key, row)| Some(((Some(key.digest), key.place), row.all()?)));
+            let others = state.table.others().filter_map(|(place, row)| Some(((None, place), row.all()?)));
+            return Summary { rows: rows(patterns.chain(others).collect()), ..since_start };
+        };
+        let from = until.checked_sub(back).unwrap_or(SystemTime::UNIX_EPOCH);
+        let sums = state.windows.span(&state.table, &(from..until + MOMENT));
+        Summary {
+            since: state.windows.first(from).max(state.since),
+            rows: rows(sums.into_iter().collect()),
+            ..since_start
+        }
     }
 
     /// The latest slow executions, the last first.
     #[must_use]
     pub fn slow(&self, limit: usize) -> Vec<Slow> {
-        let mut state = self.shared.state.lock();
-        let latest: Vec<SlowExecution> = state.slow.latest(limit).cloned().collect();
-        latest.iter().map(|slow| self.shared.slow(&mut state, slow)).collect()
+        let state = self.shared.state.lock();
+        state.slow.latest(limit).map(|slow| self.shared.slow(&state, slow)).collect()
+    }
+}
+
+impl Insight {
+    /// What sessions repeat, the most expensive first.
+    #[must_use]
+    pub fn repetitions(&self) -> Vec<Repetition> {
+        let state = self.shared.state.lock();
+        let findings = state.repetitions.findings();
+        let mut all: Vec<Repetition> =
+            findings.filter_map(|(subject, found)| self.shared.repetition(&state, *subject, found)).collect();
+        all.sort_by_key(|repetition| std::cmp::Reverse(repetition.estimated_saving));
+        all
+    }
+}
+
+impl Insight {
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 }
 
 impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
     /// Takes a worker's full list.
     pub(super) fn put_aside(&self, entries: Vec<Entry>) {
         let mut aside = self.aside.lock();
@@ -268,153 +301,10 @@ impl Shared {
     fn add(&self, state: &mut State, entries: &[Entry], now: SystemTime) {
         for entry in entries {
             state.table.add(entry, |set, tell| self.tags.each(set, tell), now);
+            if let Entry::Execution(execution) = entry {
+                state.repetitions.see(execution, now);
+            }
         }
         self.met.store(state.table.folded(), Ordering::Relaxed);
     }
-
-    /// Names patterns while they are known; forgets the names of those that are counted no more.
-    fn learn_names(&self, state: &mut State) {
-        let State { table, names, .. } = state;
-        for (key, _) in table.rows() {
-            if !names.contains_key(&key.digest)
-                && let Some(name) = self.known(key.digest)
-            {
-                names.insert(key.digest, name);
-            }
-        }
-        if names.len() > table.len() * 2 + 16 {
-            let counted: std::collections::HashSet<Digest> = table.rows().map(|(key, _)| key.digest).collect();
-            names.retain(|digest, _| counted.contains(digest));
-        }
-    }
-
-    fn known(&self, digest: Digest) -> Option<Arc<PatternName>> {
-        let pattern = self.patterns.known_by(digest)?;
-        let traits = &pattern.traits;
-        Some(Arc::new(PatternName {
-            digest,
-            fingerprint: pattern.fingerprint.clone(),
-            text: pattern.normalised.clone(),
-            kind: traits.kind,
-            reads: traits.reads.clone(),
-            writes: traits.writes.clone(),
-            shape: traits.shape,
-        }))
-    }
-
-    fn name(&self, names: &mut HashMap<Digest, Arc<PatternName>, RandomState>, digest: Digest) -> Arc<PatternName> {
-        if let Some(name) = names.get(&digest) {
-            return Arc::clone(name);
-        }
-        // It was forgotten before anybody asked.
-        self.known(digest).unwrap_or_else(|| {
-            Arc::new(PatternName {
-                digest,
-                fingerprint: None,
-                text: Box::default(),
-                kind: crate::sql::Kind::Unknown,
-                reads: Box::default(),
-                writes: Box::default(),
-                shape: crate::sql::Shape::default(),
-            })
-        })
-    }
-
-    fn row(&self, pattern: Option<Arc<PatternName>>, (database, user): (Arc<str>, Arc<str>), tally: &Tally) -> Row {
-        let applications = tally.applications.sorted().into_iter();
-        let tags = tally.tags.sorted().into_iter();
-        Row {
-            pattern,
-            database,
-            user,
-            calls: tally.calls,
-            errors: tally.errors,
-            sqlstates: tally.sqlstates.sorted().into_iter().map(|(code, count)| (sqlstate(code), count)).collect(),
-            cancelled: tally.cancelled,
-            timed_out: tally.timed_out,
-            rows: tally.rows,
-            bytes_in: tally.bytes_in,
-            bytes_out: tally.bytes_out,
-            wait: tally.wait.times(),
-            server: tally.server.times(),
-            drain: tally.drain.times(),
-            total: tally.total().times(),
-            in_transaction: tally.in_transaction,
-            extended: tally.extended,
-            idle_after: tally.idle_after.times(),
-            first_seen: tally.first_seen,
-            last_seen: tally.last_seen,
-            applications: applications
-                .map(|(number, count)| (self.applications.text(number).as_ref().into(), count))
-                .collect(),
-            tags: tags
-                .map(|(number, count)| {
-                    let (key, value) = self.tags.single(number);
-                    (key, value, count)
-                })
-                .collect(),
-        }
-    }
-
-    fn slow(&self, state: &mut State, slow: &SlowExecution) -> Slow {
-        let execution = &slow.execution;
-        let (database, user) = self.places.pair(execution.place);
-        let nothing = || {
-            Arc::new(PatternName {
-                digest: Digest::of(b"", &crate::sql::Lexing::default()),
-                fingerprint: None,
-                text: Box::default(),
-                kind: crate::sql::Kind::Unknown,
-                reads: Box::default(),
-                writes: Box::default(),
-                shape: crate::sql::Shape::default(),
-            })
-        };
-        Slow {
-            at: slow.at,
-            pattern: execution.digest.map_or_else(nothing, |digest| self.name(&mut state.names, digest)),
-            database,
-            user,
-            application: self.applications.text(execution.application).as_ref().into(),
-            client: execution.client,
-            wait: Duration::from_nanos(execution.wait),
-            server: Duration::from_nanos(execution.server),
-            drain: Duration::from_nanos(execution.drain),
-            rows: execution.rows,
-            sqlstate: execution.failed.map(|failed: Failed| sqlstate(failed.sqlstate())),
-            tags: self.tags.set(execution.tags),
-            parameters: slow.values.clone(),
-        }
-    }
-}
-
-fn sqlstate(code: [u8; 5]) -> Box<str> {
-    String::from_utf8_lossy(&code).into()
-}
-
-/// One line for a slow execution.
-fn log(slow: &Slow) {
-    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
-    let tags: Vec<String> = slow.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let parameters = slow.parameters.as_ref().map(|values| {
-        let shown =
-            |value: &Option<Box<str>>| value.as_ref().map_or_else(|| "NULL".to_owned(), |value| format!("{value:?}"));
-        values.iter().map(shown).collect::<Vec<_>>().join(", ")
-    });
-    tracing::warn!(
-        digest = %slow.pattern.digest,
-        statement = &*slow.pattern.text,
-        database = &*slow.database,
-        user = &*slow.user,
-        application = &*slow.application,
-        client = slow.client,
-        wait_ms = millis(slow.wait),
-        server_ms = millis(slow.server),
-        drain_ms = millis(slow.drain),
-        rows = slow.rows,
-        sqlstate = slow.sqlstate.as_deref(),
-        tags = (!tags.is_empty()).then(|| tags.join(",")),
-        parameters,
-        "a statement was slow"
-    );
 }

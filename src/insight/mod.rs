@@ -9,19 +9,29 @@
 //! | how workers write down, and what it costs them | [`Recorder`] |
 //! | merging and reporting | [`Insight`] |
 //! | the rows, and what makes room for what | `table`; what one row counts: `tally`, `spread`, `top` |
+//! | minutes that are over | `windows`, and how little they take: `packed` |
+//! | what has changed | `trends` |
 //! | tags in comments | [`Tags`] |
 //! | slow executions | `slow` |
+//! | N+1 and writes row by row | `repetitions` |
 
 mod insight;
 mod names;
+mod packed;
 mod recorder;
+mod repetitions;
+mod report;
 mod slow;
 mod spread;
 mod table;
 mod tags;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod top;
+mod trends;
 pub mod view;
+mod windows;
 
 pub use insight::{Filter, Insight};
 pub use names::Place;

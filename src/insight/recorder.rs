@@ -167,3 +167,31 @@ impl Recorder {
         self.own_statements.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::sql::Lexing;
+
+    /// An execution of a text that took a millisecond.
+    pub(in crate::insight) fn execution(text: &str) -> Execution {
+        Execution {
+            digest: Some(Digest::of(text.as_bytes(), &Lexing::default())),
+            place: Place::default(),
+            application: 0,
+            tags: 0,
+            client: 1,
+            ended: Instant::now(),
+            wait: 0,
+            server: 1_000_000,
+            drain: 0,
+            rows: 1,
+            bytes_in: 10,
+            bytes_out: 20,
+            failed: None,
+            in_transaction: false,
+            extended: false,
+            piped: false,
+        }
+    }
+}

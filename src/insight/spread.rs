@@ -9,7 +9,8 @@ use super::view::Times;
 /// Longest time that is told apart, in microseconds: ten minutes.
 const LONGEST_MICROS: u64 = 600_000_000;
 
-/// Times, told apart to one per cent. Those below a microsecond, which is most of all waiting, take no memory.
+/// Times, told apart to one per cent. Those below a microsecond, which is most of all waiting, take no memory, nor does
+/// a single one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Spread {
     count: u64,
@@ -19,27 +20,43 @@ pub(super) struct Spread {
     max: u64,
     /// Of microseconds.
     squares: f64,
+    /// Microseconds, from the second time on.
     above_zero: Option<Box<Histogram<u32>>>,
 }
 
 impl Spread {
     pub(super) fn record(&mut self, nanos: u64) {
+        self.make_plural();
         self.min = if self.count == 0 { nanos } else { self.min.min(nanos) };
         self.max = self.max.max(nanos);
         self.count += 1;
         self.sum = self.sum.saturating_add(nanos);
-        let micros = (nanos / 1000).min(LONGEST_MICROS);
-        if micros > 0 {
+        if nanos >= 1000 {
             let exact = nanos as f64 / 1000.0;
             self.squares += exact * exact;
-            // One that grows takes every value up to its limit.
-            let _ = self.histogram().record(micros);
+            if self.count > 1 {
+                self.put(nanos);
+            }
         }
     }
 
+    /// One more is about to come.
+    fn make_plural(&mut self) {
+        if self.count == 1 && self.sum >= 1000 {
+            self.put(self.sum);
+        }
+    }
+
+    fn put(&mut self, nanos: u64) {
+        // One that grows takes every value up to its limit.
+        let _ = self.histogram().record((nanos / 1000).clamp(1, LONGEST_MICROS));
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
-        if other.count == 0 {
-            return;
+        match other.count {
+            0 => return,
+            1 => return self.record(other.sum),
+            _ => self.make_plural(),
         }
         self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
         self.max = self.max.max(other.max);
@@ -51,17 +68,37 @@ impl Spread {
         }
     }
 
-    pub(super) fn count(&self) -> u64 {
-        self.count
+    /// From count, sum, least and greatest in nanoseconds, squares of microseconds, and how often which microseconds
+    /// were seen.
+    pub(super) fn of([count, sum, min, max]: [u64; 4], squares: f64, seen: &[(u64, u64)]) -> Self {
+        let mut spread = Self { count, sum, min, max, squares, above_zero: None };
+        if count == 1 {
+            return spread;
+        }
+        for (micros, times) in seen {
+            let _ = spread.histogram().record_n(*micros, u32::try_from(*times).unwrap_or(u32::MAX));
+        }
+        spread
+    }
+
+    /// Count, and the sum, the least and the greatest in nanoseconds.
+    pub(super) fn numbers(&self) -> [u64; 4] {
+        [self.count, self.sum, self.min, self.max]
+    }
+
+    pub(super) fn squares(&self) -> f64 {
+        self.squares
+    }
+
+    /// How often which microseconds were seen.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.above_zero.iter().flat_map(|histogram| histogram.iter_recorded());
+        recorded.map(|seen| (seen.value_iterated_to(), u64::from(seen.count_at_value())))
     }
 
     /// Nanoseconds.
     pub(super) fn sum(&self) -> u64 {
         self.sum
-    }
-
-    pub(super) fn histogram_of_micros(&self) -> Option<&Histogram<u32>> {
-        self.above_zero.as_deref()
     }
 
     fn histogram(&mut self) -> &mut Histogram<u32> {
@@ -93,7 +130,7 @@ impl Spread {
 
     /// Microseconds.
     fn quantile(&self, quantile: f64) -> u64 {
-        let Some(histogram) = &self.above_zero else { return 0 };
+        let Some(histogram) = &self.above_zero else { return if self.count == 1 { self.sum / 1000 } else { 0 } };
         let rank = (quantile * self.count as f64).ceil();
         let zeros = self.count.saturating_sub(histogram.len()) as f64;
         if rank <= zeros { 0 } else { histogram.value_at_quantile((rank - zeros) / histogram.len() as f64) }

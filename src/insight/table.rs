@@ -114,8 +114,11 @@ impl Table {
         self.others.iter().map(|(place, sums)| (*place, sums))
     }
 
-    pub(super) fn has(&self, digest: Digest, place: Place) -> bool {
-        self.rows.contains_key(&Key { digest, place })
+    /// When a row's first execution ended.
+    pub(super) fn first_seen(&self, (digest, place): (Option<Digest>, Place)) -> Option<SystemTime> {
+        let row = self.rows.get(&Key { digest: digest?, place })?;
+        let tally = row.sums.before.as_ref().or(row.sums.minute.as_ref())?;
+        Some(tally.first_seen)
     }
 
     /// Patterns that have made room so far.

@@ -90,6 +90,31 @@ impl Tally {
         self.last_seen = now;
     }
 
+    /// What is a plain number: `calls` and all that follows it.
+    pub(super) fn numbers(&self) -> [u64; 9] {
+        let Self { calls, errors, cancelled, timed_out, rows, bytes_in, bytes_out, in_transaction, extended, .. } =
+            *self;
+        [calls, errors, cancelled, timed_out, rows, bytes_in, bytes_out, in_transaction, extended]
+    }
+
+    /// Takes them back, in that order.
+    pub(super) fn set_numbers(&mut self, mut next: impl FnMut() -> u64) {
+        let Self { calls, errors, cancelled, timed_out, rows, bytes_in, bytes_out, in_transaction, extended, .. } =
+            self;
+        for number in [calls, errors, cancelled, timed_out, rows, bytes_in, bytes_out, in_transaction, extended] {
+            *number = next();
+        }
+    }
+
+    /// All parts together, where that is not the server's alone.
+    pub(super) fn own_total(&self) -> Option<&Spread> {
+        self.total.as_deref()
+    }
+
+    pub(super) fn set_own_total(&mut self, total: Spread) {
+        self.total = Some(Box::new(total));
+    }
+
     pub(super) fn total(&self) -> &Spread {
         self.total.as_deref().unwrap_or(&self.server)
     }

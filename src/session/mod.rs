@@ -12,7 +12,7 @@
 //! | frames of the backend | `from_backend`, errors and values in other words `reports` |
 //! | statements whose columns change, batches that are sent again | `columns`, `repeat` |
 //! | what a text may leave behind, and what it did | `weigh`, `functions`, then `state`, `look` |
-//! | what is told of statements that end | `measuring` |
+//! | what is told of statements that end | `measuring`, `ends` |
 //! | RESET to what the client started with | `mending` |
 //! | LISTEN by a shared backend | `listening`, its transactions `channels` |
 //! | other connections: their process ids, commands that need them out of the way | `processes`, `making_way` |
@@ -20,6 +20,7 @@
 mod channels;
 mod columns;
 mod copying;
+mod ends;
 mod expect;
 mod from_backend;
 mod from_client;

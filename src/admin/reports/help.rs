@@ -38,6 +38,9 @@ fn shows(report: Report) -> &'static str {
         Report::Repetitions => "statements that are repeated where one would do, and what that costs",
         Report::Slow => "single executions that took longer than their threshold",
         Report::Summary => "the sums of all patterns",
+        Report::Trends => {
+            "patterns that are new, slower or more frequent than in the span of time before, an hour if not said"
+        }
         Report::Version => "the version of pgweir",
     }
 }

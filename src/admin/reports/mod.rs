@@ -2,7 +2,7 @@
 //!
 //! | to read about | go to |
 //! |---|---|
-//! | patterns: all of them, one of them, their sums | `queries`, `query`, `summary` |
+//! | patterns: all of them, one of them, their sums, what has changed | `queries`, `query`, `summary`, `trends` |
 //! | single slow executions; statements that are repeated | `slow`, `repetitions` |
 //! | pools, clients, limits | `pools`, `clients`, `limits` |
 //! | the configuration; what there is to ask | `settings`, `help` |
@@ -17,6 +17,7 @@ mod repetitions;
 mod settings;
 mod slow;
 mod summary;
+mod trends;
 
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub(super) enum Report {
     Repetitions,
     Slow,
     Summary,
+    Trends,
     Version,
 }
 
@@ -53,15 +55,18 @@ pub(super) struct Wanted<'a> {
     pub(super) digest: &'a str,
 }
 
+/// The period of trends where none is asked for.
+const HOUR: Duration = Duration::from_secs(3600);
 const VERSION: &[Column] = &[Column::new("version", Type::Text)];
 
 impl Report {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Help,
         Self::Queries,
         Self::Query,
         Self::Slow,
         Self::Repetitions,
+        Self::Trends,
         Self::Summary,
         Self::Pools,
         Self::Clients,
@@ -83,6 +88,7 @@ impl Report {
             Self::Repetitions => &["N_PLUS_ONE", "REPETITIONS"],
             Self::Slow => &["SLOW"],
             Self::Summary => &["SUMMARY"],
+            Self::Trends => &["TRENDS"],
             Self::Version => &["VERSION"],
         }
     }
@@ -103,6 +109,7 @@ impl Report {
             Self::Repetitions => repetitions::COLUMNS,
             Self::Slow => slow::COLUMNS,
             Self::Summary => summary::COLUMNS,
+            Self::Trends => trends::COLUMNS,
             Self::Version => VERSION,
         }
     }
@@ -113,13 +120,14 @@ impl Report {
             Self::Queries => Some("total_ms"),
             Self::Repetitions => Some("wasted_round_trips"),
             Self::Slow => Some("at"),
+            Self::Trends => Some("total_ms"),
             _ => None,
         }
     }
 
     /// Whether it can be of a span of time, by SINCE.
     pub(super) fn has_spans(self) -> bool {
-        matches!(self, Self::Queries | Self::Query | Self::Summary)
+        matches!(self, Self::Queries | Self::Query | Self::Summary | Self::Trends)
     }
 
     /// All its rows.
@@ -139,6 +147,7 @@ impl Report {
             Self::Repetitions => measured.repetitions().iter().map(repetitions::row).collect(),
             Self::Slow => measured.slow().iter().map(|slow| slow::row(slow, wanted.rights)).collect(),
             Self::Summary => vec![summary::row(&measured.summary(wanted.since))],
+            Self::Trends => measured.trends(wanted.since.unwrap_or(HOUR)).iter().map(trends::row).collect(),
             Self::Version => vec![vec![Value::text(format!("pgweir {}", env!("CARGO_PKG_VERSION")))]],
         })
     }
