@@ -327,7 +327,7 @@ impl Clauses<'_> {
             return Err(self.tokens.expected("one of = <> < <= > >= LIKE IN IS", &["LIKE", "ILIKE", "IN", "IS"]));
         };
         self.tokens.take();
-        Ok(Condition::Compare { column, comparison, with: self.operand(kind)? })
+        Ok(Condition::Compare { column, comparison, with: self.compared(kind)? })
     }
 
     fn column(&mut self) -> Result<(usize, Type), Fault> {
@@ -348,6 +348,20 @@ impl Clauses<'_> {
         match nearest(name, names) {
             Some(near) => fault.hint(format!("Perhaps you meant {near}.")),
             None => fault,
+        }
+    }
+
+    /// What a column of the type is compared with: another one, a literal or a parameter.
+    fn compared(&mut self, kind: Type) -> Result<Operand, Fault> {
+        let mut ahead = self.tokens;
+        let columns = self.report.columns();
+        let other = ahead.name().and_then(|(name, _)| place(columns, &name));
+        match other.filter(|place| columns.get(*place).is_some_and(|column| column.kind == kind)) {
+            Some(place) => {
+                self.tokens = ahead;
+                Ok(Operand::Column(place))
+            }
+            None => self.operand(kind),
         }
     }
 
@@ -372,7 +386,9 @@ impl Clauses<'_> {
         }
         self.tokens = here;
         let Some((text, token)) = self.tokens.literal() else {
-            return Err(here.expected("a number, a text in single quotes or a parameter", &[]));
+            return Err(
+                here.expected("a number, a text in single quotes, a parameter or a column of the same type", &[])
+            );
         };
         let value = kind.read(&text).ok_or_else(|| no_such_value(kind, &text).at(here.position(Some(token))))?;
         Ok(Operand::Value(value))

@@ -31,6 +31,8 @@ pub(super) enum Comparison {
 /// What a column is compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Operand {
+    /// Another column of the same row, by its place.
+    Column(usize),
     Value(Value),
     /// `$1` is 0; its type is that of what it is compared with.
     Parameter(usize, Type),
@@ -67,12 +69,13 @@ impl Comparison {
 // === impl Operand ===
 
 impl Operand {
-    /// The value, with what is bound to parameters; `None` there is NULL.
+    /// The value, with what is bound to parameters; `None` there is NULL, and so is a column outside of rows.
     ///
     /// # Errors
     /// A text that means no value of the type.
     pub(super) fn bound(&self, bound: &[Option<String>]) -> Result<Value, Fault> {
         match self {
+            Self::Column(_) => Ok(Value::Null),
             Self::Value(value) => Ok(value.clone()),
             Self::Parameter(index, kind) => match bound.get(*index).and_then(Option::as_deref) {
                 Some(text) => kind.read(text).ok_or_else(|| no_such_value(*kind, text)),
@@ -82,11 +85,15 @@ impl Operand {
     }
 
     fn bind(&self, bound: &[Option<String>]) -> Result<Self, Fault> {
-        self.bound(bound).map(Self::Value)
+        match self {
+            Self::Column(place) => Ok(Self::Column(*place)),
+            _ => self.bound(bound).map(Self::Value),
+        }
     }
 
-    fn value(&self) -> &Value {
+    fn of<'a>(&'a self, row: &'a [Value]) -> &'a Value {
         match self {
+            Self::Column(place) => row.get(*place).unwrap_or(&Value::Null),
             Self::Value(value) => value,
             Self::Parameter(..) => &Value::Null,
         }
@@ -142,14 +149,14 @@ impl Condition {
             Self::Any(parts) => together(parts.iter().map(|part| part.truth(row)), true),
             Self::Not(part) => part.truth(row).map(|truth| !truth),
             Self::Compare { column, comparison, with } => {
-                at(column).compare(with.value()).map(|order| comparison.holds(order))
+                at(column).compare(with.of(row)).map(|order| comparison.holds(order))
             }
             Self::In { column, list } => {
-                let equal = |operand: &Operand| at(column).compare(operand.value()).map(Ordering::is_eq);
+                let equal = |operand: &Operand| at(column).compare(operand.of(row)).map(Ordering::is_eq);
                 together(list.iter().map(equal), true)
             }
             Self::IsNull { column } => Some(*at(column) == Value::Null),
-            Self::Like { column, pattern, any_case } => match (at(column), pattern.value()) {
+            Self::Like { column, pattern, any_case } => match (at(column), pattern.of(row)) {
                 (Value::Text(text), Value::Text(pattern)) if *any_case => {
                     Some(is_like(&text.to_lowercase(), &pattern.to_lowercase()))
                 }

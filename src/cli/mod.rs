@@ -92,6 +92,9 @@ struct Report {
     app: Option<String>,
     #[arg(long, value_enum, default_value_t = report::Format::Table)]
     format: report::Format,
+    /// Columns of the table [default: the terminal's, or 140].
+    #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(40..))]
+    width: Option<u16>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -155,10 +158,10 @@ fn check(sources: &Sources) -> ExitCode {
 }
 
 fn tell(sources: &Sources, wanted: Report) -> ExitCode {
-    let Report { by, top, since, database, user, app, format } = wanted;
+    let Report { by, top, since, database, user, app, format, width } = wanted;
     let top = usize::try_from(top).unwrap_or(usize::MAX);
     let wish = Wish { by, top, since, database, user, application: app };
-    let width = report::terminal_width();
+    let width = width.map_or_else(report::terminal_width, usize::from);
     let told = control_runtime().map(|runtime| runtime.block_on(report::run(sources, &wish, format, width)));
     match told {
         Ok(Ok(report)) => {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::draft::default_of;
 use super::model::Config;
 use super::schema::{Key, SECTIONS, Section, Shape, Unwritten};
 use super::value::{Sheet, Value, Values, quote};
@@ -14,7 +15,8 @@ pub struct Entry {
     pub key: String,
     /// As it is written in the file, secrets as `…`; `None` where nobody set it and it has no default.
     pub value: Option<String>,
-    pub default: Option<&'static str>,
+    /// Written in the same way.
+    pub default: Option<String>,
     /// Takes effect on a reload; otherwise at the next start.
     pub live: bool,
     pub meaning: &'static str,
@@ -51,7 +53,7 @@ fn entry(table: &str, key: &Key, value: &Value) -> Entry {
     Entry {
         key: format!("{table}.{}", key.name),
         value: (*value != Value::Absent).then(|| key.kind.show(value)),
-        default: if let Unwritten::Default(text) = key.default { Some(text) } else { None },
+        default: matches!(key.default, Unwritten::Default(_)).then(|| key.kind.show(&default_of(key))),
         live: key.live,
         meaning: key.meaning,
     }

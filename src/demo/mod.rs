@@ -106,7 +106,7 @@ async fn connect(cluster: &Cluster, database: &str) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// As an operator would write it, but for the socket.
+/// As an operator would write it, but for the socket, and for slow statements in the log: the report tells of them.
 fn configuration(cluster: &Cluster, plan: &Plan) -> anyhow::Result<Config> {
     let port = plan.port.unwrap_or_else(|| if is_free(PORT) { PORT } else { 0 });
     let text = format!(
@@ -114,6 +114,7 @@ fn configuration(cluster: &Cluster, plan: &Plan) -> anyhow::Result<Config> {
          [server]\nhost = '127.0.0.1'\nport = {}\n\
          [pool]\nmode = 'transaction'\nsize = {}\nmax_overflow = 0\n\
          [admin]\nstats_users = ['shop']\n\
+         [insight]\nslow_log_rate = 0\n\
          [databases.shop]\n\
          [[users]]\nname = 'shop'\n",
         plan.clients + 100,

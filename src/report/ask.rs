@@ -14,8 +14,10 @@ use crate::net::ServerTls;
 
 /// How long a login, and each answer, may take.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Slow executions and repetitions in a report, whatever its length.
-const FINDINGS: i64 = 20;
+/// Repetitions, and patterns with slow executions, in a report of whatever length.
+const FINDINGS: usize = 20;
+/// Slow executions that are looked at for that.
+const SLOW: usize = 10_000;
 
 /// Where pgweir is and who to come as, in the form of a configuration whose server is pgweir.
 pub(super) fn way(sources: &Sources) -> anyhow::Result<Config> {
@@ -142,8 +144,8 @@ pub(super) async fn found(client: &Client, wish: &Wish) -> anyhow::Result<Found>
     narrow.names(wish);
     narrow.equal("application", wish.application.as_deref());
     narrow.after("at", wish.since);
-    let sql = format!("SHOW SLOW (*){} ORDER BY total_ms DESC LIMIT {FINDINGS}", narrow.clause());
-    let slow = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
+    let sql = format!("SHOW SLOW (*){} ORDER BY total_ms DESC LIMIT {SLOW}", narrow.clause());
+    let slow = asked(client, &sql, &narrow.values()).await.with_context(too_old)?.first_of_each("digest", FINDINGS);
 
     let mut narrow = Narrow::default();
     narrow.names(wish);

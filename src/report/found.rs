@@ -59,6 +59,29 @@ impl Records {
         self.rows.is_empty()
     }
 
+    /// The first of those that agree in a column, with a further column `times` that counts them; `most` such.
+    #[must_use]
+    pub fn first_of_each(self, column: &str, most: usize) -> Self {
+        let Self { mut columns, rows } = self;
+        let place = columns.iter().position(|name| name == column);
+        columns.push("times".to_owned());
+        let mut kept: Vec<(Vec<Cell>, i64)> = Vec::new();
+        for row in rows {
+            let key = place.and_then(|place| row.get(place));
+            let alike = kept.iter_mut().find(|(first, _)| place.and_then(|place| first.get(place)) == key);
+            match alike {
+                Some((_, times)) => *times += 1,
+                None => kept.push((row, 1)),
+            }
+        }
+        kept.truncate(most);
+        let rows = kept.into_iter().map(|(mut row, times)| {
+            row.push(Cell::Int(times));
+            row
+        });
+        Self { columns, rows: rows.collect() }
+    }
+
     /// A list of objects.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -134,6 +157,21 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn time(self, name: &str) -> Option<SystemTime> {
         if let Cell::Time(time) = self.get(name) { Some(*time) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_of_each_pattern_stands_for_all_of_it() {
+        let row = |digest: &str, ms: f64| vec![Cell::Text(digest.to_owned()), Cell::Float(ms)];
+        let all =
+            Records::of(&["digest", "total_ms"], vec![row("a", 9.0), row("b", 8.0), row("a", 7.0), row("c", 1.0)]);
+        let folded = all.first_of_each("digest", 2);
+        let shown: Vec<_> = folded.iter().map(|r| (r.text("digest"), r.float("total_ms"), r.count("times"))).collect();
+        assert_eq!(shown, [("a", 9.0, 2), ("b", 8.0, 1)]);
     }
 }
 

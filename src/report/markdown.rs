@@ -27,11 +27,11 @@ pub(super) fn written(found: &Found, wish: &Wish) -> String {
         );
     }
     if !found.slow.is_empty() {
-        text.push_str("\n## Slow executions\n\n");
+        text.push_str("\n## Slow executions: the slowest of each pattern\n\n");
         table(
             &mut text,
-            "| at | database/user | application | total | wait | server | rows | error | statement |",
-            "|---|---|---|--:|--:|--:|--:|---|---|",
+            "| times | slowest at | database/user | application | total | wait | server | rows | error | statement |",
+            "|--:|---|---|---|--:|--:|--:|--:|---|---|",
             found.slow.iter().map(slow),
         );
     }
@@ -84,6 +84,7 @@ fn repetition(record: Record<'_>) -> Vec<String> {
 fn slow(record: Record<'_>) -> Vec<String> {
     let ms = |name| figures::millis(record.float(name));
     vec![
+        figures::count(record.count("times")),
         record.time("at").map(moment).unwrap_or_default(),
         place(record),
         escaped(record.text("application")),

@@ -167,6 +167,7 @@ fn slow(record: Record<'_>) -> Slow {
         place: place(record),
         application: record.text("application").to_owned(),
         figures: vec![
+            count(record, "times"),
             ms(record, "total_ms"),
             ms(record, "wait_ms"),
             ms(record, "server_ms"),

@@ -52,11 +52,12 @@ const OF_PATTERNS: &[Column] = &[
 ];
 
 const OF_SLOW: &[Column] = &[
-    Column { title: "at (UTC)", by: None, rank: 0, left: true, cell: |r| at(r) },
-    Column { title: "digest", by: None, rank: 4, left: true, cell: digest },
-    Column { title: "total", by: None, rank: 0, left: false, cell: |r| ms(r, "total_ms") },
-    Column { title: "wait", by: None, rank: 2, left: false, cell: |r| ms(r, "wait_ms") },
-    Column { title: "rows", by: None, rank: 3, left: false, cell: |r| count(r, "rows") },
+    Column { title: "digest", by: None, rank: 0, left: true, cell: digest },
+    Column { title: "times", by: None, rank: 0, left: false, cell: |r| count(r, "times") },
+    Column { title: "slowest", by: None, rank: 0, left: false, cell: |r| ms(r, "total_ms") },
+    Column { title: "at (UTC)", by: None, rank: 3, left: true, cell: at },
+    Column { title: "wait", by: None, rank: 1, left: false, cell: |r| ms(r, "wait_ms") },
+    Column { title: "rows", by: None, rank: 2, left: false, cell: |r| count(r, "rows") },
     Column { title: "error", by: None, rank: 1, left: true, cell: |r| r.text("sqlstate").to_owned() },
     Column { title: "application", by: None, rank: 5, left: true, cell: |r| cut(r.text("application"), 24) },
 ];
@@ -85,7 +86,7 @@ pub(super) fn written(found: &Found, wish: &Wish, width: usize) -> String {
     }
     repetitions(&mut text, found, width);
     if !found.slow.is_empty() {
-        text.push_str("\nSlow executions\n\n");
+        text.push_str("\nSlow executions: the slowest of each pattern\n\n");
         grid(&mut text, OF_SLOW, &found.slow, None, width);
     }
     text.truncate(text.trim_end().len());

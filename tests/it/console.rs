@@ -178,6 +178,8 @@ async fn rows_are_filtered_ordered_and_cut() {
     assert_eq!(backwards, pool.iter().rev().take(3).cloned().collect::<Vec<_>>());
     let changed = keys("SHOW CONFIG (key) WHERE key IN ('pool.size', 'pool.mode') AND NOT (key = 'pool.mode')").await;
     assert_eq!(changed, ["pool.size"]);
+    let not_default = keys("SHOW CONFIG (key) WHERE value <> default AND key LIKE 'pool.%'").await;
+    assert_eq!(not_default, ["pool.size", "pool.max_overflow"]);
     let fixed = keys("SHOW CONFIG (key) WHERE live = false AND key ILIKE 'LISTEN.%' AND value IS NOT NULL").await;
     assert!(fixed.contains(&"listen.address".to_owned()) && !fixed.contains(&"listen.auth".to_owned()), "{fixed:?}");
 }

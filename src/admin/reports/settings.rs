@@ -15,8 +15,13 @@ pub(super) const COLUMNS: &[Column] = &[
 pub(super) fn rows(config: &Config) -> Vec<Row> {
     let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
     let row = |entry: crate::config::Entry| {
-        let default = text(entry.default.map(str::to_owned));
-        vec![Value::Text(entry.key), text(entry.value), default, Value::Bool(entry.live), Value::text(entry.meaning)]
+        vec![
+            Value::Text(entry.key),
+            text(entry.value),
+            text(entry.default),
+            Value::Bool(entry.live),
+            Value::text(entry.meaning),
+        ]
     };
     entries(config).into_iter().map(row).collect()
 }
