@@ -195,7 +195,7 @@ impl Insight {
     }
 
     /// Takes slow executions from the workers, keeps them, and logs as many as a second may have.
-    pub(super) fn report_slow(&self) {
+    pub fn report_slow(&self) {
         let recorders = self.recorders.lock().clone();
         let mut lines = Vec::new();
         let suppressed = {

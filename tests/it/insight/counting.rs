@@ -70,8 +70,6 @@ async fn cancelled_and_timed_out_statements_are_told_apart() {
     client.query("select pg_sleep(10) as by_postgresql").await;
     client.query("set statement_timeout = 0").await;
     client.query("select pg_sleep(10) as by_pgweir").await;
-    // In a language that nobody here reads.
-    client.query("set lc_messages = 'C'").await;
     client.send(&frame::query("select pg_sleep(10) as by_request")).await;
     eventually("the statement runs", async || {
         let count = "select count(*) from pg_stat_activity where state = 'active' and query like '%by_request%' \

@@ -2,6 +2,7 @@
 
 mod against_pgss;
 mod counting;
+mod privacy;
 
 use std::time::SystemTime;
 
