@@ -18,11 +18,14 @@
 //! - [`backend`]: one connection to PostgreSQL
 //! - [`notify`]: LISTEN without a pin
 //! - [`proxy`]: moves bytes and does what `session` decides
+//! - [`admin`]: the console, in which pgweir itself answers
 //! - [`server`]: from an accepted connection to a session
 //! - [`app`]: builds, starts, reloads and drains all of it
+//! - [`report`]: what a running pgweir has seen, written for people and programs
 //! - [`demo`]: all of it at work in front of a throw-away PostgreSQL
 //! - [`cli`]: the command line
 
+pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod backend;
@@ -37,6 +40,7 @@ pub mod notify;
 pub mod pool;
 pub mod prepared;
 pub mod proxy;
+pub mod report;
 pub mod server;
 pub mod session;
 pub mod settings;

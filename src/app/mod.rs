@@ -5,6 +5,7 @@
 
 mod demand;
 mod limits;
+mod measured;
 mod occupancy;
 mod reload;
 mod run;
@@ -21,16 +22,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::Console;
 use crate::auth::{Credentials, MockKey};
 use crate::clients::Signal;
 use crate::config::{Config, Live};
 use crate::control::Control;
+use crate::insight::Insight;
 use crate::net::{self, ListenTls, ServerTls, UnixDoor};
 use crate::notify::{self, Hub};
 use crate::proxy::Worker;
 use crate::server::Server;
 use crate::server::accept::{Lane, Listener, accept};
 use crate::server::routes::Routes;
+use crate::sql::Patterns;
 
 pub use crate::net::raise_open_files;
 pub use run::run;
@@ -66,15 +70,25 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let credentials = Credentials::from_config(&config)?;
     let stop = CancellationToken::new();
     let hub = Hub::new(Handle::current(), stop.child_token(), Arc::default(), notify::Limits::of(&config.limits));
-    let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new(), hub);
+    let insight = Arc::new(Insight::new(&config.insight, Arc::new(Patterns::new(config.limits.patterns))));
+    let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new(), hub, Arc::clone(&insight));
     let (listeners, addresses, door) = listen(&config)?;
     let unix_socket = door.as_ref().map(|door| door.path().to_owned());
-    let (lanes, mut threads) = spawn_workers(&config, &stop)?;
+    let (lanes, mut threads) = spawn_workers(&config, &insight, &stop)?;
     let control = Arc::new(Control::new(&config, server_tls));
     routes.administration().add(Arc::new(occupancy::ControlPlane(Arc::clone(&control))));
     threads.push(spawn_parser(&routes)?);
     let live = Arc::new(Live::new(config));
-    let server = Arc::new(Server::new(live, routes, credentials, listen_tls, MockKey::random()?));
+    let console = Arc::new(Console {
+        config: live,
+        clients: Arc::clone(routes.clients()),
+        pools: Arc::clone(routes.pools()),
+        limit_hits: Arc::clone(routes.limit_hits()),
+        measured: Arc::new(measured::Statements(Arc::clone(&insight))),
+        runtime: Handle::current(),
+        sessions: TaskTracker::new(),
+    });
+    let server = Arc::new(Server::new(routes, credentials, listen_tls, MockKey::random()?, console));
     for listener in listeners {
         let accepting = accept(listener, Arc::clone(&server), Arc::clone(&lanes));
         let stopped = stop.clone();
@@ -89,6 +103,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let limits = Arc::new(limits::Reported::default());
     let (reporter, observed, stopped) = (Arc::clone(&limits), Arc::clone(&server), stop.clone());
     tokio::spawn(async move { stopped.run_until_cancelled(reporter.watch(&observed)).await });
+    if insight.is_enabled() {
+        let (merging, stopped) = (Arc::clone(&insight), stop.clone());
+        tokio::spawn(async move { stopped.run_until_cancelled(merging.work()).await });
+    }
     Ok(Running { addresses, unix_socket, server, control, lanes, limits, stop, threads, _door: door })
 }
 
@@ -112,13 +130,15 @@ fn listen(config: &Config) -> anyhow::Result<(Vec<Listener>, Vec<SocketAddr>, Op
 /// One thread with its own runtime for each worker.
 fn spawn_workers(
     config: &Config,
+    insight: &Insight,
     stop: &CancellationToken,
 ) -> anyhow::Result<(Arc<[Lane]>, Vec<std::thread::JoinHandle<()>>)> {
     let (mut lanes, mut threads) = (Vec::new(), Vec::new());
     let cores = if config.process.pin_workers { net::cores_for(config.process.workers) } else { Vec::new() };
     for index in 0..config.process.workers {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let worker = Arc::new(Worker::new(index, config.limits.buffer));
+        let worker =
+            Arc::new(Worker::new(index, config.limits.buffer, insight.is_enabled().then(|| insight.recorder())));
         lanes.push(Lane { worker: Arc::clone(&worker), runtime: runtime.handle().clone() });
         let stopped = stop.clone();
         let core = cores.get(index).copied();
@@ -170,6 +190,12 @@ impl Running {
     #[must_use]
     pub fn unix_socket(&self) -> Option<&PathBuf> {
         self.unix_socket.as_ref()
+    }
+
+    /// What is known of the statements that have run.
+    #[must_use]
+    pub fn insight(&self) -> &Arc<Insight> {
+        self.server.routes.insight()
     }
 
     /// Clients, pools and times at this moment.

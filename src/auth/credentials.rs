@@ -8,7 +8,7 @@ use super::md5::Md5Hash;
 use super::random::{MockKey, Nonce, random};
 use super::scram_server::ScramServer;
 use super::stored::{ScramSecret, Stored, mock_secret, verify_password};
-use crate::config::{AuthMethod, Config, Secret, User};
+use crate::config::{AuthMethod, Config, PoolOverride, Secret, User};
 
 /// Bytes of a salt that is drawn here, as PostgreSQL's (`SCRAM_DEFAULT_SALT_LEN`).
 const SALT: usize = 16;
@@ -91,6 +91,8 @@ pub struct Credentials {
     by_name: HashMap<String, Credential>,
     /// For any name that is not listed.
     other: Option<Credential>,
+    /// Those who have no entry of their own, and may enter the console.
+    console: HashMap<String, Credential>,
 }
 
 impl Credentials {
@@ -102,7 +104,27 @@ impl Credentials {
     /// # Errors
     /// [`AuthFault::NoRandomness`] when no salt can be drawn.
     pub fn from_config(config: &Config) -> Result<Self, AuthFault> {
-        Self::from_users(&config.users, config.listen.auth)
+        let mut credentials = Self::from_users(&config.users, config.listen.auth)?;
+        let admin = &config.admin;
+        let Some(password) = admin.password.as_ref().filter(|_| admin.console) else { return Ok(credentials) };
+        for name in admin.everybody().filter(|name| !config.users.iter().any(|user| user.name == *name)) {
+            let user = User {
+                name: name.to_owned(),
+                password: Some(password.clone()),
+                auth: None,
+                backend_user: None,
+                backend_password: None,
+                pool: PoolOverride::default(),
+            };
+            credentials.console.insert(name.to_owned(), credential(&user, config.listen.auth)?);
+        }
+        Ok(credentials)
+    }
+
+    /// What is known of `user` at the door of the console; as [`CredentialSource::lookup`] otherwise.
+    #[must_use]
+    pub fn lookup_for_console(&self, user: &str) -> Option<Credential> {
+        self.console.get(user).cloned().or_else(|| self.lookup(user))
     }
 
     pub(super) fn from_users(users: &[User], default_method: AuthMethod) -> Result<Self, AuthFault> {
@@ -120,7 +142,7 @@ impl Credentials {
             let backend = BackendCredential { user: None, login: BackendLogin::None };
             other = Some(Credential { stored: None, scram: None, method: default_method, backend });
         }
-        Ok(Self { by_name, other })
+        Ok(Self { by_name, other, console: HashMap::new() })
     }
 }
 

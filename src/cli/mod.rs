@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::app;
 use crate::config::{self, LogFormat, Sources};
 use crate::demo::{self, Plan};
+use crate::report::{self, By, Wish};
 use hash_password::Form;
 
 /// A PostgreSQL connection pooling proxy that applications cannot tell from PostgreSQL.
@@ -46,10 +47,18 @@ enum Command {
         /// The configuration file; the same as --config.
         file: Option<PathBuf>,
     },
+    /// Ask a running pgweir what it has seen: patterns by time, what is repeated, what is slow.
+    ///
+    /// Without --url it is the pgweir that runs with this configuration on this machine; --url is pgweir's own address,
+    /// with somebody who may enter its console.
+    Report(Report),
     /// Show pgweir at work: a throw-away PostgreSQL, pgweir in front of it and many clients on few backends.
     Demo(Demo),
     /// Read SQL from standard input and print its pattern: digest, fingerprint, normalised text, and what it touches.
-    Digest,
+    Digest {
+        #[arg(long, value_enum, default_value_t = digest::Format::Text)]
+        format: digest::Format,
+    },
     /// Read a password from standard input and print its secret, for `password` in `[[users]]`.
     HashPassword {
         /// Whose password it is; md5 secrets depend on it.
@@ -59,6 +68,33 @@ enum Command {
         #[arg(long, requires = "user")]
         md5: bool,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Report {
+    /// What patterns are listed by, the greatest first.
+    #[arg(long, value_enum, default_value_t = By::Total)]
+    by: By,
+    /// How many patterns are listed.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    top: u32,
+    /// Only the last `15m`, `1h` or `1d`; without it, since pgweir started.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    since: Option<Duration>,
+    /// Only statements in this database.
+    #[arg(long, value_name = "NAME")]
+    database: Option<String>,
+    /// Only statements of this user.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Only patterns that this application was among the most frequent to run.
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    #[arg(long, value_enum, default_value_t = report::Format::Table)]
+    format: report::Format,
+    /// Columns of the table [default: the terminal's, or 140].
+    #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(40..))]
+    width: Option<u16>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -85,8 +121,9 @@ pub fn main() -> ExitCode {
     match command.unwrap_or(Command::Run) {
         Command::Run => run(Sources::of_process(from.config, from.url)),
         Command::Check { file } => check(&Sources::of_process(file.or(from.config), from.url)),
+        Command::Report(wanted) => tell(&Sources::of_process(from.config, from.url), wanted),
         Command::Demo(demo) => show(&demo),
-        Command::Digest => digest(),
+        Command::Digest { format } => digest(format),
         Command::HashPassword { user, md5 } => hash_password(user.filter(|_| md5)),
     }
 }
@@ -120,6 +157,22 @@ fn check(sources: &Sources) -> ExitCode {
     }
 }
 
+fn tell(sources: &Sources, wanted: Report) -> ExitCode {
+    let Report { by, top, since, database, user, app, format, width } = wanted;
+    let top = usize::try_from(top).unwrap_or(usize::MAX);
+    let wish = Wish { by, top, since, database, user, application: app };
+    let width = width.map_or_else(report::terminal_width, usize::from);
+    let told = control_runtime().map(|runtime| runtime.block_on(report::run(sources, &wish, format, width)));
+    match told {
+        Ok(Ok(report)) => {
+            say(&report);
+            ExitCode::SUCCESS
+        }
+        Ok(Err(error)) => fail(&format!("{error:#}")),
+        Err(error) => fail(&error),
+    }
+}
+
 /// Success only if no client saw an error.
 fn show(demo: &Demo) -> ExitCode {
     let plan = Plan {
@@ -149,8 +202,8 @@ fn hash_password(user_of_md5: Option<String>) -> ExitCode {
     }
 }
 
-fn digest() -> ExitCode {
-    match digest::described() {
+fn digest(format: digest::Format) -> ExitCode {
+    match digest::described(format) {
         Ok(described) => {
             say(&described);
             ExitCode::SUCCESS

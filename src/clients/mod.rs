@@ -3,9 +3,11 @@
 //! It holds handles, not sessions: a [`Client`] can be told to cancel, to drain or to end, and its task is woken.
 //! What a session does then is decided in `proxy`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
+use std::time::SystemTime;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -51,10 +53,39 @@ impl Signals {
     }
 }
 
+/// Whose session it is, and where it wants to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    pub database: Box<str>,
+    pub user: Box<str>,
+}
+
+/// Who a client said that it is, when it came.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Shared by all clients that have the same.
+    pub names: Arc<Names>,
+    /// Its `application_name`; empty where it gave none.
+    pub application: Box<str>,
+    /// `None` came by the unix socket.
+    pub address: Option<SocketAddr>,
+    pub since: SystemTime,
+}
+
+impl Identity {
+    /// A client of which nothing is known but these names, from now on.
+    #[must_use]
+    pub fn of(database: &str, user: &str) -> Self {
+        let names = Arc::new(Names { database: database.into(), user: user.into() });
+        Self { names, application: Box::default(), address: None, since: SystemTime::now() }
+    }
+}
+
 /// A connected client, as others see it.
 #[derive(Debug)]
 pub struct Client {
     pub pid: i32,
+    pub identity: Identity,
     key: Key,
     signals: AtomicU8,
     waker: Mutex<Option<Waker>>,
@@ -82,10 +113,7 @@ impl KeptBackend {
     /// The backend, if the client has one.
     #[must_use]
     pub fn backend(&self) -> Option<Backend> {
-        let noted = self.0.backend.load(Ordering::SeqCst);
-        let server = u32::try_from(noted >> 32).unwrap_or_default();
-        let process = i32::try_from(noted & u64::from(u32::MAX)).unwrap_or_default();
-        (process != 0).then_some(Backend { server, process })
+        self.0.backend()
     }
 }
 
@@ -116,6 +144,15 @@ impl Client {
     /// Tells those who wait that cancels have been done, or have come too late.
     pub fn cancels_are_done(&self) {
         drop(std::mem::take(&mut *self.cancels.lock()));
+    }
+
+    /// The backend that it has at this moment.
+    #[must_use]
+    pub fn backend(&self) -> Option<Backend> {
+        let noted = self.backend.load(Ordering::SeqCst);
+        let server = u32::try_from(noted >> 32).unwrap_or_default();
+        let process = i32::try_from(noted & u64::from(u32::MAX)).unwrap_or_default();
+        (process != 0).then_some(Backend { server, process })
     }
 
     /// Notes that it has leased a backend.
@@ -258,10 +295,15 @@ impl Clients {
         self.by_pid.get(&pid).map(|entry| Arc::clone(entry.value()))
     }
 
+    /// Every session, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.by_pid.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
     /// Sends a signal to every session.
     pub fn signal_all(&self, signal: Signal) {
-        let all: Vec<_> = self.by_pid.iter().map(|entry| Arc::clone(entry.value())).collect();
-        for client in all {
+        for client in self.all() {
             client.signal(signal);
         }
     }
@@ -277,7 +319,7 @@ impl Clients {
 
 impl Seat {
     /// Enters a client that has logged in; `long_key` is what protocol 3.2 allows. `random` is its secret.
-    pub fn log_in(&mut self, long_key: bool, random: [u8; LONG_KEY]) -> Arc<Client> {
+    pub fn log_in(&mut self, identity: Identity, long_key: bool, random: [u8; LONG_KEY]) -> Arc<Client> {
         let key = if long_key {
             Key::Long(Box::new(random))
         } else {
@@ -286,6 +328,7 @@ impl Seat {
         };
         let mut client = Client {
             pid: 0,
+            identity,
             key,
             signals: AtomicU8::new(0),
             waker: Mutex::new(None),
@@ -336,7 +379,7 @@ mod tests {
     fn only_the_right_key_cancels() {
         let clients = Arc::new(Clients::new(2));
         let mut seat = clients.seat().expect("room");
-        let client = seat.log_in(false, [7; 32]);
+        let client = seat.log_in(Identity::of("app", "bob"), false, [7; 32]);
         assert!(clients.cancel(client.pid, &[7; 3]).is_none());
         assert!(clients.cancel(client.pid, &[8; 4]).is_none());
         assert!(clients.cancel(client.pid + 1, &[7; 4]).is_none());

@@ -25,6 +25,7 @@ pub(super) fn findings(config: &Config, sheet: &Sheet, users: &[String], plain: 
     found.server();
     found.limits();
     found.control();
+    found.console();
     found.trust();
     found.all_users();
     found.pools();
@@ -131,6 +132,41 @@ impl Findings<'_> {
         let stored = self.config.control.as_ref().is_some_and(|c| form_of(c.password.reveal()) != SecretForm::Plain);
         if stored {
             self.conflict(&["control.password"], "a stored secret cannot log in; give the password itself");
+        }
+    }
+
+    /// Whether those who may enter the console can prove who they are.
+    fn console(&mut self) {
+        let (config, admin) = (self.config, &self.config.admin);
+        if !admin.console {
+            return;
+        }
+        let taken = format!("databases.{}", Admin::DATABASE);
+        if config.databases.contains_key(Admin::DATABASE) {
+            self.conflict(
+                &[&format!("{taken}.dbname"), "admin.console"],
+                "the name is the console's; choose another, or set admin.console = false",
+            );
+        }
+        let lists = [("admin.users", &admin.users), ("admin.stats_users", &admin.stats_users)];
+        for (key, names) in lists {
+            let anybody = config.users.is_empty() && matches!(config.listen.auth, AuthMethod::Trust | AuthMethod::Cert);
+            let known = |name: &String| anybody || admin.password.is_some() || config.user_for(name).is_some();
+            if let Some(name) = names.iter().find(|name| !known(name)) {
+                let text = format!("{name:?} could not prove who it is; add it to [[users]] or set admin.password");
+                self.missing(&[key, "admin.password", "users"], text);
+            }
+        }
+        if let Some(password) = &admin.password {
+            let user = User {
+                name: String::new(),
+                password: Some(password.clone()),
+                auth: None,
+                backend_user: None,
+                backend_password: Some(Secret::new(String::new())),
+                pool: PoolOverride::default(),
+            };
+            self.user_proof(&user, "admin");
         }
     }
 

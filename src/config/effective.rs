@@ -2,9 +2,62 @@
 
 use std::fmt::Write;
 
-use super::schema::{Key, SECTIONS, Section, Shape};
+use super::draft::default_of;
+use super::model::Config;
+use super::schema::{Key, SECTIONS, Section, Shape, Unwritten};
 use super::value::{Sheet, Value, Values, quote};
 use super::{Loaded, Origins};
+
+/// One key and what holds for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// `pool.size`, `databases.app.size`, `users.bob.password`.
+    pub key: String,
+    /// As it is written in the file, secrets as `…`; `None` where nobody set it and it has no default.
+    pub value: Option<String>,
+    /// Written in the same way.
+    pub default: Option<String>,
+    /// Takes effect on a reload; otherwise at the next start.
+    pub live: bool,
+    pub meaning: &'static str,
+}
+
+/// Every key of the single sections, and what databases and users set for themselves.
+#[must_use]
+pub fn entries(config: &Config) -> Vec<Entry> {
+    let sheet = config.write();
+    let mut entries = Vec::new();
+    let empty = Values::default();
+    for section in SECTIONS {
+        let mut add = |table: &str, values: &Values, absent_too: bool| {
+            let keys = section.all_keys().filter(|key| absent_too || *values.value(key.name) != Value::Absent);
+            entries.extend(keys.map(|key| entry(table, key, values.value(key.name))));
+        };
+        match section.shape {
+            Shape::Single => add(section.path, sheet.sections.get(section.path).unwrap_or(&empty), true),
+            Shape::Named => {
+                sheet.databases.iter().for_each(|(name, v)| add(&format!("{}.{name}", section.path), v, false));
+            }
+            Shape::Listed => {
+                for values in &sheet.users {
+                    let Value::Text(name) = values.value("name") else { continue };
+                    add(&format!("{}.{name}", section.path), values, false);
+                }
+            }
+        }
+    }
+    entries
+}
+
+fn entry(table: &str, key: &Key, value: &Value) -> Entry {
+    Entry {
+        key: format!("{table}.{}", key.name),
+        value: (*value != Value::Absent).then(|| key.kind.show(value)),
+        default: matches!(key.default, Unwritten::Default(_)).then(|| key.kind.show(&default_of(key))),
+        live: key.live,
+        meaning: key.meaning,
+    }
+}
 
 /// One line, before alignment.
 struct Line {

@@ -117,13 +117,15 @@ sections! {
         profiles, notifications, channels, listeners, waiters, pools
     }
     Session { stateful_functions }
+    Insight { enabled, max_patterns, slow_log_size, slow_log_rate, sample_parameters, tags }
+    Admin { console, users, stats_users, password }
     Log { format, level }
 }
 
 pool_keys! {
     mode, size, max_overflow, min_idle, timeout, recycle, idle_timeout, pre_ping, reset_on_return,
     idle_in_transaction_timeout, max_lease, query_timeout, max_pinned, pin, sequences, priority,
-    promote_unnamed
+    slow_threshold, promote_unnamed
 }
 
 // === impl Config ===
@@ -146,6 +148,7 @@ impl Config {
             },
             pool: Pool::read(section("pool")),
             session: Session::read(section("session")),
+            insight: Insight::read(section("insight")),
             limits: Limits::read(section("limits")),
             databases: sheet
                 .databases
@@ -154,20 +157,24 @@ impl Config {
                 .collect(),
             users: sheet.users.iter().map(User::read).collect(),
             control: read_control(section("control")),
+            admin: Admin::read(section("admin")),
             log: Log::read(section("log")),
         }
     }
 
     /// The sheet that [`Config::read`] turns into this configuration.
     pub(super) fn write(&self) -> Sheet {
-        let Self { process, listen, server, pool, session, limits, databases, users, control, log } = self;
+        let Self { process, listen, server, pool, session, insight, limits, databases, users, control, admin, log } =
+            self;
         let mut sheet = Sheet::default();
         process.write(sheet.section("process"));
         write_listen(listen, &mut sheet);
         write_server(server, &mut sheet);
         pool.write(sheet.section("pool"));
         session.write(sheet.section("session"));
+        insight.write(sheet.section("insight"));
         limits.write(sheet.section("limits"));
+        admin.write(sheet.section("admin"));
         log.write(sheet.section("log"));
         if let Some(Control { user, password, dbname }) = control {
             let values = sheet.section("control");

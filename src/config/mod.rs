@@ -28,9 +28,9 @@ use std::path::PathBuf;
 
 use draft::Draft;
 
-pub use effective::effective;
+pub use effective::{Entry, effective, entries};
 pub use live::{Change, Changes, Live, diff};
-pub use mistake::{Mistake, Mistakes, Origin, Problem};
+pub use mistake::{Mistake, Mistakes, Origin, Problem, nearest};
 pub use model::*;
 pub use reference::reference_page;
 pub use resolve::Target;

@@ -14,12 +14,14 @@ pub struct Config {
     pub server: Server,
     pub pool: Pool,
     pub session: Session,
+    pub insight: Insight,
     pub limits: Limits,
     /// By the name a client asks for; `"*"` stands for any name and passes it through.
     pub databases: BTreeMap<String, Database>,
     pub users: Vec<User>,
     /// Who the control plane logs in as; what needs it is off without it.
     pub control: Option<Control>,
+    pub admin: Admin,
     pub log: Log,
 }
 
@@ -171,6 +173,8 @@ pub struct Pool {
     pub sequences: Sequences,
     /// Waiters of a higher class go first; waiting raises the class.
     pub priority: u8,
+    /// Time from which on an execution is slow; `None` is never.
+    pub slow_threshold: Option<Duration>,
     /// Turns an unnamed statement that is seen again and again into a shared prepared one.
     pub promote_unnamed: bool,
 }
@@ -223,6 +227,22 @@ pub enum Sequences {
 pub struct Session {
     /// As written: `schema.name`, or `name` in any schema.
     pub stateful_functions: Vec<String>,
+}
+
+/// `[insight]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insight {
+    pub enabled: bool,
+    /// Rows of (pattern, database, user) that are told apart.
+    pub max_patterns: usize,
+    /// Slow executions that are kept.
+    pub slow_log_size: usize,
+    /// Slow executions that are logged in one second.
+    pub slow_log_rate: usize,
+    /// Shows bound values of slow executions.
+    pub sample_parameters: bool,
+    /// Keys of sqlcommenter comments that are shown.
+    pub tags: Vec<String>,
 }
 
 /// `[limits]`
@@ -327,6 +347,7 @@ pub struct PoolOverride {
     pub pin: Option<Pinning>,
     pub sequences: Option<Sequences>,
     pub priority: Option<u8>,
+    pub slow_threshold: Option<Option<Duration>>,
     pub promote_unnamed: Option<bool>,
 }
 
@@ -337,6 +358,35 @@ pub struct Control {
     pub password: Secret,
     /// The database it asks about the whole server; `postgres` unless said.
     pub dbname: String,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Whether the database [`Admin::DATABASE`] is pgweir's own.
+    pub console: bool,
+    pub users: Vec<String>,
+    /// They may look, and no more.
+    pub stats_users: Vec<String>,
+    /// Of those who have no entry of their own among the users.
+    pub password: Option<Secret>,
+}
+
+impl Admin {
+    /// The name of the console.
+    pub const DATABASE: &str = "pgweir";
+
+    /// Whether this database is the console.
+    #[must_use]
+    pub fn is_console(&self, database: &str) -> bool {
+        self.console && database == Self::DATABASE
+    }
+
+    /// Everybody who may enter, each once.
+    pub fn everybody(&self) -> impl Iterator<Item = &str> {
+        let looking = self.stats_users.iter().filter(|name| !self.users.contains(name));
+        self.users.iter().chain(looking).map(String::as_str)
+    }
 }
 
 /// `[log]`

@@ -1,10 +1,15 @@
 //! The table of all keys: how each is written, its default, what it means, and whether it can change while running.
 //! Reading, environment, hints, the effective configuration and the reference page all follow this table.
 
+mod insight;
+mod oversight;
+
 use std::time::Duration;
 
 use super::kind::Kind;
-use super::model::{AuthMethod, ListenTlsMode, LogFormat, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
+use super::model::{AuthMethod, ListenTlsMode, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
+use insight::INSIGHT;
+use oversight::{ADMIN, CONTROL, LOG};
 
 /// One key of a section.
 #[derive(Debug)]
@@ -48,15 +53,15 @@ pub(super) enum Shape {
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
     Key { name, kind, default: Unwritten::Default(default), meaning, live: true }
 }
 
-const fn absent(name: &'static str, kind: Kind, example: &'static str, meaning: &'static str) -> Key {
+pub(super) const fn absent(name: &'static str, kind: Kind, example: &'static str, meaning: &'static str) -> Key {
     Key { name, kind, default: Unwritten::Absent { example }, meaning, live: true }
 }
 
-const fn count(least: u64, most: u64) -> Kind {
+pub(super) const fn count(least: u64, most: u64) -> Kind {
     Kind::Count { least, most }
 }
 
@@ -87,6 +92,11 @@ pub(super) const SECTIONS: &[Section] = &[
         POOL,
     ),
     single("session", "What sessions may leave behind that pgweir cannot see for itself.", SESSION),
+    single(
+        "insight",
+        "Statements by their patterns: how often, how long, with what outcome. What is slow is for `slow_threshold` of `[pool]` to say.",
+        INSIGHT,
+    ),
     single("limits", "Bounds on what one client, one backend or the whole process may hold.", LIMITS),
     Section {
         path: "databases",
@@ -104,6 +114,11 @@ pub(super) const SECTIONS: &[Section] = &[
         "control",
         "Who the control plane logs in as to look at the server. What needs it is off while `user` is not set.",
         CONTROL,
+    ),
+    single(
+        "admin",
+        "The console: a database named `pgweir` on the same port, in which pgweir itself answers. See [console](console.md).",
+        ADMIN,
     ),
     single("log", "What is logged, to standard error.", LOG),
 ];
@@ -322,6 +337,12 @@ pub(super) const POOL: &[Key] = &[
     ),
     key("priority", count(0, 9), "5", "Waiting clients of a higher class go first; waiting raises the class."),
     key(
+        "slow_threshold",
+        Kind::DurationOrOff { least: Duration::ZERO },
+        "\"100ms\"",
+        "Time of one execution, waiting included, from which on it is logged as slow.",
+    ),
+    key(
         "promote_unnamed",
         Kind::Bool,
         "true",
@@ -418,26 +439,10 @@ const USER: &[Key] = &[
     ),
 ];
 
-const CONTROL: &[Key] = &[
-    absent("user", Kind::Text, "\"pgweir\"", "A role of the server, best a member of `pg_monitor`."),
-    absent("password", Kind::Secret, "\"secret\"", "Its password, in plain; may be empty where the server trusts."),
-    key("dbname", Kind::Text, "\"postgres\"", "The database in which questions about the whole server are asked."),
-];
-
-const LOG: &[Key] = &[
-    key("format", Kind::Words(LogFormat::WORDS), "\"text\"", "`json` gives one object for each line."),
-    key(
-        "level",
-        Kind::Filter,
-        "\"info\"",
-        "`error`, `warn`, `info`, `debug` or `trace`; or a filter such as `\"pgweir=debug,warn\"`.",
-    ),
-];
-
 // === impl Key ===
 
 impl Key {
-    const fn at_start(mut self) -> Self {
+    pub(super) const fn at_start(mut self) -> Self {
         self.live = false;
         self
     }

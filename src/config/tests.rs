@@ -578,6 +578,9 @@ fn the_keys_that_need_a_restart_are_these() {
             "listen.unix_socket",
             "listen.unix_socket_mode",
             "listen.backlog",
+            "insight.enabled",
+            "insight.sample_parameters",
+            "insight.tags",
             "limits.buffer"
         ]
     );

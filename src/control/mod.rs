@@ -61,6 +61,16 @@ pub enum ControlFault {
     Pool(String),
 }
 
+/// A single connection as `[control]` says, for a command that asks once and ends; it closes with its client.
+///
+/// # Errors
+/// [`ControlFault`].
+pub async fn connect_once(config: &Config, tls: Option<ServerTls>) -> Result<tokio_postgres::Client, ControlFault> {
+    let (login, door) = connect::door(config, tls).ok_or(ControlFault::Off)?;
+    let (client, _) = deadpool_postgres::Connect::connect(&door, &login).await?;
+    Ok(client)
+}
+
 impl Control {
     /// Ready to connect as `[control]` says; nothing is opened before something is asked. `tls` is that of the
     /// backends.

@@ -13,7 +13,7 @@ mod workload;
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,7 +21,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::{Client, NoTls};
 
 use crate::app::{self, Running};
-use crate::config::{self, Config, Host};
+use crate::config::{self, Config, Host, Sources};
+use crate::report::{self, By, Format, Wish};
 use cluster::Cluster;
 use meter::Meter;
 use progress::Screen;
@@ -31,6 +32,8 @@ use workload::Workload;
 const PORT: u16 = 6432;
 /// How often pgweir is looked at.
 const SAMPLE: Duration = Duration::from_millis(100);
+/// Patterns in the report at the end.
+const REPORTED: usize = 10;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// What the command line asks for.
@@ -103,13 +106,15 @@ async fn connect(cluster: &Cluster, database: &str) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// As an operator would write it, but for the socket.
+/// As an operator would write it, but for the socket, and for slow statements in the log: the report tells of them.
 fn configuration(cluster: &Cluster, plan: &Plan) -> anyhow::Result<Config> {
     let port = plan.port.unwrap_or_else(|| if is_free(PORT) { PORT } else { 0 });
     let text = format!(
         "[listen]\naddress = '127.0.0.1:{port}'\nauth = 'trust'\nmax_clients = {}\n\
          [server]\nhost = '127.0.0.1'\nport = {}\n\
          [pool]\nmode = 'transaction'\nsize = {}\nmax_overflow = 0\n\
+         [admin]\nstats_users = ['shop']\n\
+         [insight]\nslow_log_rate = 0\n\
          [databases.shop]\n\
          [[users]]\nname = 'shop'\n",
         plan.clients + 100,
@@ -145,7 +150,16 @@ async fn perform(
     // The workload's threads are waited for while this one goes on serving pgweir.
     let tally = tokio::task::spawn_blocking(move || workload.finish()).await.context("the workload broke")?;
     screen.say(&progress::summary(&meter.whole(), &tally, plan.clients, plan.backends, counted));
+    screen.say(&format!("\n{}", reported(running, address).await?));
     Ok(tally.errors == 0)
+}
+
+/// What `pgweir report` says of the show, asked as everybody asks: through the console.
+async fn reported(running: &Running, address: SocketAddr) -> anyhow::Result<String> {
+    running.insight().merge(SystemTime::now());
+    let sources = Sources { url: Some(format!("postgres://shop@{address}")), ..Sources::default() };
+    let wish = Wish { by: By::Total, top: REPORTED, since: None, database: None, user: None, application: None };
+    report::run(&sources, &wish, Format::Table, report::terminal_width()).await.context("the report")
 }
 
 fn welcome(plan: &Plan, cluster: &Cluster, address: SocketAddr) -> String {
@@ -153,7 +167,8 @@ fn welcome(plan: &Plan, cluster: &Cluster, address: SocketAddr) -> String {
     format!(
         "\npgweir in front of PostgreSQL {}, transaction mode: {} clients share {} backends\n\n\
          \x20 join in          psql postgres://shop@{address}/shop\n\
-         \x20 past pgweir      psql postgres://shop@127.0.0.1:{}/shop{end}",
+         \x20 past pgweir      psql postgres://shop@127.0.0.1:{}/shop\n\
+         \x20 the console      psql postgres://shop@{address}/pgweir{end}",
         cluster.version(),
         plan.clients,
         plan.backends,

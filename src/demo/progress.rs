@@ -12,6 +12,7 @@ use super::meter::Figures;
 use super::visit::Kind;
 use super::workload::Tally;
 use crate::app::Percentiles;
+use crate::report::figures::time;
 
 /// How often figures are new where they are drawn in place, and where each is a line.
 const IN_PLACE: Duration = Duration::from_secs(1);
@@ -214,18 +215,6 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
-/// With three digits or so: `85 µs`, `1.24 ms`, `31.4 ms`, `2.50 s`.
-fn time(duration: Duration) -> String {
-    let micros = duration.as_micros();
-    match micros {
-        0 => "0".to_owned(),
-        1..1_000 => format!("{micros} µs"),
-        1_000..10_000 => format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10),
-        10_000..1_000_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
-        _ => format!("{}.{:02} s", micros / 1_000_000, micros % 1_000_000 / 10_000),
-    }
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -233,16 +222,6 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_have_about_three_digits() {
-        let shown = |micros| time(Duration::from_micros(micros));
-        assert_eq!(shown(0), "0");
-        assert_eq!(shown(85), "85 µs");
-        assert_eq!(shown(1_249), "1.24 ms");
-        assert_eq!(shown(31_450), "31.4 ms");
-        assert_eq!(shown(2_506_000), "2.50 s");
-    }
 
     #[test]
     fn shares_are_shown_to_a_tenth() {

@@ -16,11 +16,21 @@ pub(super) enum Kind {
     Search,
     CustomerPage,
     Checkout,
+    WishList,
     Report,
+    Stocktaking,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [Self::Browse, Self::Search, Self::CustomerPage, Self::Checkout, Self::Report];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Browse,
+        Self::Search,
+        Self::CustomerPage,
+        Self::Checkout,
+        Self::WishList,
+        Self::Report,
+        Self::Stocktaking,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -28,7 +38,9 @@ impl Kind {
             Self::Search => "search",
             Self::CustomerPage => "customer page",
             Self::Checkout => "checkout",
+            Self::WishList => "wish list",
             Self::Report => "report",
+            Self::Stocktaking => "stocktaking",
         }
     }
 
@@ -38,18 +50,23 @@ impl Kind {
             Self::Search => "1 simple query",
             Self::CustomerPage => "3 queries sent at once, 1 update",
             Self::Checkout => "a transaction of 6 to 14 statements",
+            Self::WishList => "16 queries one after the other: N+1, planted",
             Self::Report => "1 aggregate over all orders",
+            Self::Stocktaking => "1 query that misses its index, planted",
         }
     }
 
-    /// Of 200 visits 95 browse, 30 search, 50 look at a customer, 24 buy, and 1 is the owner's.
+    /// Of 2000 visits 950 browse, 300 search, 480 look at a customer, 230 buy, 28 go through a wish list, 10 are the
+    /// owner's, and 2 take stock.
     fn drawn(dice: &mut Dice) -> Self {
-        match dice.below(200) {
-            0..95 => Self::Browse,
-            95..125 => Self::Search,
-            125..175 => Self::CustomerPage,
-            175..199 => Self::Checkout,
-            _ => Self::Report,
+        match dice.below(2000) {
+            0..950 => Self::Browse,
+            950..1250 => Self::Search,
+            1250..1730 => Self::CustomerPage,
+            1730..1960 => Self::Checkout,
+            1960..1988 => Self::WishList,
+            1988..1998 => Self::Report,
+            _ => Self::Stocktaking,
         }
     }
 }
@@ -104,7 +121,9 @@ impl Visitor {
             Kind::Search => self.searches().await,
             Kind::CustomerPage => self.opens_customer_page().await,
             Kind::Checkout => self.checks_out().await,
+            Kind::WishList => self.opens_wish_list().await,
             Kind::Report => self.asks_for_report().await,
+            Kind::Stocktaking => self.takes_stock().await,
         }
     }
 
@@ -153,6 +172,27 @@ impl Visitor {
         transaction.commit().await
     }
 
+    /// As an application does that leaves joins to a loop. Planted for the report to find.
+    async fn opens_wish_list(&mut self) -> Result<(), Error> {
+        let category = self.dice.of(&CATEGORIES);
+        let sql = "SELECT id FROM products WHERE category = $1 ORDER BY price DESC LIMIT 15";
+        let wishes = self.client.query_typed(sql, &[(&category, Type::TEXT)]).await?;
+        for wish in wishes {
+            let id: i32 = wish.get(0);
+            let sql = "SELECT name, price, stock FROM products WHERE id = $1";
+            self.client.query_typed(sql, &[(&id, Type::INT4)]).await?;
+        }
+        Ok(())
+    }
+
+    /// The sum keeps PostgreSQL from using the index on products. Planted for the report to find.
+    async fn takes_stock(&mut self) -> Result<(), Error> {
+        let category = self.dice.of(&CATEGORIES);
+        let sql = "SELECT p.name, (SELECT sum(i.quantity) FROM order_items i WHERE i.product + 0 = p.id) AS sold \
+                   FROM products p WHERE p.category = $1 ORDER BY sold DESC";
+        self.client.query_typed(sql, &[(&category, Type::TEXT)]).await.map(drop)
+    }
+
     async fn asks_for_report(&mut self) -> Result<(), Error> {
         let sql = "SELECT p.category, count(DISTINCT o.customer), sum(i.quantity * i.price) \
                    FROM orders o JOIN order_items i ON i.\"order\" = o.id JOIN products p ON p.id = i.product \
@@ -197,8 +237,8 @@ mod tests {
     #[test]
     fn every_kind_of_visit_is_drawn_and_browsing_most_of_all() {
         let mut dice = Dice::new(7);
-        let mut counts = [0_u32; 5];
-        for _ in 0..10_000 {
+        let mut counts = [0_u32; 7];
+        for _ in 0..20_000 {
             let kind = Kind::drawn(&mut dice);
             let index = Kind::ALL.iter().position(|known| *known == kind).expect("a known kind");
             counts[index] += 1;

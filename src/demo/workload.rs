@@ -39,7 +39,7 @@ pub(super) struct Workload {
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
     /// Microseconds of each visit that ended well, by [`Kind::ALL`].
-    pub(super) visits: [Histogram<u64>; 5],
+    pub(super) visits: [Histogram<u64>; Kind::ALL.len()],
     pub(super) errors: u64,
     /// How often each message came, by what was being done.
     pub(super) messages: BTreeMap<String, u64>,

@@ -7,6 +7,37 @@
 //! |---|---|
 //! | plans of slow patterns, and the index they lack | [`plans`] |
 //! | what reports are made of | [`view`] |
+//! | how workers write down, and what it costs them | [`Recorder`] |
+//! | merging and reporting | [`Insight`] |
+//! | the rows, and what makes room for what | `table`; what one row counts: `tally`, `spread`, `top` |
+//! | minutes that are over | `windows`, and how little they take: `packed` |
+//! | what has changed | `trends` |
+//! | tags in comments | [`Tags`] |
+//! | slow executions | `slow` |
+//! | N+1 and writes row by row | `repetitions` |
 
+#[expect(clippy::module_inception, reason = "it is what this folder is about")]
+mod insight;
+mod names;
+mod packed;
 pub mod plans;
+mod recorder;
+mod repetitions;
+mod report;
+mod slow;
+mod spread;
+mod table;
+mod tags;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod top;
+mod trends;
 pub mod view;
+mod windows;
+
+pub use insight::{Filter, Insight};
+pub use names::Place;
+pub use recorder::{Execution, Failed, Recorder};
+pub use slow::SlowExecution;
+pub use tags::Tags;

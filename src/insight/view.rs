@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::sql::{Digest, Kind};
+use crate::sql::{Digest, Kind, Shape};
 
 /// Everything that was counted in a span of time.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,7 @@ pub struct PatternName {
     /// Tables as they are written in the statement.
     pub reads: Box<[Box<str>]>,
     pub writes: Box<[Box<str>]>,
+    pub shape: Shape,
 }
 
 /// The executions of one pattern in one database by one user.
@@ -70,6 +71,34 @@ pub struct Row {
     pub applications: Vec<(Box<str>, u64)>,
     /// The same of sqlcommenter tags that may be shown: key, value, how often.
     pub tags: Vec<(Box<str>, Box<str>, u64)>,
+}
+
+impl Row {
+    /// Whether it reads so much without a LIMIT that it is likely to read ever more: a thousand rows each time.
+    #[must_use]
+    pub fn is_unbounded_read(&self) -> bool {
+        let Some(pattern) = &self.pattern else { return false };
+        let reads = pattern.kind == Kind::Read && pattern.shape.returns_rows && !pattern.shape.limited;
+        let succeeded = self.calls.saturating_sub(self.errors);
+        reads && !pattern.reads.is_empty() && succeeded > 0 && self.rows / succeeded >= 1000
+    }
+}
+
+/// What is not as it was in the span of time before.
+#[derive(Debug, Clone)]
+pub struct Trend {
+    pub change: Change,
+    pub now: Row,
+    /// `None` where it was not executed then.
+    pub before: Option<Row>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was never executed before.
+    New,
+    Slower,
+    MoreFrequent,
 }
 
 /// A distribution of times.
@@ -139,4 +168,19 @@ pub enum Repeated {
     Reads,
     /// Single-row writes.
     Writes,
+}
+
+impl Repeated {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Reads => {
+                "Read all of them with one statement, by a join or `= ANY($1)`: in a mapper, load the relation eagerly."
+            }
+            Self::Writes => {
+                "Write many rows with one statement, by several VALUES, `unnest` or COPY, or send them as one pipeline."
+            }
+        }
+    }
 }

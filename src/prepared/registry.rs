@@ -1,8 +1,8 @@
 //! Distinct statements, each once for all clients, and the standing of unnamed ones.
 
 use std::hash::{BuildHasher, Hash};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -47,6 +47,8 @@ pub struct Statement {
     pub copies: bool,
     /// What is known of its text.
     pub weighed: Weighed,
+    /// A number for the tags in its comments, by whoever reads them.
+    pub tags: OnceLock<u32>,
     promotion: Promotion,
     age: Age,
 }
@@ -253,6 +255,7 @@ impl Registry {
             forgets: super::may_forget(text),
             copies: super::may_copy(text),
             weighed,
+            tags: OnceLock::new(),
             promotion: Promotion::default(),
             age: Age::default(),
         }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::administration::MakingWay;
 use super::buffer::{Inbox, Outbox};
+use super::measuring::Measured;
 use super::pinning::Pinning;
 use super::worker::{Alarm, SMALL_BUFFER};
 use crate::backend::Dialer;
@@ -61,6 +62,7 @@ pub struct Active {
     pub(super) last_frame: Option<Instant>,
     pub(super) bytes_from_client: u64,
     pub(super) bytes_to_client: u64,
+    pub(super) measured: Measured,
 }
 
 /// Whether the session has a backend.
@@ -146,6 +148,7 @@ impl Active {
             last_frame: None,
             bytes_from_client: 0,
             bytes_to_client: 0,
+            measured: Measured::default(),
         }
     }
 
@@ -169,6 +172,7 @@ impl Active {
             to_backend: std::mem::take(&mut self.to_backend),
             alarm: Arc::clone(&self.alarm),
             out: std::mem::take(&mut self.out),
+            measured: std::mem::take(&mut self.measured).clear(),
             ..Self::new(room)
         };
     }

@@ -11,6 +11,7 @@ use super::serve::Serve;
 use crate::backend::Backend;
 use crate::session::{Leased, Session, Verdict};
 use crate::wire::scan::HEADER;
+use crate::wire::sqlstate;
 use crate::wire::tag::backend;
 use crate::wire::{Frame, Header, Malformed};
 
@@ -36,7 +37,7 @@ impl Serve {
         if !std::mem::take(&mut active.unjudged) {
             match from_backend.poll_fill(&mut lease.stream, cx) {
                 Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(0) | Err(_)) => return Err(self.lost_backend(active)),
+                Poll::Ready(Ok(0) | Err(_)) => return Err(self.lost_backend(active, now)),
                 Poll::Ready(Ok(_)) => {}
             }
         }
@@ -50,7 +51,8 @@ impl Serve {
     }
 
     fn judge_backend(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
-        let Active { ownership: Ownership::Leased { lease, .. }, from_backend, to_client, out, .. } = active else {
+        let Active { ownership: Ownership::Leased { lease, .. }, from_backend, to_client, out, measured, .. } = active
+        else {
             return Ok(());
         };
         let unread = from_backend.unread();
@@ -65,7 +67,9 @@ impl Serve {
             if active.backend_rest != Rest::None {
                 let (bytes, forward) = active.backend_rest.take(unread.len() - at);
                 at += bytes;
-                if !forward {
+                if forward {
+                    measured.answer += u64::try_from(bytes).unwrap_or(0);
+                } else {
                     run = at;
                 }
                 continue;
@@ -76,6 +80,7 @@ impl Serve {
                     Look::Judge(header, here) => (header, here),
                     Look::Pass { here, left } => {
                         at += here;
+                        measured.answer += u64::try_from(here).unwrap_or(0);
                         active.backend_rest = Rest::of(left, true);
                         continue;
                     }
@@ -88,6 +93,12 @@ impl Serve {
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
             let end = at + HEADER + here;
             let forward = verdict == Verdict::Forward && !readdress(&frame, author, self.subscriber.as_deref(), out);
+            if forward {
+                measured.answer += u64::try_from(HEADER + here).unwrap_or(0);
+            }
+            if !out.events.is_empty() {
+                measured.take(out);
+            }
             if !out.before.is_empty() {
                 to_client.push(unread.get(run..at).unwrap_or_default());
                 to_client.push(&out.before);
@@ -109,6 +120,9 @@ impl Serve {
             active.unjudged = self.session.keeps_ready_back();
             // Once the lease is over, what follows is said to nobody.
             let ready = header.tag == backend::READY_FOR_QUERY;
+            if ready {
+                measured.answer = 0;
+            }
             if active.unjudged || (ready && nothing_half_sent && self.session.may_release()) {
                 break;
             }
@@ -121,11 +135,13 @@ impl Serve {
         active.out.to_backend.clear();
         from_backend.consume(at);
         from_backend.make_room(need.max(1));
+        self.record_ended(active, now);
         if sent.is_err() { super::serve::client_deaf(active) } else { Ok(()) }
     }
 
     /// The backend's connection has ended.
-    fn lost_backend(&mut self, active: &Active) -> Ending {
+    fn lost_backend(&mut self, active: &mut Active, now: Instant) -> Ending {
+        self.abandon(active, sqlstate::CONNECTION_FAILURE, now);
         let in_mid_frame = matches!(active.backend_rest, Rest::Forward(_));
         tracing::warn!(
             database = self.route.database,

@@ -80,6 +80,14 @@ impl Serve {
 
     /// Judges what is here. Whether anything was consumed.
     pub(super) fn judge_client(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
+        let judged = self.judge_frames(active, now);
+        if active.measured.has_ended() {
+            self.record(active, now);
+        }
+        judged
+    }
+
+    fn judge_frames(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
         let mut progress = false;
         if self.must_hear_first(active) {
             return Ok(false);
@@ -158,6 +166,9 @@ impl Serve {
             Ownership::None | Ownership::Waiting { .. } => self.session.from_client(&frame, None, &mut active.out, now),
         }
         .map_err(Ending::broken)?;
+        if !active.out.events.is_empty() {
+            active.measured.take(&mut active.out);
+        }
         // Also a frame that is held may have made the session say something, so that it will be let go.
         let spoken = !active.out.to_backend.is_empty() || !active.out.before.is_empty();
         active.to_backend.push(&active.out.to_backend);

@@ -84,6 +84,7 @@ impl Serve {
             }
             Poll::Ready(Err(error)) => {
                 active.ownership = Ownership::None;
+                active.measured.waited = now.saturating_duration_since(asked);
                 let tag = active.held.map_or(0, |(_, tag)| tag);
                 match error {
                     LeaseError::Refused(refusal) => self.refused(active, tag, &refusal)?,
@@ -100,6 +101,7 @@ impl Serve {
 
     fn begin_lease(&mut self, active: &mut Active, mut lease: Lease<Dialer>, asked: Instant, now: Instant) {
         active.held = None;
+        active.measured.waited += now.saturating_duration_since(asked);
         active.from_backend = Inbox::with_room(self.worker.take_room());
         if self.drew_on == Some(lease.id()) && lease.last_holder() != u64::try_from(self.handle.pid).unwrap_or(0) {
             self.drew_on = None;
@@ -214,6 +216,7 @@ impl Serve {
         lease.count(stats::Traffic { transactions: 1, bytes_from_clients, bytes_to_clients }, now);
         self.worker.give_room(std::mem::take(&mut active.from_backend).into_room());
         active.busy_since = None;
+        active.measured.lease_is_over();
         lease.undo = undo;
         let how = if undo == Undo::default() { Return::Clean } else { Return::NeedsReset };
         lease.release(how, now);
@@ -240,6 +243,8 @@ impl Serve {
             return Err(Ending::Told(fault.clone()));
         }
         self.session.lease_failed(tag, fault, &mut active.out);
+        active.measured.take(&mut active.out);
+        self.record(active, Instant::now());
         active.to_client.push(&active.out.before);
         active.out.before.clear();
         active.held = None;
@@ -273,7 +278,8 @@ impl Serve {
     /// A CancelRequest for this session has come.
     pub(super) fn cancelled(&mut self, active: &mut Active) {
         match &active.ownership {
-            Ownership::Waiting { .. } => {
+            Ownership::Waiting { asked, .. } => {
+                active.measured.waited = asked.elapsed();
                 active.ownership = Ownership::None;
                 let tag = active.held.map_or(0, |(_, tag)| tag);
                 let fault = cancelled_in_queue("The statement was waiting for a backend of pgweir's pool.");
@@ -309,12 +315,13 @@ impl Serve {
     }
 
     /// Cancels what the backend runs. Until PostgreSQL has acted the backend is not given to anybody else.
-    pub(super) fn cancel_running(&self, active: &mut Active) {
+    pub(super) fn cancel_running(&mut self, active: &mut Active) {
         let Ownership::Leased { lease, .. } = &active.ownership else { return };
         if self.session.running() != Running::Clients || active.cancel.is_some() {
             return;
         }
         let (target, key, client) = (self.route.target.endpoint(), Arc::clone(&lease.cancel), Arc::clone(&self.handle));
+        self.session.cancel_is_sent();
         let done = Arc::new(AtomicBool::new(false));
         active.cancel = Some(Arc::clone(&done));
         tokio::spawn(async move {
@@ -354,7 +361,10 @@ impl Serve {
         match &active.ownership {
             Ownership::None => Ok(()),
             Ownership::Waiting { asked, .. } if *asked + self.route.pool.timeout() <= now => {
-                let Ownership::Waiting { waiting, .. } = std::mem::take(&mut active.ownership) else { return Ok(()) };
+                let Ownership::Waiting { waiting, asked } = std::mem::take(&mut active.ownership) else {
+                    return Ok(());
+                };
+                active.measured.waited = now.saturating_duration_since(asked);
                 let fault = shortage_fault(
                     &self.route.database,
                     &self.route.user,

@@ -104,6 +104,7 @@ impl Serve {
     }
 
     fn part_with_backend(&mut self, active: &mut Active) {
+        self.abandon(active, sqlstate::QUERY_CANCELED, Instant::now());
         // Who listens must not take what this client has said for the next one's: that backend is not lent again.
         let heard = !self.is_being_heard(active);
         let Ownership::Leased { lease, .. } = &active.ownership else {

@@ -15,6 +15,7 @@ mod client_side;
 mod effects;
 mod ending;
 mod listening;
+mod measuring;
 mod pinning;
 mod processes;
 pub mod route;

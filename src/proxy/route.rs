@@ -6,8 +6,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::backend::{Administration, Dialer, Target};
-use crate::clients::{Client, Clients};
+use crate::clients::{Client, Clients, Names};
 use crate::config::{self, ResetOnReturn};
+use crate::insight::{Insight, Place};
 use crate::notify::{Hub, ListenKey, Plan, Subscriber, TooManyListeners};
 use crate::pool::Pool;
 use crate::session::Rules;
@@ -19,6 +20,8 @@ use crate::stats::LimitHits;
 pub struct Route {
     pub database: String,
     pub user: String,
+    /// The same, as they stand with each of its clients.
+    pub names: Arc<Names>,
     pub pool: Pool<Dialer>,
     /// Where its sessions subscribe to channels.
     pub hub: Arc<Hub>,
@@ -30,6 +33,9 @@ pub struct Route {
     /// Whom process ids mean.
     pub clients: Arc<Clients>,
     pub limit_hits: Arc<LimitHits>,
+    pub insight: Arc<Insight>,
+    /// By what its statements are recorded.
+    pub place: Place,
     /// Replaced by a reload, for sessions that live on too.
     pub limits: ArcSwap<Limits>,
 }
@@ -54,6 +60,8 @@ pub struct Limits {
     pub max_lease: Option<Duration>,
     pub reset_on_return: ResetOnReturn,
     pub priority: u8,
+    /// Time from which on an execution is slow.
+    pub slow_threshold: Option<Duration>,
     /// Bytes of a message of any kind.
     pub message: usize,
     /// Bytes of a message that must be held whole.
@@ -69,6 +77,7 @@ impl Limits {
             max_lease: pool.max_lease,
             reset_on_return: pool.reset_on_return,
             priority: pool.priority,
+            slow_threshold: pool.slow_threshold,
             message: limits.message,
             held_message: limits.held_message,
         }

@@ -136,7 +136,7 @@ impl Serve {
     fn run(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
         self.heed_signals(active, now)?;
         loop {
-            let mut progress = self.flush_client(active, cx)?;
+            let mut progress = self.flush_client(active, cx, now)?;
             progress |= self.take_lease(active, cx, now)?;
             progress |= self.take_pin(active, cx, now)?;
             progress |= self.make_way(active, cx);
@@ -190,13 +190,16 @@ impl Serve {
         if self.draining && nothing_owed { Err(Ending::Told(shutting_down())) } else { Ok(()) }
     }
 
-    fn flush_client(&mut self, active: &mut Active, cx: &mut Context<'_>) -> Result<bool, Ending> {
+    fn flush_client(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
         if active.to_client.is_empty() {
             return Ok(false);
         }
         match active.to_client.poll_send(&mut self.client, cx) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Ok(())) => {
+                self.record_ended(active, now);
+                Ok(true)
+            }
             Poll::Ready(Err(_)) => client_deaf(active).map(|()| true),
         }
     }

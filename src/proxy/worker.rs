@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::active::Active;
 use crate::clients::{Client, Signal};
+use crate::insight;
 use crate::stats::Recorder;
 
 /// Bytes first read from a client; a client that fills them gets the larger buffer.
@@ -27,6 +28,8 @@ pub struct Worker {
     /// Bytes of a large buffer.
     pub buffer: usize,
     pub recorder: Recorder,
+    /// Where executions are written down, if they are.
+    pub insight: Option<Arc<insight::Recorder>>,
     sessions: AtomicUsize,
     started: Instant,
     #[expect(clippy::vec_box, reason = "an active part is lent out in its box, and is too large to be moved")]
@@ -46,11 +49,12 @@ pub struct Alarm {
 
 impl Worker {
     #[must_use]
-    pub fn new(index: usize, buffer: usize) -> Self {
+    pub fn new(index: usize, buffer: usize, insight: Option<Arc<insight::Recorder>>) -> Self {
         Self {
             index,
             buffer,
             recorder: Recorder::default(),
+            insight,
             sessions: AtomicUsize::new(0),
             started: Instant::now(),
             spare_actives: Mutex::default(),

@@ -1,7 +1,7 @@
 //! From an accepted connection to a session that is served.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use super::handshake::{Caller, Failed, Wanted, handshake};
 use super::login::{Identified, log_in};
 use super::{Server, replication};
-use crate::auth;
+use crate::admin::{Rights, Visit};
+use crate::auth::{self, CredentialSource};
 use crate::backend::{Dialer, Refusal, adopt};
-use crate::clients::{Client, Seat, TooMany};
-use crate::net::Stream;
+use crate::clients::{self, Client, Identity, Seat, TooMany};
+use crate::net::{Peer, Stream};
 use crate::pool::{Lease, LeaseError, Return, Wish};
 use crate::proxy::{self, Occupied, Route, Serving, Worker};
 use crate::session::Session;
@@ -43,6 +44,7 @@ struct Greeted {
 }
 
 enum Next {
+    Console(Rights),
     Replication(Box<replication::Line>),
     Session { session: Session, route: Arc<Route> },
 }
@@ -58,6 +60,9 @@ pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Se
         Ok(Ok(Some(Greeted { caller, seat, handle, next: Next::Session { session, route } }))) => {
             let serving = Serving::new(caller.stream, session, handle, route, (seat, occupied), &caller.ahead);
             tokio::spawn(server.sessions.track_future(serving));
+        }
+        Ok(Ok(Some(Greeted { caller, seat, handle, next: Next::Console(rights) }))) => {
+            server.console.serve(Visit { stream: caller.stream, ahead: caller.ahead, client: handle, rights, seat });
         }
         Ok(Ok(Some(Greeted { caller, seat, handle, next: Next::Replication(line) }))) => {
             Box::pin(replication::relay(caller, *line, &handle)).await;
@@ -119,7 +124,13 @@ async fn greet(
         Ok(names) => names,
         Err(fault) => return Err(Failed::told(caller.stream, fault)),
     };
-    let (caller, identified) = log_in(caller, server, &names.user).await?;
+    let credentials = server.credentials.load_full();
+    let known = if server.config.current().admin.is_console(&names.database) {
+        credentials.lookup_for_console(&names.user)
+    } else {
+        credentials.lookup(&names.user)
+    };
+    let (caller, identified) = log_in(caller, server, &names.user, known).await?;
     let entry = Entry { server, worker, startup: &startup, names: &names };
     enter(caller, seat, entry, identified).await.map(Some)
 }
@@ -128,6 +139,7 @@ async fn greet(
 struct Names {
     user: String,
     database: String,
+    application: Box<str>,
     replication: bool,
 }
 
@@ -160,7 +172,13 @@ impl Names {
                     .hint("Valid values are: \"false\", 0, \"true\", 1, \"database\"."));
             }
         };
-        Ok(Self { database: text("database")?.unwrap_or_else(|| user.clone()), user, replication })
+        let application = String::from_utf8_lossy(startup.parameter("application_name").unwrap_or_default());
+        let application = application.chars().take(LONGEST_NAME).collect::<String>().into();
+        Ok(Self { database: text("database")?.unwrap_or_else(|| user.clone()), user, application, replication })
+    }
+
+    fn shared(&self) -> Arc<clients::Names> {
+        Arc::new(clients::Names { database: self.database.as_str().into(), user: self.user.as_str().into() })
     }
 }
 
@@ -179,7 +197,19 @@ async fn enter(
         Ok(random) => random,
         Err(fault) => return Err(Failed::told(caller.stream, Fault::fatal("XX000", fault.to_string()))),
     };
-    let handle = seat.log_in(entry.startup.minor >= 2, random);
+    let identity = Identity {
+        names: match &next {
+            Next::Session { route, .. } => Arc::clone(&route.names),
+            Next::Console(_) | Next::Replication(_) => entry.names.shared(),
+        },
+        application: entry.names.application.clone(),
+        address: match caller.stream.peer() {
+            Peer::Tcp(address) => Some(address),
+            Peer::Unix => None,
+        },
+        since: SystemTime::now(),
+    };
+    let handle = seat.log_in(identity, entry.startup.minor >= 2, random);
     let mut greeting = build::authentication_ok();
     greeting.extend_from_slice(&statuses);
     greeting.extend_from_slice(&build::backend_key_data(handle.pid, handle.key()));
@@ -187,7 +217,7 @@ async fn enter(
     caller.stream.write_all(&greeting).await?;
     caller.stream.flush().await?;
     if entry.server.is_draining() {
-        handle.signal(crate::clients::Signal::Drain);
+        handle.signal(clients::Signal::Drain);
     }
     Ok(Greeted { caller, seat, handle, next })
 }
@@ -210,6 +240,9 @@ impl Entry<'_> {
         let Self { server, worker, startup, names } = self;
         let config = server.config.current();
         let credential = &identified.credential.backend;
+        if config.admin.is_console(&names.database) {
+            return self.prepare_console().map_err(|fault| fault.to_frame());
+        }
         if names.replication {
             let pair = (names.database.as_str(), names.user.as_str());
             let line = replication::open(&server.routes, &config, startup, pair, credential, identified.keys).await?;
@@ -226,6 +259,17 @@ impl Entry<'_> {
         let Known { profile, statuses } = known_startup(&route, server, worker, startup).await?;
         let session = Session::new(Arc::clone(&route.rules), profile);
         Ok((Next::Session { session, route }, statuses))
+    }
+}
+
+impl Entry<'_> {
+    fn prepare_console(self) -> Result<(Next, Arc<[u8]>), Fault> {
+        let Self { server, names, .. } = self;
+        if names.replication {
+            return Err(Fault::fatal(sqlstate::FEATURE_NOT_SUPPORTED, "pgweir's console has nothing to replicate"));
+        }
+        let rights = server.console.rights(&names.user)?;
+        Ok((Next::Console(rights), server.console.statuses(&names.user, &names.application).into()))
     }
 }
 

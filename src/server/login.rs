@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::Server;
 use super::handshake::{Caller, Failed};
-use crate::auth::{self, AuthFault, ClientKey, Credential, CredentialSource, MECHANISM, Nonce, ScramKeys, verify_md5};
+use crate::auth::{self, AuthFault, ClientKey, Credential, MECHANISM, Nonce, ScramKeys, verify_md5};
 use crate::config::AuthMethod;
 use crate::net::Stream;
 use crate::wire::build::{self, Fault};
@@ -38,9 +38,13 @@ impl From<io::Error> for Denied {
     }
 }
 
-/// Authenticates a client that calls itself `user`.
-pub(super) async fn log_in(mut caller: Caller, server: &Server, user: &str) -> Result<(Caller, Identified), Failed> {
-    let known = server.credentials.load().lookup(user);
+/// Authenticates a client that calls itself `user`, with what is `known` of that user.
+pub(super) async fn log_in(
+    mut caller: Caller,
+    server: &Server,
+    user: &str,
+    known: Option<Credential>,
+) -> Result<(Caller, Identified), Failed> {
     let method = known.as_ref().map_or(server.config.current().listen.auth, |known| known.method);
     match prove(&mut caller, server, user, known.as_ref(), method).await {
         Ok(key) => match known {

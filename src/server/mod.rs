@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio_util::task::TaskTracker;
 
+use crate::admin::Console;
 use crate::auth::{Credentials, MockKey};
 use crate::clients::Clients;
 use crate::config::Live;
@@ -34,6 +35,8 @@ pub struct Server {
     pub tls: ArcSwapOption<ListenTls>,
     /// What exchanges with unknown users are made of.
     pub mock: MockKey,
+    /// What answers in pgweir's own database.
+    pub console: Arc<Console>,
     /// The tasks of all connections.
     pub sessions: TaskTracker,
     draining: AtomicBool,
@@ -42,21 +45,22 @@ pub struct Server {
 impl Server {
     #[must_use]
     pub fn new(
-        config: Arc<Live>,
         routes: Routes,
         credentials: Credentials,
         tls: Option<ListenTls>,
         mock: MockKey,
+        console: Arc<Console>,
     ) -> Self {
         let clients = Arc::clone(routes.clients());
         Self {
-            config,
+            config: Arc::clone(&console.config),
             clients,
             routes,
             credentials: ArcSwap::from_pointee(credentials),
             tls: ArcSwapOption::from_pointee(tls),
             mock,
-            sessions: TaskTracker::new(),
+            sessions: console.sessions.clone(),
+            console,
             draining: AtomicBool::new(false),
         }
     }

@@ -12,16 +12,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{BackendCredential, BackendLogin};
 use crate::backend::{Administration, Dialer, Endpoint, Login, Target};
-use crate::clients::Clients;
+use crate::clients::{Clients, Names};
 use crate::config::{self, Config, Host, PoolMode};
+use crate::insight::{Insight, Tags};
 use crate::net::ServerTls;
 use crate::notify::{self, Hub, Plan};
 use crate::pool::{Blueprint, Budget, PoolKey, Pools, PoolsExhausted};
 use crate::prepared::Registry;
 use crate::proxy::{Limits, Route};
-use crate::session::{Functions, Hold, LimitsMet, Rules, Sequences};
+use crate::session::{Functions, Hold, LimitsMet, Measuring, ReadTags, Rules, Sequences};
 use crate::settings::{Profiles, Startups};
-use crate::sql::Patterns;
+use crate::sql::{Lexing, Patterns};
 use crate::stats::{Limit, LimitHits};
 
 /// Every route in use, and what they are made of.
@@ -35,7 +36,7 @@ pub struct Routes {
     hub: Arc<Hub>,
     registry: Arc<Registry>,
     profiles: Arc<Profiles>,
-    patterns: Arc<Patterns>,
+    insight: Arc<Insight>,
     tls: ArcSwapOption<ServerTls>,
     limit_hits: Arc<LimitHits>,
     clients: Arc<Clients>,
@@ -52,8 +53,14 @@ pub enum NoRoute {
 
 impl Routes {
     #[must_use]
-    pub fn new(config: &Config, tls: Option<ServerTls>, tasks: TaskTracker, hub: Arc<Hub>) -> Self {
-        let limit_hits = Arc::new(LimitHits::default());
+    pub fn new(
+        config: &Config,
+        tls: Option<ServerTls>,
+        tasks: TaskTracker,
+        hub: Arc<Hub>,
+        insight: Arc<Insight>,
+    ) -> Self {
+        let limit_hits = Arc::new(LimitHits::default().counting(Limit::MaxPatterns, insight.met()));
         let hits = Arc::clone(&limit_hits);
         let pools = Arc::new(Pools::new(config.limits.pools, config.limits.waiters, tasks, hits));
         let registry = Registry::new(config.limits.statements).counting(limit_hits.counter(Limit::Statements));
@@ -66,7 +73,7 @@ impl Routes {
             hub,
             registry: Arc::new(registry),
             profiles: Arc::new(profiles),
-            patterns: Arc::new(Patterns::new(config.limits.patterns)),
+            insight,
             tls: ArcSwapOption::from_pointee(tls),
             limit_hits,
             clients: Arc::new(Clients::new(config.listen.max_clients)),
@@ -86,7 +93,7 @@ impl Routes {
 
     /// Where everybody counts who keeps a limit.
     #[must_use]
-    pub fn limit_hits(&self) -> &LimitHits {
+    pub fn limit_hits(&self) -> &Arc<LimitHits> {
         &self.limit_hits
     }
 
@@ -104,7 +111,13 @@ impl Routes {
     /// What is known of the statements that clients send.
     #[must_use]
     pub fn patterns(&self) -> &Arc<Patterns> {
-        &self.patterns
+        self.insight.patterns()
+    }
+
+    /// What is known of statements that have run.
+    #[must_use]
+    pub fn insight(&self) -> &Arc<Insight> {
+        &self.insight
     }
 
     #[must_use]
@@ -146,7 +159,9 @@ impl Routes {
                 backoff: config.server.backoff.clone(),
             })
         })?;
+        let names = Names { database: database.into(), user: user.into() };
         let route = Arc::new(Route {
+            names: Arc::new(names),
             database: database.to_owned(),
             user: user.to_owned(),
             target: Arc::clone(&pool.manager().target),
@@ -156,6 +171,8 @@ impl Routes {
             limits: ArcSwap::from_pointee(Limits::new(&settings, &config.limits)),
             administration: Arc::clone(&self.administration),
             limit_hits: Arc::clone(&self.limit_hits),
+            place: self.insight.place(database, user),
+            insight: Arc::clone(&self.insight),
             clients: Arc::clone(&self.clients),
             pool,
         });
@@ -195,6 +212,7 @@ impl Routes {
         now: Instant,
     ) {
         self.tls.store(tls.map(Arc::new));
+        self.insight.reconfigure(&config.insight);
         self.pools.set_limits(config.limits.pools, config.limits.waiters);
         for budget in self.budgets.lock().values() {
             budget.set_max(config.server.max_connections, now);
@@ -238,8 +256,9 @@ impl Routes {
             pipeline: config.limits.pipeline,
             registry: Arc::clone(&self.registry),
             profiles: Arc::clone(&self.profiles),
-            patterns: Arc::clone(&self.patterns),
+            patterns: Arc::clone(self.insight.patterns()),
             functions: Arc::new(Functions::new(config.limits.patterns, &config.session.stateful_functions)),
+            measuring: self.measuring(),
             sequences: match pool.sequences {
                 config::Sequences::Auto => Sequences::Auto { asked: AtomicBool::new(false) },
                 config::Sequences::Off => Sequences::Off,
@@ -252,10 +271,26 @@ impl Routes {
         }
     }
 
+    fn measuring(&self) -> Option<Measuring> {
+        let insight = &self.insight;
+        let tags: Arc<dyn ReadTags> = Arc::new(TagReader(Arc::clone(insight.tags())));
+        insight.is_enabled().then(|| Measuring { tags: Some(tags), parameters: insight.samples_parameters() })
+    }
+
     fn budget(&self, config: &Config, hosts: &[Host]) -> Arc<Budget> {
         let mut budgets = self.budgets.lock();
         let budget = budgets.entry(hosts.to_vec()).or_insert_with(|| Budget::new(config.server.max_connections));
         Arc::clone(budget)
+    }
+}
+
+/// Gives sessions insight's reading of tags.
+#[derive(Debug)]
+struct TagReader(Arc<Tags>);
+
+impl ReadTags for TagReader {
+    fn read(&self, text: &[u8], lexing: &Lexing) -> u32 {
+        self.0.read(text, lexing)
     }
 }
 

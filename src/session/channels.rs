@@ -234,6 +234,7 @@ mod tests {
             fingerprint: None,
             normalised: "".into(),
             traits: crate::sql::Traits::default(),
+            parts: Box::default(),
         };
         pattern.traits.commands = statements.iter().map(|(command, _)| command.clone()).collect();
         ledger.sent(Arc::new(pattern));

@@ -1,5 +1,6 @@
 //! One reply that the backend, or pgweir itself, owes.
 
+use super::measuring::Measure;
 use super::mending::Mended;
 use crate::prepared::Named;
 
@@ -52,6 +53,8 @@ pub(super) struct Expect {
     pub(super) followed: bool,
     /// Where statements of ours stand among those of a Query.
     pub(super) mended: Option<Box<Mended>>,
+    /// What is to be told of it.
+    pub(super) measure: Option<Measure>,
 }
 
 impl Expect {
@@ -67,6 +70,7 @@ impl Expect {
             portrays: false,
             followed: false,
             mended: None,
+            measure: None,
         }
     }
 
@@ -84,6 +88,10 @@ impl Expect {
 
     pub(super) fn following(self, followed: bool) -> Self {
         Self { followed, ..self }
+    }
+
+    pub(super) fn measuring(self, measure: Option<Measure>) -> Self {
+        Self { measure, ..self }
     }
 
     pub(super) fn is_end_of_batch(&self) -> bool {

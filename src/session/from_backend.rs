@@ -45,7 +45,7 @@ impl Session {
                 Ok(Verdict::Forward)
             }
             (backend::READY_FOR_QUERY, Some((kind, to))) => self.ready(frame, (kind, to), leased, out, now),
-            (backend::ERROR_RESPONSE, expected) => self.error(frame, expected, leased, out),
+            (backend::ERROR_RESPONSE, expected) => self.error(frame, expected, leased, out, now),
             (backend::PARAMETER_STATUS, expected) => self.parameter_status(frame, expected, leased, out),
             (backend::NOTICE_RESPONSE, Some((_, Addressee::Us))) => Ok(Verdict::Swallow),
             (backend::NOTICE_RESPONSE | backend::NOTIFICATION_RESPONSE, _) => Ok(Verdict::Forward),
@@ -57,8 +57,13 @@ impl Session {
                 backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED,
                 Some((Kind::Execute, to)),
             ) => {
-                if frame.tag == backend::CLOSE_COMPLETE {
-                    turn.end_asking();
+                match frame.tag {
+                    backend::CLOSE_COMPLETE => turn.end_asking(),
+                    backend::PARSE_COMPLETE if to == Addressee::Us => out.own_statements += 1,
+                    backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => {
+                        turn.measure_completion(frame, now, out);
+                    }
+                    _ => {}
                 }
                 self.completed(frame, leased);
                 let Self { turn: Some(turn), names, .. } = self else {
@@ -79,8 +84,10 @@ impl Session {
             (backend::PARAMETER_DESCRIPTION, Some((Kind::Describe, to))) => Ok(to.verdict()),
             (backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE, Some((Kind::Query, to))) => {
                 if turn.end_of_statement() {
+                    out.own_statements += 1;
                     return Ok(Verdict::Swallow);
                 }
+                turn.measure_completion(frame, now, out);
                 self.completed(frame, leased);
                 Ok(to.verdict())
             }
@@ -114,6 +121,9 @@ impl Session {
             return Err(Broken::Desync(frame.tag));
         }
         turn.ready(Transaction::read(frame.body)?);
+        if self.rules.measuring.is_some() {
+            turn.measure_ready(now, out);
+        }
         turn.confirm(names, leased);
         turn.answer_fakes_at_head(names, &mut out.after);
         if let Some((statement, sent)) = turn.measured.take() {
@@ -148,6 +158,7 @@ impl Session {
         expected: Option<(Kind, Addressee)>,
         leased: &mut Leased<'_>,
         out: &mut Outgoing,
+        now: Instant,
     ) -> Result<Verdict, Broken> {
         let Self { turn: Some(turn), names, .. } = self else {
             return Err(Broken::Desync(frame.tag));
@@ -155,6 +166,7 @@ impl Session {
         let report = Report::read(frame.body);
         if report.is_fatal() {
             turn.fatal = true;
+            turn.measure_failure(&report, None, now, out);
             turn.give_reply(&mut out.before);
             return Ok(Verdict::Forward);
         }
@@ -183,14 +195,17 @@ impl Session {
         match kind {
             // What the backend carries is not known then, so it stays with the session.
             Kind::Query if to == Addressee::Us && turn.looking.is_some() => {
+                out.own_statements += 1;
                 self.look_failed();
                 return Ok(Verdict::Swallow);
             }
             Kind::FunctionCall | Kind::Query if to == Addressee::Us => {
                 return Err(settings_refused(&report).into());
             }
-            Kind::FunctionCall | Kind::Query | Kind::Sync => {}
-            _ => turn.fail(names, leased),
+            _ => turn.measure_failure(&report, own_words.as_deref(), now, out),
+        }
+        if !matches!(kind, Kind::FunctionCall | Kind::Query | Kind::Sync) {
+            turn.fail(names, leased);
         }
         if let Some(ledger) = &mut turn.ledger {
             ledger.failed();

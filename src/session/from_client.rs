@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::channels::Ahead;
 use super::listening::Hearing;
+use super::measuring::Measure;
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
@@ -36,12 +37,16 @@ impl Session {
         out: &mut Outgoing,
         now: Instant,
     ) -> Result<Verdict, Broken> {
+        self.end_idleness(now, out);
         if frame.tag == client::TERMINATE {
             return Ok(Verdict::Terminate);
         }
         let turn = self.turn.get_or_insert_default();
         turn.between_frames = frame.is_whole();
         if let Some(verdict) = turn.judge_copy(frame, out) {
+            if verdict == Verdict::Forward {
+                self.measure_frame(frame);
+            }
             return Ok(verdict);
         }
         if turn.skipping && frame.tag != client::SYNC {
@@ -68,17 +73,21 @@ impl Session {
             return Ok(turn.wait(out));
         }
         let Some(leased) = leased else {
-            return self.without_lease(frame, out);
+            return self.without_lease(frame, out, now);
         };
         turn.unused = false;
         if turn.is_settled() && leased.carried.profile != self.profile {
             self.apply_profile(leased, out);
         }
         let before = out.to_backend.len();
-        self.settle_deferred(frame, out);
+        self.settle_deferred(frame, out, now);
         let verdict = self.with_lease(frame, leased, out, now)?;
         if let Some(turn) = &mut self.turn {
             turn.sent(out.to_backend.get(before..).unwrap_or_default(), frame, &verdict);
+        }
+        if !matches!(verdict, Verdict::Hold(_)) && matches!(frame.tag, client::BIND | client::DESCRIBE | client::PARSE)
+        {
+            self.measure_frame(frame);
         }
         Ok(verdict)
     }
@@ -95,8 +104,8 @@ impl Session {
             client::PARSE => Ok(self.parse(frame, leased, out, now)),
             client::BIND => Ok(self.bind(frame, leased, out, now)),
             client::DESCRIBE => Ok(self.describe(frame, leased, out)),
-            client::CLOSE => Ok(self.close(frame)),
-            client::EXECUTE => Ok(self.execute(frame, out)),
+            client::CLOSE => Ok(self.close(frame, now, out)),
+            client::EXECUTE => Ok(self.execute(frame, out, now)),
             client::SYNC => Ok(self.ending_batch(Kind::Sync)),
             client::FLUSH => Ok(self.flush(out)),
             client::FUNCTION_CALL => Ok(self.function_call()),
@@ -107,7 +116,7 @@ impl Session {
     }
 
     /// What can be answered without a backend, or needs no answer.
-    fn without_lease(&mut self, frame: &Frame<'_>, out: &mut Outgoing) -> Result<Verdict, Broken> {
+    fn without_lease(&mut self, frame: &Frame<'_>, out: &mut Outgoing, now: Instant) -> Result<Verdict, Broken> {
         match frame.tag {
             client::SYNC => {
                 let turn = self.turn.get_or_insert_default();
@@ -122,7 +131,7 @@ impl Session {
                 Ok(Verdict::Swallow)
             }
             client::CLOSE if matches!(Target::read(frame.tag, frame.body), Ok(Target::Statement(_))) => {
-                Ok(self.close(frame))
+                Ok(self.close(frame, now, out))
             }
             client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL => Ok(Verdict::Swallow),
             client::QUERY if self.rules.hold == Hold::Statement && opens_block(frame.body) => {
@@ -153,16 +162,23 @@ impl Session {
 
     /// What kind of lease a frame needs.
     fn lease_for(&mut self, frame: &Frame<'_>) -> Wait {
-        let effects = |weighed: &Weighed, text: &[u8]| self.effects_of(weighed, text);
-        let effects = match frame.tag {
+        let weighed = match frame.tag {
             client::BIND => {
                 let named = Bind::read(frame.body).ok().and_then(|bind| self.names.get(Names::key(bind.statement)));
-                named.map(|named| effects(&named.statement.weighed, &named.statement.text))
+                named.map(|named| {
+                    let statement = &named.statement;
+                    (statement.weighed.clone(), self.effects_of(&statement.weighed, &statement.text))
+                })
             }
-            client::PARSE => Parse::read(frame.body).ok().map(|parse| effects(&self.weigh(parse.text), parse.text)),
+            client::PARSE => Parse::read(frame.body).ok().map(|parse| {
+                let weighed = self.weigh(parse.text);
+                let effects = self.effects_of(&weighed, parse.text);
+                (weighed, effects)
+            }),
             _ => None,
         };
-        self.lease_with(effects.unwrap_or_default())
+        self.measure_waiting(weighed.as_ref().map(|(weighed, _)| weighed));
+        self.lease_with(weighed.map(|(_, effects)| effects).unwrap_or_default())
     }
 
     /// What kind of lease a text with these effects needs.
@@ -211,8 +227,9 @@ impl Session {
         let weighed = weighed.unwrap_or_else(|| self.weigh_query(frame));
         let effects = self.effects_of(&weighed, query_text(frame.body));
         let refusal = self.turn.as_mut().and_then(|turn| turn.refusal.take());
+        let measure = self.measure_query(&weighed, frame, now);
         if let Some(fault) = refusal {
-            return self.fail_query(&fault, out);
+            return self.fail_query(fault.to_frame().into(), measure, out);
         }
         if self.turn.as_ref().is_none_or(|turn| turn.is_settled() && turn.ledger.is_none())
             && let Some(pattern) = self.shared_listen(&weighed)
@@ -230,7 +247,7 @@ impl Session {
         let followed = self.followed(&weighed, text);
         match self.hear_ahead(followed.as_ref(), !frame.is_whole()) {
             Ok(()) => {}
-            Err(Ahead::Failed(error)) => return self.fail_query_with(error, out),
+            Err(Ahead::Failed(error)) => return self.fail_query(error, measure, out),
             Err(Ahead::Wait(verdict)) => {
                 self.turn.get_or_insert_default().weighed = Some(weighed);
                 return verdict;
@@ -252,6 +269,8 @@ impl Session {
         let mut expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
         expect.mended = places.map(Box::new);
         expect.followed = followed.is_some();
+        expect.measure = measure;
+        turn.measures.begin_query();
         turn.follow(followed);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {
@@ -276,27 +295,25 @@ impl Session {
 
     /// Answers a Query with an error of ours. In a transaction, or where one may be open, the backend must fail too,
     /// so that it cannot be committed.
-    fn fail_query(&mut self, fault: &Fault, out: &mut Outgoing) -> Verdict {
-        self.fail_query_with(fault.to_frame().into(), out)
-    }
-
-    fn fail_query_with(&mut self, error: Box<[u8]>, out: &mut Outgoing) -> Verdict {
+    fn fail_query(&mut self, error: Box<[u8]>, measure: Option<Measure>, out: &mut Outgoing) -> Verdict {
         build::write_query(&mut out.to_backend, FAILING_TEXT);
         let turn = self.turn.get_or_insert_default();
-        let expect = Expect::new(Kind::Query, Who::Substitute(error));
+        let expect = Expect::new(Kind::Query, Who::Substitute(error)).measuring(measure);
         turn.expect(expect, [Effect::Name(Box::default(), None), Effect::Unnamed(None)]);
         turn.end_batch();
         Verdict::Swallow
     }
 
-    fn execute(&mut self, frame: &Frame<'_>, out: &mut Outgoing) -> Verdict {
+    fn execute(&mut self, frame: &Frame<'_>, out: &mut Outgoing, now: Instant) -> Verdict {
         let portal = split_cstr(frame.body).map(|(portal, _)| portal);
+        let measure = self.measure_execute(frame, now);
         let turn = self.turn.get_or_insert_default();
         let named = turn.listens.iter().find(|(name, _)| Some(&**name) == portal);
         let followed = named.map(|(_, pattern)| Arc::clone(pattern));
         // Its rows pass unseen: what is ours must not come after them.
         turn.answer_fakes(&mut self.names, &mut out.before);
-        turn.expect(turn.execution(portal.unwrap_or_default()).following(followed.is_some()), []);
+        let expect = turn.execution(portal.unwrap_or_default()).following(followed.is_some()).measuring(measure);
+        turn.expect(expect, []);
         turn.follow(followed);
         turn.open_batch();
         let mending = turn.mends.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, mending)| mending.clone());

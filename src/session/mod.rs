@@ -12,6 +12,7 @@
 //! | frames of the backend | `from_backend`, errors and values in other words `reports` |
 //! | statements whose columns change, batches that are sent again | `columns`, `repeat` |
 //! | what a text may leave behind, and what it did | `weigh`, `functions`, then `state`, `look` |
+//! | what is told of statements that end | `measuring`, `ends` |
 //! | RESET to what the client started with | `mending` |
 //! | LISTEN by a shared backend | `listening`, its transactions `channels` |
 //! | other connections: their process ids, commands that need them out of the way | `processes`, `making_way` |
@@ -19,6 +20,7 @@
 mod channels;
 mod columns;
 mod copying;
+mod ends;
 mod expect;
 mod from_backend;
 mod from_client;
@@ -26,6 +28,7 @@ mod functions;
 mod listening;
 mod look;
 mod making_way;
+mod measuring;
 mod mending;
 mod own_names;
 mod processes;
@@ -56,6 +59,7 @@ use copying::Copying;
 pub use functions::Functions;
 use listening::Hearing;
 pub use listening::Wanted;
+pub use measuring::{Cause, Ended, Event, Failure, Measuring, ReadTags, Values};
 pub use processes::Mention;
 pub use state::Keeps;
 use state::State;
@@ -109,6 +113,8 @@ pub struct Rules {
     pub profiles: Arc<Profiles>,
     pub patterns: Arc<Patterns>,
     pub functions: Arc<Functions>,
+    /// `None` where nothing is told of statements.
+    pub measuring: Option<Measuring>,
     pub met: LimitsMet,
 }
 
@@ -181,6 +187,10 @@ pub struct Outgoing {
     pub before: Vec<u8>,
     /// For the client, after the frame at hand.
     pub after: Vec<u8>,
+    /// To be counted, in order.
+    pub events: Vec<Event>,
+    /// Statements of pgweir's own that have ended.
+    pub own_statements: u64,
 }
 
 /// What a client that is gone did not say to the end, where its backend waits for it.
@@ -285,6 +295,7 @@ impl Session {
 
     /// No backend could be leased: the frame that asked for one, of type `tag`, is answered with `fault`.
     pub fn lease_failed(&mut self, tag: u8, fault: &Fault, out: &mut Outgoing) {
+        self.measure_no_lease(&fault.code, tag != client::QUERY, out);
         let turn = self.turn.get_or_insert_default();
         turn.answer_fakes(&mut self.names, &mut out.before);
         turn.forget_replies();

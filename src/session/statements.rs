@@ -57,6 +57,7 @@ impl Session {
         }
         let statement = self.statement_of(&parse, now);
         let number = statement.next_parse();
+        let measure = self.measure_parse(&statement, now);
         let turn = self.turn.get_or_insert_default();
         match (statement.kind, turn.holds(leased, statement.id)) {
             (StatementKind::Shared, Known::Later) => Verdict::Hold(Wait::Replies),
@@ -64,7 +65,7 @@ impl Session {
                 let deferred = Deferred { name: name.into(), named: Named::new(statement, number) };
                 // In a transaction that has failed, or may have, PostgreSQL would refuse it.
                 if turn.status == Transaction::Failed || turn.is_behind() {
-                    self.parse_for_real(deferred, out);
+                    self.parse_for_real(deferred, out, now);
                 } else {
                     turn.deferred = Some(deferred);
                 }
@@ -83,7 +84,7 @@ impl Session {
                 build::write_parse(&mut out.to_backend, &statement.name, parse.text, parse.types);
                 let named = Named::new(statement, number);
                 let effects = [Effect::Name(name.into(), Some(named.clone())), on_backend];
-                turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
+                turn.expect(Expect::new(Kind::Parse, Who::Forward).measuring(measure), effects);
                 turn.open_batch();
                 if kind == StatementKind::Shared {
                     // Another backend's copy is compared with the columns of now.
@@ -100,8 +101,9 @@ impl Session {
         let statement = self.statement_of(parse, now);
         let named = Named::new(Arc::clone(&statement), statement.next_parse());
         let effects = [Effect::Name(parse.name.into(), Some(named)), Effect::Own(parse.name.into(), true)];
+        let measure = self.measure_parse(&statement, now);
         let turn = self.turn.get_or_insert_default();
-        turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
+        turn.expect(Expect::new(Kind::Parse, Who::Forward).measuring(measure), effects);
         turn.open_batch();
         Verdict::Forward
     }
@@ -154,7 +156,7 @@ impl Session {
         let statement = &named.statement;
         let refusal = self.turn.as_mut().and_then(|turn| turn.refusal.take());
         if let Some(fault) = refusal {
-            self.fail_there(&fault, out);
+            self.fail_there_for(fault.to_frame().into(), statement, now, out);
             return Verdict::Swallow;
         }
         let waits = self.must_pin(self.effects_of(&statement.weighed, &statement.text), leased);
@@ -172,7 +174,7 @@ impl Session {
             Ok(()) => {}
             Err(Ahead::Wait(verdict)) => return verdict,
             Err(Ahead::Failed(error)) => {
-                self.fail_there_with(error, out);
+                self.fail_there_for(error, statement, now, out);
                 return Verdict::Swallow;
             }
         }
@@ -186,6 +188,7 @@ impl Session {
         };
         self.note(&statement.weighed, &statement.text, now);
         self.note_values(&statement.weighed, frame);
+        self.measure_bind((bind.portal, statement), frame, now, out);
         let mending = self.mending_of(&statement.weighed);
         let turn = self.turn.get_or_insert_default();
         turn.mends.retain(|(portal, _)| **portal != *bind.portal);
@@ -241,8 +244,12 @@ impl Session {
         }
     }
 
-    pub(super) fn close(&mut self, frame: &Frame<'_>) -> Verdict {
-        let Ok(Target::Statement(name)) = Target::read(frame.tag, frame.body) else {
+    pub(super) fn close(&mut self, frame: &Frame<'_>, now: Instant, out: &mut Outgoing) -> Verdict {
+        let target = Target::read(frame.tag, frame.body);
+        if let (Ok(Target::Portal(name)), Some(turn)) = (&target, &mut self.turn) {
+            turn.portal_ends(name, now, out);
+        }
+        let Ok(Target::Statement(name)) = target else {
             return self.forward(Kind::Close);
         };
         if self.state.has_prepared(Names::key(name)) {
@@ -336,7 +343,7 @@ impl Session {
 
     /// Decides how a deferred Parse is answered, now that the next frame is here: faked if that frame uses it,
     /// else really parsed.
-    pub(super) fn settle_deferred(&mut self, frame: &Frame<'_>, out: &mut Outgoing) {
+    pub(super) fn settle_deferred(&mut self, frame: &Frame<'_>, out: &mut Outgoing, now: Instant) {
         let turn = self.turn.get_or_insert_default();
         let Some(deferred) = turn.deferred.take() else { return };
         let used = match frame.tag {
@@ -351,19 +358,20 @@ impl Session {
             let effect = Effect::Name(deferred.name, Some(deferred.named));
             turn.expect(Expect::new(Kind::Parse, Who::Fake(&build::PARSE_COMPLETE)), [effect]);
         } else {
-            self.parse_for_real(deferred, out);
+            self.parse_for_real(deferred, out, now);
         }
     }
 
     /// Lets the backend parse a statement that it already holds, as its unnamed one, so that the client gets the
     /// reply that PostgreSQL gives now.
-    fn parse_for_real(&mut self, deferred: Deferred, out: &mut Outgoing) {
+    fn parse_for_real(&mut self, deferred: Deferred, out: &mut Outgoing, now: Instant) {
         let Deferred { name, named } = deferred;
+        let measure = self.measure_parse(&named.statement, now);
         build::write_parse(&mut out.to_backend, b"", &named.statement.text, &named.statement.types);
         let id = named.statement.id;
         let turn = self.turn.get_or_insert_default();
         let effects = [Effect::Name(name, Some(named)), Effect::Unnamed(Some(id))];
-        turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
+        turn.expect(Expect::new(Kind::Parse, Who::Forward).measuring(measure), effects);
         turn.open_batch();
     }
 
@@ -384,6 +392,15 @@ impl Session {
     /// Raises an error of ours where the backend must fail too, so that a transaction cannot commit past it.
     fn fail_there(&mut self, fault: &Fault, out: &mut Outgoing) {
         self.fail_there_with(fault.to_frame().into(), out);
+    }
+
+    /// The same for a statement that is known, and counted.
+    fn fail_there_for(&mut self, error: Box<[u8]>, statement: &Statement, now: Instant, out: &mut Outgoing) {
+        self.fail_there_with(error, out);
+        let measure = self.measure_parse(statement, now);
+        if let Some(expect) = self.turn.as_mut().and_then(|turn| turn.queue.back_mut()) {
+            expect.measure = measure;
+        }
     }
 
     pub(super) fn fail_there_with(&mut self, error: Box<[u8]>, out: &mut Outgoing) {

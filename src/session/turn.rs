@@ -13,6 +13,7 @@ use super::functions::Callee;
 use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
+use super::measuring::Measures;
 use super::mending::Reset;
 use super::processes::Mentions;
 use super::repeat::Batch;
@@ -136,6 +137,7 @@ pub(super) struct Turn {
     pub(super) reset: Reset,
     pub(super) cancel_report: Option<Box<[u8]>>,
     pub(super) measured: Option<(Arc<Statement>, Instant)>,
+    pub(super) measures: Measures,
     /// The batch that is being sent, where it may have to be sent again.
     pub(super) kept_batch: Option<Batch>,
     /// A reply that its failure would make undone.

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -43,6 +43,8 @@ pub const ROLE: &[u8] = b"role";
 pub struct Profile {
     settings: Vec<(Box<[u8]>, Box<[u8]>)>,
     plan_key: u64,
+    /// A number for the application's name, by whoever counts by it.
+    pub application: OnceLock<u32>,
 }
 
 impl Profile {
@@ -52,7 +54,7 @@ impl Profile {
         for (name, value) in settings.iter().filter(|(name, _)| !PLAN_NEUTRAL.contains(&&**name)) {
             (name, value).hash(&mut hasher);
         }
-        Self { plan_key: hasher.finish(), settings }
+        Self { plan_key: hasher.finish(), settings, application: OnceLock::new() }
     }
 
     /// Equal for profiles under which a statement has the same meaning and plan.

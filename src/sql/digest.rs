@@ -17,6 +17,12 @@ impl Digest {
         Sighted::of(text, lexing, 0).digest
     }
 
+    /// The digest with this number.
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number, for tables that are kept by it.
     #[must_use]
     pub fn number(self) -> u64 {

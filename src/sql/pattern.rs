@@ -14,6 +14,9 @@ pub struct Pattern {
     /// The text that it was learnt from, without its literals and comments, cut to [`Pattern::SHOWN`] bytes.
     pub normalised: Box<str>,
     pub traits: Traits,
+    /// Of a text with several statements: each one's digest, in order. Empty where it has one, or where they cannot be
+    /// told apart.
+    pub parts: Box<[Digest]>,
 }
 
 impl Pattern {

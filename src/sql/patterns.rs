@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use super::digest::{Digest, Sighted};
 use super::effects::Effects;
 use super::learning;
-use super::lexer::Lexing;
+use super::lexer::{Lexing, TokenKind};
 use super::memo::Memo;
 use super::pattern::Pattern;
 
@@ -19,6 +19,12 @@ const QUEUE: usize = 256;
 
 /// The bytes that waiting texts may have together.
 const QUEUE_BYTES: usize = 4 << 20;
+
+/// Statements of one text that are told apart, each a pattern of its own.
+const PARTS: usize = 1000;
+
+/// Of them, how many are parsed at once; the others when they have waited their turn.
+const PARTS_AT_ONCE: usize = 32;
 
 /// Patterns by their digest, at most so many of them, and the only caller of libpg_query.
 ///
@@ -78,7 +84,9 @@ impl Patterns {
             let word = super::first_word(text);
             [&b"alter"[..], b"call", b"create", b"do", b"drop"].iter().any(|other| word.eq_ignore_ascii_case(other))
         };
-        if !super::words(text, lexing).effects.without(Effects::TRANSACTION).is_empty() || says_little() {
+        let suspicious = || !super::words(text, lexing).effects.without(Effects::TRANSACTION).is_empty();
+        // Which of several statements an answer is to must be known when it comes.
+        if suspicious() || says_little() || has_several(text, lexing) {
             return Weighed::Known(self.learn_sighted(sighted, text, lexing));
         }
         self.queue(sighted, text, lexing);
@@ -134,6 +142,21 @@ impl Patterns {
         self.arrived.notify_all();
     }
 
+    /// The digest of a text of which only the beginning is here: that of its words before the first literal, which is
+    /// where its length mostly comes from. It is learnt soon.
+    #[must_use]
+    pub fn beginning(&self, text: &[u8], lexing: &Lexing) -> Digest {
+        let is_value = |kind| matches!(kind, TokenKind::Text(_) | TokenKind::Number | TokenKind::Parameter);
+        let words = super::Lexer::new(text, *lexing).take_while(|token| !is_value(token.kind));
+        let end = words.last().map_or(0, |token| token.end);
+        let words = text.get(..end).unwrap_or_default();
+        let sighted = self.sight(words, lexing);
+        if self.memo.find(sighted).is_none() {
+            self.queue(sighted, words, lexing);
+        }
+        sighted.digest
+    }
+
     /// How many patterns are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -151,9 +174,36 @@ impl Patterns {
     }
 
     fn learn_sighted(&self, sighted: Sighted, text: &[u8], lexing: &Lexing) -> Arc<Pattern> {
-        let pattern = Arc::new(learning::pattern(sighted.digest, text, lexing));
+        let mut pattern = learning::pattern(sighted.digest, text, lexing);
+        if pattern.traits.statements > 1 {
+            pattern.parts = self.parts(&pattern, text, lexing);
+        }
+        let pattern = Arc::new(pattern);
         self.memo.keep(sighted, Arc::clone(&pattern));
         pattern
+    }
+
+    /// The digests of a text's statements, which are patterns themselves. A text that does not parse runs none of them.
+    fn parts(&self, pattern: &Pattern, text: &[u8], lexing: &Lexing) -> Box<[Digest]> {
+        let pieces: Vec<_> = learning::statements(text, lexing).take(PARTS + 1).collect();
+        // Semicolons in the body of a function stand between no statements.
+        if pattern.fingerprint.is_none() || pieces.len() != pattern.traits.commands.len() || pieces.len() > PARTS {
+            return Box::default();
+        }
+        let mut learnt = 0;
+        let piece = |piece: std::ops::Range<usize>| {
+            let piece = text.get(piece).unwrap_or_default();
+            let sighted = self.sight(piece, lexing);
+            if self.memo.find(sighted).is_none() {
+                learnt += 1;
+                match learnt {
+                    ..=PARTS_AT_ONCE => _ = self.learn_sighted(sighted, piece, lexing),
+                    _ => self.queue(sighted, piece, lexing),
+                }
+            }
+            sighted.digest
+        };
+        pieces.into_iter().map(piece).collect()
     }
 
     fn next_queued(&self) -> Option<(Sighted, Box<[u8]>, Lexing)> {
@@ -169,6 +219,13 @@ impl Patterns {
             self.arrived.wait(&mut queue);
         }
     }
+}
+
+/// Whether a text holds more than one statement.
+fn has_several(text: &[u8], lexing: &Lexing) -> bool {
+    let Some(at) = memchr::memchr(b';', text) else { return false };
+    let ends = super::skip_blank(text.get(at + 1..).unwrap_or_default()).is_empty();
+    !ends && learning::statements(text, lexing).nth(1).is_some()
 }
 
 impl fmt::Debug for Patterns {

@@ -12,6 +12,7 @@ pub enum Limit {
     LoginTimeout,
     MaxClients,
     MaxLease,
+    MaxPatterns,
     MaxPinned,
     Message,
     Notifications,
@@ -26,13 +27,14 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ClientStatements,
         Self::HeldMessage,
         Self::IdleInTransaction,
         Self::LoginTimeout,
         Self::MaxClients,
         Self::MaxLease,
+        Self::MaxPatterns,
         Self::MaxPinned,
         Self::Message,
         Self::Notifications,
@@ -56,6 +58,7 @@ impl Limit {
             Self::LoginTimeout => "listen.login_timeout",
             Self::MaxClients => "listen.max_clients",
             Self::MaxLease => "pool.max_lease",
+            Self::MaxPatterns => "insight.max_patterns",
             Self::MaxPinned => "pool.max_pinned",
             Self::Message => "limits.message",
             Self::Notifications => "limits.notifications",
@@ -81,6 +84,15 @@ impl LimitHits {
         if let Some(counter) = self.0.get(limit as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a limit here that its keeper counts.
+    #[must_use]
+    pub fn counting(mut self, limit: Limit, counter: Arc<AtomicU64>) -> Self {
+        if let Some(own) = self.0.get_mut(limit as usize) {
+            *own = counter;
+        }
+        self
     }
 
     /// The counter itself, for those who may know nothing of statistics.
@@ -132,7 +144,7 @@ mod tests {
         }
         hits.counter(Limit::Waiters).fetch_add(1, Ordering::Relaxed);
         let counts = hits.counts();
-        assert_eq!((counts.of(Limit::ClientStatements), counts.of(Limit::Waiters)), (1, 18));
+        assert_eq!((counts.of(Limit::ClientStatements), counts.of(Limit::Waiters)), (1, 19));
         let mut before = counts;
         hits.hit(Limit::Pools);
         assert_eq!(hits.counts().since(&before).collect::<Vec<_>>(), [(Limit::Pools, 1)]);

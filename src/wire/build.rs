@@ -32,12 +32,14 @@ pub struct Fault {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// Where in the statement the fault lies: its character, counted from 1.
+    pub position: Option<usize>,
 }
 
 impl Fault {
     #[must_use]
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, message: message.into(), detail: None, hint: None }
+        Self { severity: Severity::Error, code, message: message.into(), detail: None, hint: None, position: None }
     }
 
     #[must_use]
@@ -61,6 +63,12 @@ impl Fault {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// Names the character of the statement, counted from 1, that clients point at.
+    #[must_use]
+    pub fn at(self, position: usize) -> Self {
+        Self { position: Some(position), ..self }
+    }
+
     /// The ErrorResponse frame.
     #[must_use]
     pub fn to_frame(&self) -> Vec<u8> {
@@ -68,7 +76,9 @@ impl Fault {
             Severity::Error => "ERROR",
             Severity::Fatal => "FATAL",
         };
-        let fields = report_fields(severity, self.code, &self.message, self.detail.as_deref(), self.hint.as_deref());
+        let mut fields =
+            report_fields(severity, self.code, &self.message, self.detail.as_deref(), self.hint.as_deref());
+        fields.extend(self.position.map(|position| (b'P', position.to_string())));
         encode(&ErrorResponse::new(fields))
     }
 }
@@ -290,13 +300,14 @@ mod tests {
 
     #[test]
     fn a_fault_becomes_an_error_response_with_all_its_fields() {
-        let frame = Fault::fatal("57P01", "bye\0now").hint("come back").to_frame();
+        let frame = Fault::fatal("57P01", "bye\0now").hint("come back").at(7).to_frame();
         let header = Header::read(&frame, 1000).expect("valid").expect("whole");
         assert_eq!((header.tag, header.frame()), (b'E', frame.len()));
         let report = Report::read(&frame[5..]);
         assert!(report.is_fatal());
         assert_eq!((report.code, report.message), (&b"57P01"[..], &b"bye now"[..]));
         assert!(frame.windows(10).any(|bytes| bytes == b"Hcome back"));
+        assert!(frame.windows(3).any(|bytes| bytes == b"P7\0"));
     }
 
     #[test]

@@ -74,6 +74,28 @@ pub struct BoundValue<'a> {
 /// whole (manual: "Message Formats", Bind).
 #[must_use]
 pub fn bound_values(body: &[u8]) -> Option<Vec<BoundValue<'_>>> {
+    Some(all_bound_values(body)?.into_iter().flatten().collect())
+}
+
+/// The most values of a Bind that are shown, and the most bytes of each.
+const SAMPLED: (usize, usize) = (64, 256);
+
+/// The first values that a Bind gives to parameters, the beginning of each, for somebody to read: those in binary
+/// format in hexadecimal digits, `None` for NULL. `None` where the body is not whole.
+#[must_use]
+pub fn sampled_values(body: &[u8]) -> Option<Vec<Option<Box<str>>>> {
+    let shown = |value: BoundValue<'_>| {
+        let bytes = value.bytes.get(..value.bytes.len().min(SAMPLED.1)).unwrap_or_default();
+        if value.binary {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+            return std::iter::once("\\x".to_owned()).chain(digits).collect::<String>().into();
+        }
+        String::from_utf8_lossy(bytes).into()
+    };
+    Some(all_bound_values(body)?.into_iter().take(SAMPLED.0).map(|value| value.map(shown)).collect())
+}
+
+fn all_bound_values(body: &[u8]) -> Option<Vec<Option<BoundValue<'_>>>> {
     fn number<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
         let (number, after) = rest.split_first_chunk::<N>()?;
         *rest = after;
@@ -86,10 +108,13 @@ pub fn bound_values(body: &[u8]) -> Option<Vec<BoundValue<'_>>> {
     for index in 0..usize::from(u16::from_be_bytes(number(&mut rest)?)) {
         let format = if formats.len() == 1 { formats.first() } else { formats.get(index) };
         // A negative length is NULL.
-        let Ok(len) = usize::try_from(i32::from_be_bytes(number(&mut rest)?)) else { continue };
+        let Ok(len) = usize::try_from(i32::from_be_bytes(number(&mut rest)?)) else {
+            values.push(None);
+            continue;
+        };
         let at = body.len() - rest.len();
         let (bytes, after) = rest.split_at_checked(len)?;
-        values.push(BoundValue { bytes, at, binary: format == Some(&1) });
+        values.push(Some(BoundValue { bytes, at, binary: format == Some(&1) }));
         rest = after;
     }
     Some(values)

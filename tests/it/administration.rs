@@ -9,11 +9,13 @@ use pgweir::auth::{BackendCredential, BackendLogin};
 use pgweir::backend::{Command, Dialer, Occupant};
 use pgweir::config::{Config, Host, check_text};
 use pgweir::control::Control;
+use pgweir::insight::Insight;
 use pgweir::notify::{self, Hub};
 use pgweir::pool::{Lease, Pool, Return, Wish};
 use pgweir::proxy::Route;
 use pgweir::server::routes::Routes;
 use pgweir::settings::{Known, Profiles};
+use pgweir::sql::Patterns;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +34,8 @@ async fn config(more: &str) -> Config {
 fn routes(config: &Config) -> Routes {
     let limits = notify::Limits::of(&config.limits);
     let hub = Hub::new(Handle::current(), CancellationToken::new(), Arc::default(), limits);
-    Routes::new(config, None, TaskTracker::new(), hub)
+    let insight = Arc::new(Insight::new(&config.insight, Arc::new(Patterns::new(config.limits.patterns))));
+    Routes::new(config, None, TaskTracker::new(), hub, insight)
 }
 
 fn open(routes: &Routes, config: &Config, database: &str, user: &str) -> Arc<Route> {

@@ -9,7 +9,7 @@ use super::book::{Book, Heard, Phase};
 use super::channel::Channel;
 use super::mailbox::{Full, Mailbox};
 use super::ticket::{Calls, NotHeard, Promise, Ticket};
-use crate::clients::{Client, Clients, Seat, Signal};
+use crate::clients::{Client, Clients, Identity, Seat, Signal};
 
 /// A book with a backend whose messages are looked at.
 struct Desk {
@@ -26,7 +26,7 @@ struct Person {
 
 fn person(clients: &Arc<Clients>) -> Person {
     let mut seat = clients.seat().expect("room");
-    let client = seat.log_in(false, [0; 32]);
+    let client = seat.log_in(Identity::of("app", "bob"), false, [0; 32]);
     let mailbox = Mailbox::new(&client, 1000);
     Person { client, mailbox, _seat: seat }
 }

@@ -181,6 +181,7 @@ pub(super) fn config(size: usize, max_overflow: usize) -> config::Pool {
         pin: Pinning::Allow,
         sequences: Sequences::Auto,
         priority: 0,
+        slow_threshold: None,
         promote_unnamed: true,
     }
 }

@@ -26,6 +26,7 @@ pub struct Cluster {
 pub struct Options {
     server_cert: Option<(String, String)>,
     client_ca: Option<String>,
+    preload: Option<&'static str>,
 }
 
 impl Options {
@@ -40,6 +41,13 @@ impl Options {
     #[must_use]
     pub fn client_ca(mut self, pem: &str) -> Self {
         self.client_ca = Some(pem.to_owned());
+        self
+    }
+
+    /// Loads this library at its start.
+    #[must_use]
+    pub fn preload(mut self, library: &'static str) -> Self {
+        self.preload = Some(library);
         self
     }
 
@@ -166,6 +174,9 @@ impl Cluster {
             self.port,
             self.folder.display()
         );
+        if let Some(library) = options.preload {
+            let _ = writeln!(text, "shared_preload_libraries = '{library}'");
+        }
         if options.server_cert.is_some() {
             text.push_str("ssl = on\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\n");
         }

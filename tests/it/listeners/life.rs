@@ -74,7 +74,7 @@ async fn while_the_server_is_down_listen_waits_and_listeners_live_on() {
     let ticket = late.subscriber.listen(name("a"), When::Now);
     let hasty = Plan { timeout: Duration::from_secs(1), ..world.plan.clone() };
     let mut seat = world.clients.seat().expect("a seat");
-    let client = seat.log_in(false, [0; 32]);
+    let client = seat.log_in(pgweir::clients::Identity::of("postgres", "postgres"), false, [0; 32]);
     let key = ListenKey { encoding: Some((*b"UTF8").into()), ..world.key(None) };
     let subscriber = world.hub.subscriber(&key, hasty, &client).expect("a listener");
     let mut hasty = Session { client, subscriber, _seat: seat };

@@ -96,7 +96,7 @@ impl World {
 
     fn try_session(&self, encoding: Option<&str>) -> Result<Session, TooManyListeners> {
         let mut seat = self.clients.seat().expect("a seat");
-        let client = seat.log_in(false, [0; 32]);
+        let client = seat.log_in(pgweir::clients::Identity::of("postgres", "postgres"), false, [0; 32]);
         let subscriber = self.hub.subscriber(&self.key(encoding), self.plan.clone(), &client)?;
         Ok(Session { client, subscriber, _seat: seat })
     }

@@ -1,0 +1,29 @@
+//! What the console reads of statements: insight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin::Measured;
+use crate::insight::view::{Repetition, Slow, Summary, Trend};
+use crate::insight::{Filter, Insight};
+
+#[derive(Debug)]
+pub(super) struct Statements(pub(super) Arc<Insight>);
+
+impl Measured for Statements {
+    fn summary(&self, since: Option<Duration>) -> Summary {
+        self.0.summary(&Filter { since, ..Filter::default() })
+    }
+
+    fn trends(&self, period: Duration) -> Vec<Trend> {
+        self.0.trends(period, &Filter::default())
+    }
+
+    fn slow(&self) -> Vec<Slow> {
+        self.0.slow(usize::MAX)
+    }
+
+    fn repetitions(&self) -> Vec<Repetition> {
+        self.0.repetitions()
+    }
+}

@@ -1,0 +1,35 @@
+//! The keys of `[insight]`.
+
+use super::{Key, count, key};
+use crate::config::kind::Kind;
+
+pub(super) const INSIGHT: &[Key] = &[
+    key("enabled", Kind::Bool, "true", "Counts and times every statement.").at_start(),
+    key(
+        "max_patterns",
+        count(10, 1_000_000),
+        "5000",
+        "Patterns that are told apart, for each database and user; what is used least is added up in one row without a pattern. Each takes some 10 KB.",
+    ),
+    key("slow_log_size", count(0, 1_000_000), "1000", "Slow executions that are kept to be shown."),
+    key(
+        "slow_log_rate",
+        count(0, 1_000_000),
+        "10",
+        "Slow executions that are logged in one second; of further ones only their number is.",
+    ),
+    key(
+        "sample_parameters",
+        Kind::Bool,
+        "false",
+        "Shows the values that were bound to the parameters of slow statements: they are data of your users.",
+    )
+    .at_start(),
+    key(
+        "tags",
+        Kind::Names,
+        "[\"application\", \"controller\", \"action\", \"route\", \"framework\", \"db_driver\"]",
+        "Keys of sqlcommenter comments (`/*controller='users'*/`) that are counted and shown; `[]` reads no comments.",
+    )
+    .at_start(),
+];

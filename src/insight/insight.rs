@@ -1,0 +1,310 @@
+//! The one place where everything that was written down comes together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::names::{Names, Place, Places};
+use super::recorder::{Entry, Recorder};
+use super::repetitions::Repetitions;
+use super::report::{PatternNames, log};
+use super::slow::SlowLog;
+use super::table::Table;
+use super::tags::Tags;
+use super::tally::Tally;
+use super::view::{Repetition, Slow, Summary};
+use super::windows::Windows;
+use crate::config;
+use crate::sql::{Digest, Patterns};
+
+/// Lists that may wait to be added up; whoever fills one more does it himself.
+const ASIDE: usize = 16;
+/// Pairs of database and user, and applications, that are told apart.
+const PLACES: usize = 10_000;
+const APPLICATIONS: usize = 10_000;
+/// Between two mergers.
+const SECOND: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_nanos(1);
+
+/// Which of all that was counted one wants to see.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only so far back, in whole minutes; `None` is since the process started.
+    pub since: Option<Duration>,
+    pub database: Option<String>,
+    pub user: Option<String>,
+    /// Patterns that are among those of this application; what is told of them is of all applications.
+    pub application: Option<String>,
+}
+
+/// What a process knows of its statements. Methods may be called from any thread; those that report take as long as
+/// there are patterns to copy.
+#[derive(Debug)]
+pub struct Insight {
+    shared: Arc<Shared>,
+    recorders: Mutex<Vec<Arc<Recorder>>>,
+    enabled: bool,
+    sample_parameters: bool,
+}
+
+/// What recorders may need, too.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    aside: Mutex<Vec<Vec<Entry>>>,
+    filled: Notify,
+    pub(super) places: Places,
+    pub(super) applications: Names,
+    pub(super) tags: Arc<Tags>,
+    pub(super) patterns: Arc<Patterns>,
+    met: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) table: Table,
+    pub(super) names: PatternNames,
+    pub(super) windows: Windows,
+    slow: SlowLog,
+    repetitions: Repetitions,
+    since: Option<SystemTime>,
+    pub(super) until: Option<SystemTime>,
+}
+
+impl Insight {
+    /// What the traits of statements are is `patterns`' to know.
+    #[must_use]
+    pub fn new(config: &config::Insight, patterns: Arc<Patterns>) -> Self {
+        let state = State {
+            table: Table::new(config.max_patterns),
+            names: PatternNames::default(),
+            windows: Windows::default(),
+            slow: SlowLog::new(config.slow_log_size, config.slow_log_rate),
+            repetitions: Repetitions::default(),
+            since: None,
+            until: None,
+        };
+        let shared = Shared {
+            state: Mutex::new(state),
+            aside: Mutex::default(),
+            filled: Notify::new(),
+            places: Places::new(PLACES),
+            applications: Names::new(APPLICATIONS),
+            tags: Arc::new(Tags::new(&config.tags)),
+            patterns,
+            met: Arc::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            recorders: Mutex::default(),
+            enabled: config.enabled,
+            sample_parameters: config.sample_parameters,
+        }
+    }
+
+    /// What a changed configuration changes without a restart.
+    pub fn reconfigure(&self, config: &config::Insight) {
+        let mut state = self.shared.state.lock();
+        state.table.set_limit(config.max_patterns);
+        state.slow.reconfigure(config.slow_log_size, config.slow_log_rate);
+    }
+
+    /// Whether anything is counted.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Whether bound values are shown.
+    #[must_use]
+    pub fn samples_parameters(&self) -> bool {
+        self.sample_parameters
+    }
+
+    #[must_use]
+    pub fn patterns(&self) -> &Arc<Patterns> {
+        &self.shared.patterns
+    }
+
+    #[must_use]
+    pub fn tags(&self) -> &Arc<Tags> {
+        &self.shared.tags
+    }
+
+    /// How often patterns had to make room.
+    #[must_use]
+    pub fn met(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.met)
+    }
+
+    /// One more worker's list.
+    #[must_use]
+    pub fn recorder(&self) -> Arc<Recorder> {
+        let recorder = Arc::new(Recorder::new(Arc::clone(&self.shared)));
+        self.recorders.lock().push(Arc::clone(&recorder));
+        recorder
+    }
+
+    /// By what a database and user are recorded.
+    #[must_use]
+    pub fn place(&self, database: &str, user: &str) -> Place {
+        self.shared.places.place(database, user)
+    }
+
+    /// By what an application is recorded.
+    #[must_use]
+    pub fn application(&self, name: &[u8]) -> u32 {
+        self.shared.applications.number(name)
+    }
+
+    /// Merges once a second, and whenever a worker has a lot, for as long as it is polled.
+    pub async fn work(&self) -> std::convert::Infallible {
+        let mut seconds = tokio::time::interval(SECOND);
+        seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = seconds.tick() => {
+                    self.merge(SystemTime::now());
+                    self.report_slow();
+                }
+                () = self.shared.filled.notified() => self.merge(SystemTime::now()),
+            }
+        }
+    }
+
+    /// Adds up what all workers have written down until now.
+    pub fn merge(&self, now: SystemTime) {
+        let recorders = self.recorders.lock().clone();
+        let mut state = self.shared.state.lock();
+        state.since.get_or_insert(now);
+        state.until = Some(now);
+        let State { windows, table, .. } = &mut *state;
+        windows.turn(table, now);
+        self.shared.add_aside(&mut state, now);
+        for recorder in recorders {
+            let entries = recorder.take();
+            self.shared.add(&mut state, &entries, now);
+            recorder.give_back(entries);
+        }
+        state.repetitions.end_silent(Instant::now(), now);
+        self.shared.learn_names(&mut state);
+    }
+
+    /// Takes slow executions from the workers, keeps them, and logs as many as a second may have.
+    pub fn report_slow(&self) {
+        let recorders = self.recorders.lock().clone();
+        let mut lines = Vec::new();
+        let suppressed = {
+            let mut state = self.shared.state.lock();
+            state.slow.refill();
+            for recorder in recorders {
+                let (slow, lost) = recorder.take_slow();
+                state.slow.lost(lost);
+                for slow in slow {
+                    if state.slow.add(slow.clone()) {
+                        lines.push(self.shared.slow(&state, &slow));
+                    }
+                }
+            }
+            state.slow.take_suppressed()
+        };
+        for slow in &lines {
+            log(slow);
+        }
+        if suppressed > 0 {
+            tracing::warn!(suppressed, "slow statements were not logged: see insight.slow_log_rate");
+        }
+    }
+
+    /// What was counted until the last merge.
+    #[must_use]
+    pub fn summary(&self, filter: &Filter) -> Summary {
+        let own_statements = self.recorders.lock().iter().map(|recorder| recorder.own()).sum();
+        let state = self.shared.state.lock();
+        let rows = |sums: Vec<((Option<Digest>, Place), Tally)>| {
+            let rows = sums.into_iter();
+            rows.filter_map(|(key, tally)| self.shared.filtered_row(&state, key, &tally, filter)).collect()
+        };
+        let folded = state.table.folded();
+        let since_start = Summary { since: state.since, until: state.until, rows: Vec::new(), folded, own_statements };
+        let (Some(back), Some(until)) = (filter.since, state.until) else {
+            let patterns =
+                state.table.rows().filter_map(|(key, row)| Some(((Some(key.digest), key.place), row.all()?)));
+            let others = state.table.others().filter_map(|(place, row)| Some(((None, place), row.all()?)));
+            return Summary { rows: rows(patterns.chain(others).collect()), ..since_start };
+        };
+        let from = until.checked_sub(back).unwrap_or(SystemTime::UNIX_EPOCH);
+        let sums = state.windows.span(&state.table, &(from..until + MOMENT));
+        Summary {
+            since: state.windows.first(from).max(state.since),
+            rows: rows(sums.into_iter().collect()),
+            ..since_start
+        }
+    }
+
+    /// The latest slow executions, the last first.
+    #[must_use]
+    pub fn slow(&self, limit: usize) -> Vec<Slow> {
+        let state = self.shared.state.lock();
+        state.slow.latest(limit).map(|slow| self.shared.slow(&state, slow)).collect()
+    }
+}
+
+impl Insight {
+    /// What sessions repeat, the most expensive first.
+    #[must_use]
+    pub fn repetitions(&self) -> Vec<Repetition> {
+        let state = self.shared.state.lock();
+        let findings = state.repetitions.findings();
+        let mut all: Vec<Repetition> =
+            findings.filter_map(|(subject, found)| self.shared.repetition(&state, *subject, found)).collect();
+        all.sort_by_key(|repetition| std::cmp::Reverse(repetition.estimated_saving));
+        all
+    }
+}
+
+impl Insight {
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Takes a worker's full list.
+    pub(super) fn put_aside(&self, entries: Vec<Entry>) {
+        let mut aside = self.aside.lock();
+        aside.push(entries);
+        let crowded = aside.len() > ASIDE;
+        drop(aside);
+        if crowded {
+            self.add_aside(&mut self.state.lock(), SystemTime::now());
+        } else {
+            self.filled.notify_one();
+        }
+    }
+
+    fn add_aside(&self, state: &mut State, now: SystemTime) {
+        let aside = std::mem::take(&mut *self.aside.lock());
+        for entries in aside {
+            self.add(state, &entries, now);
+        }
+    }
+
+    fn add(&self, state: &mut State, entries: &[Entry], now: SystemTime) {
+        for entry in entries {
+            state.table.add(entry, |set, tell| self.tags.each(set, tell), now);
+            if let Entry::Execution(execution) = entry {
+                state.repetitions.see(execution, now);
+            }
+        }
+        self.met.store(state.table.folded(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,178 @@
+//! A distribution of times that grows with what it has seen.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::view::Times;
+
+/// Longest time that is told apart, in microseconds: ten minutes.
+const LONGEST_MICROS: u64 = 600_000_000;
+
+/// Times, told apart to one per cent. Those below a microsecond, which is most of all waiting, take no memory, nor does
+/// a single one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spread {
+    count: u64,
+    /// Nanoseconds.
+    sum: u64,
+    min: u64,
+    max: u64,
+    /// Of microseconds.
+    squares: f64,
+    /// Microseconds, from the second time on.
+    above_zero: Option<Box<Histogram<u32>>>,
+}
+
+impl Spread {
+    pub(super) fn record(&mut self, nanos: u64) {
+        self.make_plural();
+        self.min = if self.count == 0 { nanos } else { self.min.min(nanos) };
+        self.max = self.max.max(nanos);
+        self.count += 1;
+        self.sum = self.sum.saturating_add(nanos);
+        if nanos >= 1000 {
+            let exact = nanos as f64 / 1000.0;
+            self.squares += exact * exact;
+            if self.count > 1 {
+                self.put(nanos);
+            }
+        }
+    }
+
+    /// One more is about to come.
+    fn make_plural(&mut self) {
+        if self.count == 1 && self.sum >= 1000 {
+            self.put(self.sum);
+        }
+    }
+
+    fn put(&mut self, nanos: u64) {
+        // One that grows takes every value up to its limit.
+        let _ = self.histogram().record((nanos / 1000).clamp(1, LONGEST_MICROS));
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        match other.count {
+            0 => return,
+            1 => return self.record(other.sum),
+            _ => self.make_plural(),
+        }
+        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
+        self.max = self.max.max(other.max);
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
+        self.squares += other.squares;
+        if let Some(other) = &other.above_zero {
+            let _ = self.histogram().add(&**other);
+        }
+    }
+
+    /// From count, sum, least and greatest in nanoseconds, squares of microseconds, and how often which microseconds
+    /// were seen.
+    pub(super) fn of([count, sum, min, max]: [u64; 4], squares: f64, seen: &[(u64, u64)]) -> Self {
+        let mut spread = Self { count, sum, min, max, squares, above_zero: None };
+        if count == 1 {
+            return spread;
+        }
+        for (micros, times) in seen {
+            let _ = spread.histogram().record_n(*micros, u32::try_from(*times).unwrap_or(u32::MAX));
+        }
+        spread
+    }
+
+    /// Count, and the sum, the least and the greatest in nanoseconds.
+    pub(super) fn numbers(&self) -> [u64; 4] {
+        [self.count, self.sum, self.min, self.max]
+    }
+
+    pub(super) fn squares(&self) -> f64 {
+        self.squares
+    }
+
+    /// How often which microseconds were seen.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.above_zero.iter().flat_map(|histogram| histogram.iter_recorded());
+        recorded.map(|seen| (seen.value_iterated_to(), u64::from(seen.count_at_value())))
+    }
+
+    /// Nanoseconds.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    fn histogram(&mut self) -> &mut Histogram<u32> {
+        // Two digits are accepted.
+        self.above_zero.get_or_insert_with(|| Box::new(Histogram::new(2).expect("two digits")))
+    }
+
+    pub(super) fn times(&self) -> Times {
+        if self.count == 0 {
+            return Times::default();
+        }
+        let mean = self.sum as f64 / self.count as f64 / 1000.0;
+        let variance = (self.squares / self.count as f64 - mean * mean).max(0.0);
+        let max = Duration::from_nanos(self.max);
+        let at = |quantile: f64| Duration::from_micros(self.quantile(quantile)).min(max);
+        Times {
+            count: self.count,
+            sum: Duration::from_nanos(self.sum),
+            min: Duration::from_nanos(self.min),
+            max,
+            mean: Duration::from_nanos(self.sum / self.count),
+            stddev: Duration::from_secs_f64(variance.sqrt() / 1_000_000.0),
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+        }
+    }
+
+    /// Microseconds.
+    fn quantile(&self, quantile: f64) -> u64 {
+        let Some(histogram) = &self.above_zero else { return if self.count == 1 { self.sum / 1000 } else { 0 } };
+        let rank = (quantile * self.count as f64).ceil();
+        let zeros = self.count.saturating_sub(histogram.len()) as f64;
+        if rank <= zeros { 0 } else { histogram.value_at_quantile((rank - zeros) / histogram.len() as f64) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(times: &[u64]) -> Spread {
+        let mut spread = Spread::default();
+        times.iter().for_each(|nanos| spread.record(*nanos));
+        spread
+    }
+
+    #[test]
+    fn percentiles_are_right_to_one_per_cent_and_zeros_are_among_them() {
+        let times: Vec<u64> = (0..100).map(|n: u64| if n < 60 { 0 } else { n * 1_000_000 }).collect();
+        let times = of(&times).times();
+        assert_eq!((times.count, times.min, times.p50), (100, Duration::ZERO, Duration::ZERO));
+        let near = |found: Duration, millis: u64| found.abs_diff(Duration::from_millis(millis)) * 100 <= found;
+        assert!(near(times.p90, 89) && near(times.p99, 98) && times.max == Duration::from_millis(99), "{times:?}");
+        assert_eq!(times.sum, (60..100).map(Duration::from_millis).sum::<Duration>());
+    }
+
+    proptest! {
+        #[test]
+        fn two_that_are_added_are_as_one_that_saw_everything(
+            one in proptest::collection::vec(0_u64..900_000_000_000, 0..200),
+            two in proptest::collection::vec(0_u64..5_000_000, 0..200),
+        ) {
+            let both: Vec<u64> = one.iter().chain(&two).copied().collect();
+            let (mut added, all) = (of(&one), of(&both));
+            added.add(&of(&two));
+            let (mut added, mut all): (Times, Times) = (added.times(), all.times());
+            // A sum of floats depends on the order.
+            prop_assert!(Duration::abs_diff(added.stddev, all.stddev) <= Duration::from_micros(1));
+            (added.stddev, all.stddev) = (Duration::ZERO, Duration::ZERO);
+            prop_assert_eq!(added, all);
+        }
+    }
+}

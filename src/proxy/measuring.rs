@@ -1,0 +1,152 @@
+//! What the session has to tell of statements that have ended, with the times that only the way here knows: waiting for
+//! a backend, and for the client to take its answer.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::active::Active;
+use super::serve::Serve;
+use crate::insight::{Execution, Failed, SlowExecution};
+use crate::session::{Cause, Ended, Event, Outgoing};
+
+/// What is known of the statement at work besides.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    /// What has ended and is not recorded, as its answer is still being read; with its bytes.
+    ended: Vec<(Event, u64)>,
+    /// Bytes of the answer so far.
+    pub(super) answer: u64,
+    /// The wait for a backend that the next statement to end had.
+    pub(super) waited: Duration,
+    /// How long the client kept it from going on.
+    drained: Duration,
+    /// Since when the client takes nothing.
+    blocked_since: Option<Instant>,
+}
+
+impl Measured {
+    /// Takes what the session has told.
+    pub(super) fn take(&mut self, out: &mut Outgoing) {
+        for event in out.events.drain(..) {
+            self.ended.push((event, std::mem::take(&mut self.answer)));
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// A wait that no statement had is of nobody's concern.
+    pub(super) fn lease_is_over(&mut self) {
+        if !self.has_ended() {
+            self.waited = Duration::ZERO;
+        }
+    }
+
+    /// As new, but for memory that is kept.
+    pub(super) fn clear(self) -> Self {
+        let mut ended = self.ended;
+        ended.clear();
+        Self { ended, ..Self::default() }
+    }
+
+    /// The client was given something: whether it has taken it all.
+    pub(super) fn given(&mut self, taken: bool, now: Instant) {
+        match (taken, self.blocked_since) {
+            (false, None) => self.blocked_since = Some(now),
+            (true, Some(since)) => {
+                self.drained += now.saturating_duration_since(since);
+                self.blocked_since = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Serve {
+    /// Records what has ended, if the client has all of it.
+    pub(super) fn record_ended(&self, active: &mut Active, now: Instant) {
+        if active.out.own_statements > 0 {
+            let own = std::mem::take(&mut active.out.own_statements);
+            if let Some(recorder) = &self.worker.insight {
+                recorder.own_statements(own);
+            }
+        }
+        let taken = active.to_client.is_empty() || active.to_client.is_deaf();
+        active.measured.given(taken, now);
+        if taken && active.measured.has_ended() {
+            self.record(active, now);
+        }
+    }
+
+    /// Records what has ended, though the client may not have all of it.
+    pub(super) fn record(&self, active: &mut Active, now: Instant) {
+        let Some(recorder) = &self.worker.insight else { return };
+        let measured = &mut active.measured;
+        let place = self.route.place;
+        for (event, bytes) in measured.ended.drain(..) {
+            match event {
+                Event::Idled { digest, for_ } => recorder.idled(digest, place, nanos(for_)),
+                Event::Ended(ended) => {
+                    let (waited, drained) = (&mut measured.waited, &mut measured.drained);
+                    let times = (std::mem::take(waited), std::mem::take(drained));
+                    let (execution, values) = self.execution(ended, bytes, times, now);
+                    let limits = self.route.limits.load();
+                    let total = u128::from(execution.total());
+                    if limits.slow_threshold.is_some_and(|threshold| total >= threshold.as_nanos()) {
+                        let execution = execution.clone();
+                        recorder.slow(SlowExecution { at: SystemTime::now(), execution, values });
+                    }
+                    recorder.record(execution);
+                }
+            }
+        }
+    }
+
+    fn execution(
+        &self,
+        ended: Ended,
+        bytes_out: u64,
+        (waited, drained): (Duration, Duration),
+        now: Instant,
+    ) -> (Execution, Option<Vec<Option<Box<str>>>>) {
+        let profile = self.session.profile();
+        let name = || profile.get(b"application_name").unwrap_or_default();
+        let execution = Execution {
+            digest: ended.digest,
+            place: self.route.place,
+            application: *profile.application.get_or_init(|| self.route.insight.application(name())),
+            tags: ended.tags,
+            client: self.handle.pid,
+            ended: now,
+            wait: nanos(waited),
+            // While the client did not read, neither did we.
+            server: nanos(ended.server.saturating_sub(drained)),
+            drain: nanos(drained),
+            rows: ended.rows,
+            bytes_in: ended.bytes_from_client,
+            bytes_out,
+            failed: ended.failure.map(|failure| match failure.cause {
+                Cause::Cancel => Failed::Cancelled(failure.sqlstate),
+                Cause::Error => Failed::Error(failure.sqlstate),
+                Cause::Timeout => Failed::TimedOut(failure.sqlstate),
+            }),
+            in_transaction: ended.in_transaction,
+            extended: ended.extended,
+            piped: ended.piped,
+        };
+        (execution, ended.values.map(|values| *values))
+    }
+
+    /// Nothing more will be heard of what runs: it counts as failed with this SQLSTATE.
+    pub(super) fn abandon(&mut self, active: &mut Active, sqlstate: &str, now: Instant) {
+        self.session.abandon(sqlstate, now, &mut active.out);
+        active.measured.take(&mut active.out);
+        self.record(active, now);
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,113 @@
+//! `pgweir report`: asks a running pgweir and tells, or says in a sentence why it cannot.
+
+use std::process::{Command, Output};
+
+use crate::harness::proxy::binary;
+use crate::harness::{Builder, Proxy, eventually, pgweir, postgres};
+
+fn watched() -> Builder {
+    pgweir().set("admin.stats_users", "['looker']")
+}
+
+async fn report(arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary().expect("a binary"));
+    command.arg("report").args(arguments).env_remove("DATABASE_URL");
+    tokio::task::spawn_blocking(move || command.output().expect("pgweir runs")).await.expect("it ends")
+}
+
+/// What is told, of a report that succeeds.
+async fn told(proxy: &Proxy, arguments: &[&str]) -> String {
+    let url = proxy.url("looker", "");
+    let output = report(&[&["--url", &url], arguments].concat()).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+async fn refused(arguments: &[&str]) -> String {
+    let output = report(arguments).await;
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+/// A proxy that has seen the statement thrice from each of two applications.
+async fn busy() -> Proxy {
+    let proxy = watched().start().await;
+    for application in ["till", "web"] {
+        let url = format!("{}?application_name={application}", proxy.url("postgres", "postgres"));
+        let client = proxy.connect(&url).await.expect("login");
+        for number in 0..3 {
+            let sql = format!("SELECT {number} AS reported, '<b>' AS {application}");
+            client.simple_query(&sql).await.expect("a row");
+        }
+    }
+    let console = proxy.connect(&proxy.url("looker", "pgweir")).await.expect("the console");
+    let sql = "SHOW QUERIES (*) WHERE query LIKE '%reported%' AND calls = 3";
+    eventually("all is merged", async || console.query(sql, &[]).await.expect("rows").len() == 2).await;
+    proxy
+}
+
+#[tokio::test]
+async fn every_form_tells_the_patterns_that_were_seen() {
+    let proxy = busy().await;
+    let table = told(&proxy, &["--by", "calls"]).await;
+    assert!(table.contains("Patterns by calls") && table.contains("AS reported, $2 AS till"), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&told(&proxy, &["--format", "json"]).await).expect("JSON");
+    let patterns = json["patterns"].as_array().expect("a list");
+    let web = patterns.iter().find(|one| one["query"].as_str().is_some_and(|text| text.ends_with("AS web")));
+    let web = web.unwrap_or_else(|| panic!("{json}"));
+    assert_eq!((web["calls"].as_i64(), web["applications"].as_str()), (Some(3), Some("web 3")));
+    assert!(json["summary"]["calls"].as_i64() >= Some(6));
+    let csv = told(&proxy, &["--format", "csv"]).await;
+    assert!(csv.starts_with("digest,database,user,") && csv.contains("\"SELECT $1 AS reported, $2 AS till\""), "{csv}");
+    let markdown = told(&proxy, &["--format", "markdown"]).await;
+    assert!(markdown.contains("| `SELECT $1 AS reported, $2 AS till` |"), "{markdown}");
+    let page = told(&proxy, &["--format", "html"]).await;
+    assert!(page.contains("SELECT $1 AS reported, $2 AS web</code>"), "{page}");
+}
+
+#[tokio::test]
+async fn a_report_is_narrowed_by_application_and_cut_to_the_top() {
+    let proxy = busy().await;
+    let of_till = told(&proxy, &["--app", "till"]).await;
+    assert!(of_till.contains("AS till") && !of_till.contains("AS web"), "{of_till}");
+    let nobody = told(&proxy, &["--user", "nobody"]).await;
+    assert!(nobody.contains("none"), "{nobody}");
+    let csv = told(&proxy, &["--format", "csv", "--top", "1", "--by", "rows", "--since", "1h"]).await;
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+}
+
+#[tokio::test]
+async fn a_configuration_says_where_its_pgweir_is_and_who_may_ask() {
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = probe.local_addr().expect("an address");
+    drop(probe);
+    let builder = watched()
+        .set("listen.address", &format!("'{address}'"))
+        .set("listen.auth", "'scram-sha-256'")
+        .users("[[users]]\nname = 'by_scram'\npassword = 'secret of by_scram'\n")
+        .set("admin.password", "'of the house'");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("proxy.toml");
+    let port = postgres().await.port().to_string();
+    let text = builder.clone().set("server.port", &port).set("server.host", "'127.0.0.1'").render();
+    std::fs::write(&file, text).expect("a file");
+    let _proxy = builder.start().await;
+    let output = report(&["--config", &file.display().to_string()]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Patterns by total time"));
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_a_sentence() {
+    let proxy = watched().start().await;
+    let stranger = refused(&["--url", &proxy.url("postgres", "")]).await;
+    assert!(stranger.contains("does not let this user into its console") && stranger.contains("[admin]"), "{stranger}");
+    let nobody = refused(&["--url", "postgres://looker@127.0.0.1:1"]).await;
+    assert!(nobody.contains("no pgweir can be reached at 127.0.0.1:1"), "{nobody}");
+    let direct = postgres().await;
+    let url = format!("postgres://postgres@127.0.0.1:{}", direct.port());
+    let server = refused(&["--url", &url]).await;
+    assert!(server.contains("has no console: it is PostgreSQL itself"), "{server}");
+    let unnamed = refused(&["--url", "postgres://127.0.0.1:6432"]).await;
+    assert!(unnamed.contains("the URL needs a user"), "{unnamed}");
+}
