@@ -35,6 +35,7 @@ pub use serve::Visit;
 use crate::backend::Dialer;
 use crate::clients::Clients;
 use crate::config::{Admin, Live};
+use crate::insight::plans::Plan;
 use crate::insight::view::{Repetition, Slow, Summary, Trend};
 use crate::pool::Pools;
 use crate::stats::LimitHits;
@@ -56,6 +57,8 @@ pub trait Measured: Send + Sync {
     /// Of the last `period`, compared with the one before it.
     fn trends(&self, period: Duration) -> Vec<Trend>;
     fn slow(&self) -> Vec<Slow>;
+    /// What PostgreSQL said of how it would run slow statements; the latest first.
+    fn plans(&self) -> Vec<Plan>;
     fn repetitions(&self) -> Vec<Repetition>;
 }
 

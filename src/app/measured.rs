@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::Measured;
+use crate::insight::plans::Plan;
 use crate::insight::view::{Repetition, Slow, Summary, Trend};
 use crate::insight::{Filter, Insight};
 
@@ -21,6 +22,10 @@ impl Measured for Statements {
 
     fn slow(&self) -> Vec<Slow> {
         self.0.slow(usize::MAX)
+    }
+
+    fn plans(&self) -> Vec<Plan> {
+        self.0.plans().map(|plans| plans.list()).unwrap_or_default()
     }
 
     fn repetitions(&self) -> Vec<Repetition> {

@@ -107,6 +107,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         let (merging, stopped) = (Arc::clone(&insight), stop.clone());
         tokio::spawn(async move { stopped.run_until_cancelled(merging.work()).await });
     }
+    if let Some(plans) = insight.plans() {
+        let (plans, control, stopped) = (Arc::clone(plans), Arc::clone(&control), stop.clone());
+        tokio::spawn(async move { stopped.run_until_cancelled(plans.work(&control)).await });
+    }
     Ok(Running { addresses, unix_socket, server, control, lanes, limits, stop, threads, _door: door })
 }
 

@@ -241,6 +241,8 @@ pub struct Insight {
     pub slow_log_rate: usize,
     /// Shows bound values of slow executions.
     pub sample_parameters: bool,
+    /// PostgreSQL is asked for the plans of slow statements.
+    pub plans: bool,
     /// Keys of sqlcommenter comments that are shown.
     pub tags: Vec<String>,
 }

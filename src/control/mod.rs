@@ -65,9 +65,9 @@ pub enum ControlFault {
 ///
 /// # Errors
 /// [`ControlFault`].
-pub async fn connect_once(config: &Config, tls: Option<ServerTls>) -> Result<tokio_postgres::Client, ControlFault> {
+pub async fn connect_once(config: &Config, tls: Option<ServerTls>) -> Result<Client, ControlFault> {
     let (login, door) = connect::door(config, tls).ok_or(ControlFault::Off)?;
-    let (client, _) = deadpool_postgres::Connect::connect(&door, &login).await?;
+    let (client, _) = door.connect(&login).await?;
     Ok(client)
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::names::{Names, Place, Places};
+use super::plans::{Plans, Sample};
 use super::recorder::{Entry, Recorder};
 use super::repetitions::Repetitions;
 use super::report::{PatternNames, log};
@@ -49,6 +50,7 @@ pub struct Insight {
     recorders: Mutex<Vec<Arc<Recorder>>>,
     enabled: bool,
     sample_parameters: bool,
+    plans: Option<Arc<Plans>>,
 }
 
 /// What recorders may need, too.
@@ -103,6 +105,7 @@ impl Insight {
             recorders: Mutex::default(),
             enabled: config.enabled,
             sample_parameters: config.sample_parameters,
+            plans: (config.enabled && config.plans).then(Arc::default),
         }
     }
 
@@ -123,6 +126,12 @@ impl Insight {
     #[must_use]
     pub fn samples_parameters(&self) -> bool {
         self.sample_parameters
+    }
+
+    /// Plans of slow statements, where they are wanted.
+    #[must_use]
+    pub fn plans(&self) -> Option<&Arc<Plans>> {
+        self.plans.as_ref()
     }
 
     #[must_use]
@@ -204,7 +213,11 @@ impl Insight {
             for recorder in recorders {
                 let (slow, lost) = recorder.take_slow();
                 state.slow.lost(lost);
-                for slow in slow {
+                for mut slow in slow {
+                    if let (Some(plans), Some(sent)) = (&self.plans, slow.sent.take()) {
+                        let Slow { pattern, database, user, .. } = self.shared.slow(&state, &slow);
+                        plans.offer(Sample { pattern, database, user, sent: *sent }, Instant::now());
+                    }
                     if state.slow.add(slow.clone()) {
                         lines.push(self.shared.slow(&state, &slow));
                     }

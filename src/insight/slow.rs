@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
+use super::plans::Sent;
 use super::recorder::Execution;
 
 /// An execution as it was written down.
@@ -12,6 +13,8 @@ pub struct SlowExecution {
     pub execution: Execution,
     /// What was bound, where that is sampled.
     pub values: Option<Vec<Option<Box<str>>>>,
+    /// The statement itself, where plans are wanted.
+    pub sent: Option<Box<Sent>>,
 }
 
 /// The latest slow executions.

@@ -23,6 +23,7 @@ fn insight(max_patterns: usize) -> Insight {
         slow_log_size: 3,
         slow_log_rate: 2,
         sample_parameters: false,
+        plans: false,
         tags: vec!["controller".to_owned()],
     };
     Insight::new(&config, std::sync::Arc::new(Patterns::new(1000)))
@@ -158,7 +159,7 @@ fn the_latest_slow_executions_are_kept() {
     let recorder = insight.recorder();
     for number in 0..5_u64 {
         let execution = Execution { rows: number, ..execution("select 1") };
-        recorder.slow(SlowExecution { at: start(), execution, values: None });
+        recorder.slow(SlowExecution { at: start(), execution, values: None, sent: None });
     }
     insight.report_slow();
     let rows: Vec<u64> = insight.slow(10).iter().map(|slow| slow.rows).collect();

@@ -7,8 +7,11 @@ use tokio::time::Instant;
 
 use super::active::Active;
 use super::serve::Serve;
+use crate::insight::plans::Sent;
 use crate::insight::{Execution, Failed, SlowExecution};
-use crate::session::{Cause, Ended, Event, Outgoing};
+use crate::session::{Cause, Ended, Event, Outgoing, Sampled, Values};
+use crate::sql::{Lexing, last_parameter};
+use crate::wire::view::parameter_types;
 
 /// What is known of the statement at work besides.
 #[derive(Debug, Default)]
@@ -91,12 +94,13 @@ impl Serve {
                 Event::Ended(ended) => {
                     let (waited, drained) = (&mut measured.waited, &mut measured.drained);
                     let times = (std::mem::take(waited), std::mem::take(drained));
-                    let (execution, values) = self.execution(ended, bytes, times, now);
+                    let (execution, values, sampled) = self.execution(ended, bytes, times, now);
                     let limits = self.route.limits.load();
                     let total = u128::from(execution.total());
                     if limits.slow_threshold.is_some_and(|threshold| total >= threshold.as_nanos()) {
                         let execution = execution.clone();
-                        recorder.slow(SlowExecution { at: SystemTime::now(), execution, values });
+                        let sent = sampled.and_then(|sampled| self.sent(&sampled)).map(Box::new);
+                        recorder.slow(SlowExecution { at: SystemTime::now(), execution, values, sent });
                     }
                     recorder.record(execution);
                 }
@@ -110,7 +114,7 @@ impl Serve {
         bytes_out: u64,
         (waited, drained): (Duration, Duration),
         now: Instant,
-    ) -> (Execution, Option<Vec<Option<Box<str>>>>) {
+    ) -> (Execution, Option<Values>, Option<Sampled>) {
         let profile = self.session.profile();
         let name = || profile.get(b"application_name").unwrap_or_default();
         let execution = Execution {
@@ -136,7 +140,28 @@ impl Serve {
             extended: ended.extended,
             piped: ended.piped,
         };
-        (execution, ended.values.map(|values| *values))
+        (execution, ended.values.map(|values| *values), ended.sampled)
+    }
+
+    /// A statement and where it ran, for whoever wants to know how.
+    fn sent(&self, sampled: &Sampled) -> Option<Sent> {
+        let (text, types): (&[u8], &[u8]) = match sampled {
+            Sampled::Prepared(statement) => (&statement.text, &statement.types),
+            Sampled::Query(text) => (text, &[]),
+        };
+        let text = std::str::from_utf8(text).ok()?;
+        let mut parameters = parameter_types(types);
+        let count = last_parameter(text.as_bytes(), &Lexing::default());
+        parameters.resize(usize::try_from(count).ok()?.max(parameters.len()), 0);
+        let search_path = self.session.profile().get(b"search_path").and_then(|path| std::str::from_utf8(path).ok());
+        let endpoint = self.route.target.endpoint();
+        Some(Sent {
+            hosts: endpoint.hosts.clone(),
+            database: endpoint.dbname.as_str().into(),
+            search_path: search_path.map(Into::into),
+            text: text.into(),
+            parameters,
+        })
     }
 
     /// Nothing more will be heard of what runs: it counts as failed with this SQLSTATE.

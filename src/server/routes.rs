@@ -274,7 +274,8 @@ impl Routes {
     fn measuring(&self) -> Option<Measuring> {
         let insight = &self.insight;
         let tags: Arc<dyn ReadTags> = Arc::new(TagReader(Arc::clone(insight.tags())));
-        insight.is_enabled().then(|| Measuring { tags: Some(tags), parameters: insight.samples_parameters() })
+        let texts = insight.plans().is_some();
+        insight.is_enabled().then(|| Measuring { tags: Some(tags), parameters: insight.samples_parameters(), texts })
     }
 
     fn budget(&self, config: &Config, hosts: &[Host]) -> Arc<Budget> {

@@ -129,9 +129,9 @@ impl Turn {
     fn end_portal(&mut self, portal: Portal, now: Instant, out: &mut Outgoing) {
         if let Some(paused) = portal.paused {
             let measure = Measure::new(What::One(Some(portal.digest)), now, 0);
-            let measure = Measure { tags: portal.tags, values: portal.values, ..measure };
+            let measure = Measure { tags: portal.tags, ..measure };
             let mut ended = self.ended(&measure, Kind::Execute, now);
-            ended.values = measure.values;
+            (ended.values, ended.sampled) = (portal.values, portal.sampled);
             out.events.push(Event::Ended(ended.after(paused)));
         }
     }
@@ -179,14 +179,15 @@ impl Turn {
         out: &mut Outgoing,
     ) {
         let mut ended = self.ended(&measure, kind, now);
-        (ended.failure, ended.rows, ended.values) = (failure, rows, measure.values.take());
+        (ended.failure, ended.rows) = (failure, rows);
+        (ended.values, ended.sampled) = (measure.values.take(), measure.sampled.take());
         if let Some(portal) = self.measures.portals.iter_mut().find(|portal| portal.number == measure.portal) {
             if std::mem::replace(&mut portal.done, true) && failure.is_none() {
                 self.measures.last_end = Some(now);
                 return;
             }
             ended.tags = portal.tags;
-            ended.values = portal.values.take();
+            (ended.values, ended.sampled) = (portal.values.take(), portal.sampled.take());
             if let Some(paused) = portal.paused.take() {
                 ended = ended.after(paused);
             }
@@ -233,6 +234,7 @@ impl Ended {
             piped: false,
             tags: 0,
             values: None,
+            sampled: None,
         }
     }
 

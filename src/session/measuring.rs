@@ -22,6 +22,9 @@ use crate::wire::view::{query_text, sampled_values, split_cstr};
 /// Portals of one transaction that are told apart; executions of further ones are of nobody knows what.
 const PORTALS: usize = 256;
 
+/// Bytes of the longest text that is told.
+const SAMPLED: usize = 64 * 1024;
+
 /// How statements are measured.
 #[derive(Debug)]
 pub struct Measuring {
@@ -29,6 +32,15 @@ pub struct Measuring {
     pub tags: Option<Arc<dyn ReadTags>>,
     /// Values that are bound are told too.
     pub parameters: bool,
+    /// Statements are told as they were sent.
+    pub texts: bool,
+}
+
+/// A statement as it was sent.
+#[derive(Debug, Clone)]
+pub enum Sampled {
+    Prepared(Arc<Statement>),
+    Query(Box<[u8]>),
 }
 
 /// Reads the tags in the comments of a text.
@@ -67,6 +79,8 @@ pub struct Ended {
     pub tags: u32,
     /// What was bound, where that is wanted.
     pub values: Option<Box<Values>>,
+    /// The statement itself, where that is wanted.
+    pub sampled: Option<Sampled>,
 }
 
 /// Bound values as text, those of binary format in hexadecimal digits; `None` for NULL.
@@ -99,6 +113,7 @@ pub(super) struct Measure {
     /// Rows after which it pauses; 0 is never.
     pub(super) most: u32,
     pub(super) values: Option<Box<Values>>,
+    pub(super) sampled: Option<Sampled>,
 }
 
 #[derive(Debug)]
@@ -118,6 +133,7 @@ pub(super) struct Portal {
     pub(super) digest: Digest,
     pub(super) tags: u32,
     pub(super) values: Option<Box<Values>>,
+    pub(super) sampled: Option<Sampled>,
     pub(super) paused: Option<Paused>,
     /// It was executed to its end: whoever asks again gets nothing.
     pub(super) done: bool,
@@ -166,7 +182,9 @@ impl Session {
             Weighed::Known(pattern) => What::One(Some(pattern.digest)),
         };
         let tags = measuring.tags.as_ref().map_or(0, |tags| tags.read(text, &self.lexing()));
-        Some(Measure { tags, ..Measure::new(what, now, size(frame)) })
+        let alone = matches!(what, What::One(_)) && frame.is_whole() && text.len() <= SAMPLED;
+        let sampled = (measuring.texts && alone).then(|| Sampled::Query(text.into()));
+        Some(Measure { tags, sampled, ..Measure::new(what, now, size(frame)) })
     }
 
     /// What is to be told of the failure of a Parse.
@@ -191,7 +209,7 @@ impl Session {
     /// A portal is to stand for a statement.
     pub(super) fn measure_bind(
         &mut self,
-        (portal, statement): (&[u8], &Statement),
+        (portal, statement): (&[u8], &Arc<Statement>),
         frame: &Frame<'_>,
         now: Instant,
         out: &mut Outgoing,
@@ -201,6 +219,8 @@ impl Session {
         let read =
             |tags: &Arc<dyn ReadTags>| *statement.tags.get_or_init(|| tags.read(&statement.text, &self.lexing()));
         let tags = measuring.tags.as_ref().map_or(0, read);
+        let wanted = measuring.texts && statement.text.len() <= SAMPLED;
+        let sampled = wanted.then(|| Sampled::Prepared(Arc::clone(statement)));
         let turn = self.turn.get_or_insert_default();
         turn.portal_ends(portal, now, out);
         let Some(digest) = digest_of(&statement.weighed) else { return };
@@ -210,7 +230,7 @@ impl Session {
         }
         measures.numbered = measures.numbered.wrapping_add(1).max(1);
         let (number, name) = (measures.numbered, portal.into());
-        measures.portals.push(Portal { number, name, digest, tags, values, paused: None, done: false });
+        measures.portals.push(Portal { number, name, digest, tags, values, sampled, paused: None, done: false });
     }
 
     /// A frame of the client's goes on, or has been answered.
@@ -274,7 +294,7 @@ impl Measures {
 
 impl Measure {
     pub(super) fn new(what: What, sent: Instant, bytes: u64) -> Self {
-        Self { what, sent, bytes, tags: 0, portal: 0, most: 0, values: None }
+        Self { what, sent, bytes, tags: 0, portal: 0, most: 0, values: None, sampled: None }
     }
 }
 

@@ -59,7 +59,7 @@ use copying::Copying;
 pub use functions::Functions;
 use listening::Hearing;
 pub use listening::Wanted;
-pub use measuring::{Cause, Ended, Event, Failure, Measuring, ReadTags, Values};
+pub use measuring::{Cause, Ended, Event, Failure, Measuring, ReadTags, Sampled, Values};
 pub use processes::Mention;
 pub use state::Keeps;
 use state::State;

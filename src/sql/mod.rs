@@ -40,7 +40,7 @@ pub use learning::words::Words;
 pub use leaves::Leaves;
 pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
 pub use names::{is_exact, name_bytes};
-pub use normalised::normalised;
+pub use normalised::{last_parameter, normalised};
 pub use pattern::{Command, Discard, Kind, Name, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};
 pub use unnamed::{Unnamed, begins_a_name, unnamed_settings};

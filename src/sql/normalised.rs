@@ -36,7 +36,8 @@ pub(super) fn shown(text: &[u8], lexing: &Lexing, limit: usize, trust: Trust) ->
 }
 
 /// The highest number of a parameter; 0 where there is none.
-fn last_parameter(text: &[u8], lexing: &Lexing) -> u32 {
+#[must_use]
+pub fn last_parameter(text: &[u8], lexing: &Lexing) -> u32 {
     if memchr::memchr(b'$', text).is_none() {
         return 0;
     }

@@ -11,6 +11,13 @@ pub fn split_cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..end)?, bytes.get(end + 1..)?))
 }
 
+/// The types in [`Parse::types`]; 0 is one that PostgreSQL is to find.
+#[must_use]
+pub fn parameter_types(types: &[u8]) -> Vec<u32> {
+    let oids = types.get(2..).unwrap_or_default().chunks_exact(4);
+    oids.filter_map(|oid| Some(u32::from_be_bytes(*oid.first_chunk()?))).collect()
+}
+
 /// Parse: names a statement, gives its text and the types of some of its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parse<'a> {

@@ -26,6 +26,7 @@ fn insight() -> Insight {
         slow_log_size: 1000,
         slow_log_rate: 10,
         sample_parameters: false,
+        plans: false,
         tags: vec!["controller".to_owned()],
     };
     Insight::new(&config, Arc::new(Patterns::new(10_000)))

@@ -3,26 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgweir::config::check_text;
+use pgweir::config::{Config, check_text};
 use pgweir::control::Control;
-use pgweir::insight::plans::{Plan, PlanFault, Plans, Sample};
+use pgweir::insight::plans::{Plan, PlanFault, Plans, Sample, Sent};
 use pgweir::insight::view::PatternName;
 use pgweir::sql::{Lexing, Patterns};
 use tokio::time::Instant;
 
-use crate::harness::{postgres, within};
+use crate::harness::{eventually, pgweir, postgres, within};
 
-async fn control() -> Control {
+async fn config() -> Config {
     let port = postgres().await.port();
     let text = format!(
         "[server]\nhost = '127.0.0.1'\nport = {port}\n[listen]\nauth = 'trust'\n\
          [control]\nuser = 'postgres'\npassword = ''\n[[users]]\nname = '*'\n"
     );
-    let config = check_text("plans", &text, &[]).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
-    Control::new(&config, None)
+    check_text("plans", &text, &[]).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
 }
 
-fn sample(text: &str, parameters: &[u32]) -> Sample {
+async fn sample(text: &str, parameters: &[u32]) -> Sample {
     let pattern = Patterns::new(10).learn(text.as_bytes(), &Lexing::default());
     let pattern = PatternName {
         digest: pattern.digest,
@@ -31,21 +30,25 @@ fn sample(text: &str, parameters: &[u32]) -> Sample {
         kind: pattern.traits.kind,
         reads: pattern.traits.reads.clone(),
         writes: pattern.traits.writes.clone(),
+        shape: pattern.traits.shape,
     };
     Sample {
         pattern: Arc::new(pattern),
         database: "alias".into(),
-        server_database: "plans".into(),
         user: "plans_user".into(),
-        search_path: Some("shop".into()),
-        text: text.into(),
-        parameters: parameters.to_vec(),
+        sent: Sent {
+            hosts: config().await.server.hosts,
+            database: "plans".into(),
+            search_path: Some("shop".into()),
+            text: text.into(),
+            parameters: parameters.to_vec(),
+        },
     }
 }
 
 /// Asks for the plan of each.
 async fn plans(samples: Vec<Sample>) -> Vec<Plan> {
-    let (plans, control, count) = (Plans::default(), control().await, samples.len());
+    let (plans, control, count) = (Plans::default(), Control::new(&config().await, None), samples.len());
     for sample in samples {
         plans.offer(sample, Instant::now());
     }
@@ -89,10 +92,10 @@ fn commands(plan: &Plan) -> Vec<String> {
 async fn a_slow_statement_s_plan_names_the_index_it_lacks_and_no_value() {
     shop().await;
     let wanted = plans(vec![
-        sample("select * from orders where customer = 4711 and status = 'canary'", &[]),
-        sample("select * from orders where customer = $1", &[23]),
-        sample("select * from orders where customer = $1 order by at limit 5", &[0]),
-        sample("select * from orders where id = $1", &[0]),
+        sample("select * from orders where customer = 4711 and status = 'canary'", &[]).await,
+        sample("select * from orders where customer = $1", &[23]).await,
+        sample("select * from orders where customer = $1 order by at limit 5", &[0]).await,
+        sample("select * from orders where id = $1", &[0]).await,
     ])
     .await;
     let (shape, _) = wanted[0].outcome.as_ref().expect("a plan");
@@ -115,8 +118,9 @@ async fn where_hypopg_is_installed_an_index_tells_what_the_plan_would_cost_with_
     make_shop("plans_hypo").await;
     let client = postgres().await.connect("postgres", "plans_hypo").await;
     client.batch_execute("create extension hypopg").await.expect("the extension");
-    let sample = sample("select * from orders where customer = 1", &[]);
-    let wanted = plans(vec![Sample { server_database: "plans_hypo".into(), ..sample }]).await;
+    let mut sample = sample("select * from orders where customer = 1", &[]).await;
+    sample.sent.database = "plans_hypo".into();
+    let wanted = plans(vec![sample]).await;
     let (shape, indexes) = wanted[0].outcome.as_ref().expect("a plan");
     assert!(indexes[0].cost_with_it.is_some_and(|cost| cost < shape.cost / 2.0), "{indexes:?}");
 }
@@ -124,12 +128,12 @@ async fn where_hypopg_is_installed_an_index_tells_what_the_plan_would_cost_with_
 #[tokio::test]
 async fn a_plan_is_asked_for_with_the_rights_of_who_was_slow_and_nothing_is_executed() {
     shop().await;
-    let mut several = sample("delete from orders where customer = 1", &[]);
-    several.text = "delete from orders where customer = 1; drop table secret".into();
+    let mut several = sample("delete from orders where customer = 1", &[]).await;
+    several.sent.text = "delete from orders where customer = 1; drop table secret".into();
     let wanted = plans(vec![
-        sample("select * from secret", &[]),
+        sample("select * from secret", &[]).await,
         several,
-        sample("with gone as (delete from orders returning 1) select count(*) from gone", &[]),
+        sample("with gone as (delete from orders returning 1) select count(*) from gone", &[]).await,
     ])
     .await;
     let fault = |plan: &Plan| plan.outcome.as_ref().err().cloned();
@@ -144,14 +148,42 @@ async fn a_plan_is_asked_for_with_the_rights_of_who_was_slow_and_nothing_is_exec
 #[tokio::test]
 async fn a_pattern_is_asked_about_once_in_ten_minutes_and_only_where_it_can_have_a_plan() {
     let (plans, now) = (Plans::default(), Instant::now());
-    let select = sample("select 1", &[]);
+    let select = sample("select 1", &[]).await;
     let wants = |sample: &Sample, at| plans.wants(&sample.pattern, &sample.database, &sample.user, at);
     assert!(wants(&select, now));
     plans.offer(select.clone(), now);
     assert!(!wants(&select, now));
     assert!(wants(&select, now + pgweir::insight::plans::PAUSE));
-    assert!(!wants(&sample("vacuum", &[]), now));
-    let copy = sample("copy orders to stdout", &[]);
+    assert!(!wants(&sample("vacuum", &[]).await, now));
+    let copy = sample("copy orders to stdout", &[]).await;
     plans.offer(copy.clone(), now);
     assert!(wants(&copy, now), "it was not taken");
+}
+
+#[tokio::test]
+async fn whoever_reads_the_console_finds_the_plans_of_slow_statements_of_both_protocols() {
+    shop().await;
+    let proxy = pgweir()
+        .set("insight.plans", "true")
+        .set("pool.slow_threshold", "'1ms'")
+        .set("control.user", "'postgres'")
+        .set("control.password", "''")
+        .set("admin.users", "['postgres']")
+        .start()
+        .await;
+    let client = proxy.connect(&proxy.url("postgres", "plans")).await.expect("login");
+    client.batch_execute("set search_path = shop").await.expect("a setting");
+    let slow = "select count(*) from orders, pg_sleep(0.01) where customer = 17";
+    client.batch_execute(slow).await.expect("an answer");
+    client.query("select * from orders, pg_sleep(0.01) where status = $1 limit 3", &[&"canary"]).await.expect("rows");
+    let console = proxy.connect(&proxy.url("postgres", "pgweir")).await.expect("the console");
+    let shown = "SHOW PLANS (advice, plan, query, fault) WHERE query LIKE '%orders%' ORDER BY query";
+    eventually("both are explained", async || console.query(shown, &[]).await.expect("rows").len() == 2).await;
+    let rows = console.query(shown, &[]).await.expect("rows");
+    let text = |row: usize, column: &str| rows[row].get::<_, Option<&str>>(column).unwrap_or_default();
+    assert_eq!((text(0, "fault"), text(1, "fault")), ("", ""));
+    assert!(text(0, "plan").contains("Seq Scan on shop.orders"), "{}", text(0, "plan"));
+    let advice = [text(0, "advice"), text(1, "advice")];
+    assert!(advice.contains(&"CREATE INDEX CONCURRENTLY ON shop.orders (customer)"), "{advice:?}");
+    assert!(!format!("{rows:?}{}", text(1, "plan")).contains("canary"));
 }

@@ -26,6 +26,13 @@ pub(super) const INSIGHT: &[Key] = &[
     )
     .at_start(),
     key(
+        "plans",
+        Kind::Bool,
+        "false",
+        "Asks PostgreSQL, as `[control]`, how it would run slow statements: `EXPLAIN` without `ANALYZE`, in a read-only transaction that is rolled back, at most once in ten minutes for each pattern.",
+    )
+    .at_start(),
+    key(
         "tags",
         Kind::Names,
         "[\"application\", \"controller\", \"action\", \"route\", \"framework\", \"db_driver\"]",

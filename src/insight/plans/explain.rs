@@ -46,7 +46,7 @@ pub(super) async fn explain(client: &mut Client, sample: &Sample) -> Result<(Sha
 
 /// Names mean what they mean to the session, and what it may see is seen.
 async fn become_user(client: &Client, sample: &Sample) -> Result<(), Error> {
-    if let Some(path) = &sample.search_path {
+    if let Some(path) = &sample.sent.search_path {
         client.execute("SELECT set_config('search_path', $1, true)", &[&&**path]).await?;
     }
     let may = "SELECT set_config('role', $1, true) FROM pg_roles \
@@ -59,22 +59,22 @@ async fn become_user(client: &Client, sample: &Sample) -> Result<(), Error> {
 /// Flow"), which a text that was misread here cannot get round.
 async fn prepare(client: &Client, sample: &Sample) -> Result<String, PlanFault> {
     let options = "(FORMAT JSON, VERBOSE, COSTS)";
-    if sample.parameters.is_empty() {
-        return Ok(format!("EXPLAIN {options} {}", sample.text));
+    if sample.sent.parameters.is_empty() {
+        return Ok(format!("EXPLAIN {options} {}", sample.sent.text));
     }
-    if sample.parameters.len() > PARAMETERS {
+    if sample.sent.parameters.len() > PARAMETERS {
         return Err(PlanFault::Unexplained("too many parameters"));
     }
     let mut types = Vec::new();
-    for oid in &sample.parameters {
+    for oid in &sample.sent.parameters {
         // `unknown` leaves it to PostgreSQL.
         let name = client.query_one("SELECT coalesce(nullif(format_type($1, NULL), '-'), 'unknown')", &[oid]).await?;
         types.push(name.get::<_, String>(0));
     }
     // The plan for any values, which PostgreSQL 12 and later can be made to use.
     client.batch_execute("SET LOCAL plan_cache_mode = force_generic_plan").await?;
-    client.execute(&format!("PREPARE pgweir_plan ({}) AS {}", types.join(", "), sample.text), &[]).await?;
-    let nulls = vec!["NULL"; sample.parameters.len()].join(", ");
+    client.execute(&format!("PREPARE pgweir_plan ({}) AS {}", types.join(", "), sample.sent.text), &[]).await?;
+    let nulls = vec!["NULL"; sample.sent.parameters.len()].join(", ");
     Ok(format!("EXPLAIN {options} EXECUTE pgweir_plan ({nulls})"))
 }
 

@@ -26,6 +26,7 @@ pub use advice::{Index, Why};
 pub use shape::{Scan, Shape};
 
 use super::view::PatternName;
+use crate::config::Host;
 use crate::control::{Control, ControlFault};
 use crate::sql::{Digest, Kind};
 
@@ -37,20 +38,26 @@ const LONGEST: usize = 64 * 1024;
 /// Plans that are kept, and patterns whose last question is remembered.
 const KEPT: usize = 500;
 
-/// A slow statement whose plan is wanted.
+/// A statement as it was sent, and where.
 #[derive(Debug, Clone)]
-pub struct Sample {
-    pub pattern: Arc<PatternName>,
-    /// As reports name it, and as the server does.
-    pub database: Arc<str>,
-    pub server_database: Box<str>,
-    pub user: Arc<str>,
+pub struct Sent {
+    pub hosts: Vec<Host>,
+    /// As the server knows it.
+    pub database: Box<str>,
     /// Where it is not the server's default.
     pub search_path: Option<Box<str>>,
-    /// As it was sent.
     pub text: Box<str>,
     /// Type of each parameter, 0 where PostgreSQL is to find it; empty for a statement without any.
     pub parameters: Vec<u32>,
+}
+
+/// A slow statement whose plan is wanted. Database and user are those of reports.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub pattern: Arc<PatternName>,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub sent: Sent,
 }
 
 /// What PostgreSQL said of a pattern when it was asked last.
@@ -109,12 +116,14 @@ impl Plans {
 
     /// Has a statement explained soon. Nothing happens where it was not wanted, is too long, or is none that has a plan.
     pub fn offer(&self, sample: Sample, now: Instant) {
-        let first = crate::sql::first_word(sample.text.as_bytes()).to_ascii_lowercase();
+        let first = crate::sql::first_word(sample.sent.text.as_bytes()).to_ascii_lowercase();
         let has_plan = matches!(
             &*first,
             b"select" | b"insert" | b"update" | b"delete" | b"merge" | b"with" | b"values" | b"table"
-        ) || sample.text.trim_start().starts_with('(');
-        if !has_plan || sample.text.len() > LONGEST || !self.wants(&sample.pattern, &sample.database, &sample.user, now)
+        ) || sample.sent.text.trim_start().starts_with('(');
+        if !has_plan
+            || sample.sent.text.len() > LONGEST
+            || !self.wants(&sample.pattern, &sample.database, &sample.user, now)
         {
             return;
         }
@@ -169,7 +178,13 @@ impl Plans {
 }
 
 async fn visit(control: &Control, sample: &Sample) -> Result<(Shape, Vec<Index>), PlanFault> {
-    let mut client = control.visit(&sample.server_database).await.map_err(|fault| match fault {
+    if !control.is_on() {
+        return Err(PlanFault::Off);
+    }
+    if !control.looks_at(&sample.sent.hosts) {
+        return Err(PlanFault::Unexplained("its database is on another server than that of [control]"));
+    }
+    let mut client = control.visit(&sample.sent.database).await.map_err(|fault| match fault {
         ControlFault::Off => PlanFault::Off,
         ControlFault::TooLate(_) => PlanFault::TooLate,
         ControlFault::Postgres(error) => PlanFault::from(error),

@@ -92,7 +92,7 @@ impl World {
             sequences: crate::session::Sequences::Off,
             patterns: Arc::new(crate::sql::Patterns::new(100)),
             functions: Arc::new(crate::session::Functions::new(100, &[])),
-            measuring: Some(crate::session::Measuring { tags: None, parameters: true }),
+            measuring: Some(crate::session::Measuring { tags: None, parameters: true, texts: true }),
         });
         let fresh = FRESH.map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())).to_vec();
         let database = Model::new(&FRESH);
