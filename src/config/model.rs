@@ -15,6 +15,7 @@ pub struct Config {
     pub pool: Pool,
     pub session: Session,
     pub insight: Insight,
+    pub budgets: Budgets,
     pub limits: Limits,
     /// By the name a client asks for; `"*"` stands for any name and passes it through.
     pub databases: BTreeMap<String, Database>,
@@ -245,6 +246,15 @@ pub struct Insight {
     pub plans: bool,
     /// Keys of sqlcommenter comments that are shown.
     pub tags: Vec<String>,
+}
+
+/// `[insight.budgets]`: how long executions may take; `None` is no matter how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budgets {
+    pub read: Option<Duration>,
+    /// Reads that return more than one row on average.
+    pub list: Option<Duration>,
+    pub write: Option<Duration>,
 }
 
 /// `[limits]`

@@ -19,7 +19,7 @@ use super::tags::Tags;
 use super::tally::Tally;
 use super::view::{Repetition, Slow, Summary};
 use super::windows::Windows;
-use crate::config;
+use crate::config::{self, Budgets};
 use crate::sql::{Digest, Patterns};
 
 /// Lists that may wait to be added up; whoever fills one more does it himself.
@@ -73,6 +73,7 @@ pub(super) struct State {
     pub(super) windows: Windows,
     slow: SlowLog,
     repetitions: Repetitions,
+    pub(super) budgets: Budgets,
     since: Option<SystemTime>,
     pub(super) until: Option<SystemTime>,
 }
@@ -87,6 +88,7 @@ impl Insight {
             windows: Windows::default(),
             slow: SlowLog::new(config.slow_log_size, config.slow_log_rate),
             repetitions: Repetitions::default(),
+            budgets: Budgets::default(),
             since: None,
             until: None,
         };
@@ -114,6 +116,11 @@ impl Insight {
         let mut state = self.shared.state.lock();
         state.table.set_limit(config.max_patterns);
         state.slow.reconfigure(config.slow_log_size, config.slow_log_rate);
+    }
+
+    /// How long executions should take.
+    pub fn set_budgets(&self, budgets: Budgets) {
+        self.shared.state.lock().budgets = budgets;
     }
 
     /// Whether anything is counted.

@@ -12,7 +12,8 @@ use super::recorder::Failed;
 use super::repetitions::{Finding, Subject};
 use super::slow::SlowExecution;
 use super::tally::Tally;
-use super::view::{PatternName, Repeated, Repetition, Row, Slow};
+use super::view::{Budget, Class, PatternName, Repeated, Repetition, Row, Slow};
+use crate::config::Budgets;
 use crate::sql::{Digest, Kind, Lexing, Shape};
 
 /// Patterns by digest.
@@ -73,10 +74,17 @@ impl Shared {
             return None;
         }
         let pattern = digest.map(|digest| self.name(&state.names, digest));
-        Some(self.row(pattern, (database, user), tally))
+        Some(self.row(state.budgets, pattern, (database, user), tally))
     }
 
-    fn row(&self, pattern: Option<Arc<PatternName>>, (database, user): (Arc<str>, Arc<str>), tally: &Tally) -> Row {
+    fn row(
+        &self,
+        budgets: Budgets,
+        pattern: Option<Arc<PatternName>>,
+        (database, user): (Arc<str>, Arc<str>),
+        tally: &Tally,
+    ) -> Row {
+        let budget = pattern.as_ref().and_then(|pattern| budget(budgets, pattern.kind, tally));
         let applications = tally.applications.sorted().into_iter();
         let tags = tally.tags.sorted().into_iter();
         Row {
@@ -95,6 +103,7 @@ impl Shared {
             server: tally.server.times(),
             drain: tally.drain.times(),
             total: tally.total().times(),
+            budget,
             in_transaction: tally.in_transaction,
             extended: tally.extended,
             idle_after: tally.idle_after.times(),
@@ -165,6 +174,18 @@ impl Shared {
             parameters: slow.values.clone(),
         }
     }
+}
+
+/// What executions of this kind should take.
+fn budget(budgets: Budgets, kind: Kind, tally: &Tally) -> Option<Budget> {
+    let (class, most) = match kind {
+        Kind::Read if tally.rows > tally.calls => (Class::List, budgets.list),
+        Kind::Read => (Class::Read, budgets.read),
+        Kind::Write => (Class::Write, budgets.write),
+        _ => return None,
+    };
+    let most = most?;
+    Some(Budget { class, most, kept: tally.total().within(most) })
 }
 
 /// A pattern of which nothing else is known.

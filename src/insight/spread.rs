@@ -128,6 +128,20 @@ impl Spread {
         }
     }
 
+    /// How many took no longer, to one per cent of that time.
+    pub(super) fn within(&self, most: Duration) -> u64 {
+        let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+        match &self.above_zero {
+            _ if self.max <= nanos => self.count,
+            _ if self.count == 1 => 0,
+            None => self.count,
+            Some(histogram) => {
+                let zeros = self.count.saturating_sub(histogram.len());
+                zeros + u64::from(histogram.count_between(0, nanos / 1000))
+            }
+        }
+    }
+
     /// Microseconds.
     fn quantile(&self, quantile: f64) -> u64 {
         let Some(histogram) = &self.above_zero else { return if self.count == 1 { self.sum / 1000 } else { 0 } };
@@ -142,6 +156,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn those_that_keep_to_a_time_are_counted() {
+        let millis = [0, 1, 10, 50, 51, 500].map(|millis| millis * 1_000_000);
+        let spread = of(&millis);
+        let within = |millis| spread.within(Duration::from_millis(millis));
+        assert_eq!([within(1), within(20), within(100), within(1000)], [2, 3, 5, 6]);
+        assert_eq!(of(&millis[4..5]).within(Duration::from_millis(50)), 0);
+    }
 
     fn of(times: &[u64]) -> Spread {
         let mut spread = Spread::default();

@@ -60,6 +60,8 @@ pub struct Row {
     pub server: Times,
     pub drain: Times,
     pub total: Times,
+    /// What its executions should take, and how many of them kept to that; `None` where nothing is said.
+    pub budget: Option<Budget>,
     /// Executions within a transaction block; by the extended protocol.
     pub in_transaction: u64,
     pub extended: u64,
@@ -71,6 +73,23 @@ pub struct Row {
     pub applications: Vec<(Box<str>, u64)>,
     /// The same of sqlcommenter tags that may be shown: key, value, how often.
     pub tags: Vec<(Box<str>, Box<str>, u64)>,
+}
+
+/// A bound on times, and who keeps to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    pub class: Class,
+    pub most: Duration,
+    /// Executions that took no longer.
+    pub kept: u64,
+}
+
+/// What budgets are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    Read,
+    List,
+    Write,
 }
 
 impl Row {

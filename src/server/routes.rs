@@ -213,6 +213,7 @@ impl Routes {
     ) {
         self.tls.store(tls.map(Arc::new));
         self.insight.reconfigure(&config.insight);
+        self.insight.set_budgets(config.budgets);
         self.pools.set_limits(config.limits.pools, config.limits.waiters);
         for budget in self.budgets.lock().values() {
             budget.set_max(config.server.max_connections, now);

@@ -366,3 +366,28 @@ async fn slow_executions_are_shown_and_their_values_only_to_those_who_may_do_eve
     let row = looker.query_one(show, &[]).await.expect("one");
     assert_eq!(row.get::<_, Option<&str>>(1), Some("<insufficient privilege>"));
 }
+
+#[tokio::test]
+async fn budgets_tell_which_share_of_reads_and_writes_is_fast_enough_and_what_breaks_them_most() {
+    let proxy = with_console().set("insight.budgets.read", "'10s'").set("insight.budgets.list", "'20ms'").start().await;
+    let client = proxy.connect(&proxy.url("postgres", "postgres")).await.expect("login");
+    client.batch_execute("create temporary table budget_of (n int)").await.expect("a table");
+    for _ in 0..3 {
+        client.batch_execute("select count(*) from budget_of").await.expect("one row");
+        client.batch_execute("select pg_sleep(0.03) from generate_series(1, 2)").await.expect("two rows");
+    }
+    client.batch_execute("select * from generate_series(1, 5)").await.expect("five rows");
+    let console = console(&proxy).await;
+    let show = "SHOW BUDGETS (class, budget_ms, calls, kept) WHERE class <> 'write'";
+    eventually("all are counted", async || {
+        let rows = simple(&console, show).await;
+        let row = |class: &str, figures: [&str; 3]| {
+            let figures = [class, figures[0], figures[1], figures[2]].map(|text| Some(text.to_owned()));
+            rows.contains(&figures.to_vec())
+        };
+        row("list", ["20", "4", "1"]) && row("read", ["10000", "3", "3"])
+    })
+    .await;
+    let worst = simple(&console, "SHOW BUDGETS (worst_query) WHERE class = 'list'").await;
+    assert!(worst[0][0].as_deref().is_some_and(|query| query.starts_with("select pg_sleep")), "{worst:?}");
+}

@@ -1,6 +1,6 @@
 //! The keys of `[insight]`.
 
-use super::{Key, count, key};
+use super::{Key, MS, count, key};
 use crate::config::kind::Kind;
 
 pub(super) const INSIGHT: &[Key] = &[
@@ -39,4 +39,10 @@ pub(super) const INSIGHT: &[Key] = &[
         "Keys of sqlcommenter comments (`/*controller='users'*/`) that are counted and shown; `[]` reads no comments.",
     )
     .at_start(),
+];
+
+pub(super) const BUDGETS: &[Key] = &[
+    key("read", Kind::DurationOrOff { least: MS }, "\"50ms\"", "Reads of one row, or of none."),
+    key("list", Kind::DurationOrOff { least: MS }, "\"250ms\"", "Reads that return more than one row on average."),
+    key("write", Kind::DurationOrOff { least: MS }, "\"100ms\"", "INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY FROM."),
 ];
