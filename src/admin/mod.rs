@@ -21,6 +21,8 @@ mod dialogue;
 mod reports;
 mod serve;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::fmt;
