@@ -15,6 +15,7 @@
 //! | slow executions | `slow` |
 //! | N+1 and writes row by row | `repetitions` |
 
+#[expect(clippy::module_inception, reason = "it is what this folder is about")]
 mod insight;
 mod names;
 mod packed;
