@@ -1,29 +1,36 @@
-//! What the console reads of statements: insight.
+//! What the console reads of statements: insight, and plans.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::Measured;
-use crate::insight::view::{Repetition, Slow, Summary, Trend};
-use crate::insight::{Filter, Insight};
+use crate::insight::view::{PatternPlan, Repetition, Slow, Summary, Trend};
+use crate::insight::{Filter, Insight, Plans};
 
 #[derive(Debug)]
-pub(super) struct Statements(pub(super) Arc<Insight>);
+pub(super) struct Statements {
+    pub(super) insight: Arc<Insight>,
+    pub(super) plans: Arc<Plans>,
+}
 
 impl Measured for Statements {
     fn summary(&self, since: Option<Duration>) -> Summary {
-        self.0.summary(&Filter { since, ..Filter::default() })
+        self.insight.summary(&Filter { since, ..Filter::default() })
     }
 
     fn trends(&self, period: Duration) -> Vec<Trend> {
-        self.0.trends(period, &Filter::default())
+        self.insight.trends(period, &Filter::default())
+    }
+
+    fn plans(&self) -> Vec<PatternPlan> {
+        self.plans.all()
     }
 
     fn slow(&self) -> Vec<Slow> {
-        self.0.slow(usize::MAX)
+        self.insight.slow(usize::MAX)
     }
 
     fn repetitions(&self) -> Vec<Repetition> {
-        self.0.repetitions()
+        self.insight.repetitions()
     }
 }

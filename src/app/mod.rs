@@ -27,7 +27,7 @@ use crate::auth::{Credentials, MockKey};
 use crate::clients::Signal;
 use crate::config::{Config, Live};
 use crate::control::Control;
-use crate::insight::Insight;
+use crate::insight::{Insight, Plans};
 use crate::net::{self, ListenTls, ServerTls, UnixDoor};
 use crate::notify::{self, Hub};
 use crate::proxy::Worker;
@@ -79,12 +79,13 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     routes.administration().add(Arc::new(occupancy::ControlPlane(Arc::clone(&control))));
     threads.push(spawn_parser(&routes)?);
     let live = Arc::new(Live::new(config));
+    let plans = Arc::new(Plans::default());
     let console = Arc::new(Console {
         config: live,
         clients: Arc::clone(routes.clients()),
         pools: Arc::clone(routes.pools()),
         limit_hits: Arc::clone(routes.limit_hits()),
-        measured: Arc::new(measured::Statements(Arc::clone(&insight))),
+        measured: Arc::new(measured::Statements { insight: Arc::clone(&insight), plans: Arc::clone(&plans) }),
         runtime: Handle::current(),
         sessions: TaskTracker::new(),
     });
@@ -104,6 +105,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (reporter, observed, stopped) = (Arc::clone(&limits), Arc::clone(&server), stop.clone());
     tokio::spawn(async move { stopped.run_until_cancelled(reporter.watch(&observed)).await });
     if insight.is_enabled() {
+        let (slow, control, server, stopped) =
+            (Arc::clone(&insight), Arc::clone(&control), Arc::clone(&server), stop.clone());
+        tokio::spawn(async move { stopped.run_until_cancelled(plans.work(&slow, &control, &server.config)).await });
         let (merging, stopped) = (Arc::clone(&insight), stop.clone());
         tokio::spawn(async move { stopped.run_until_cancelled(merging.work()).await });
     }

@@ -117,7 +117,7 @@ sections! {
         profiles, notifications, channels, listeners, waiters, pools
     }
     Session { stateful_functions }
-    Insight { enabled, max_patterns, slow_log_size, slow_log_rate, sample_parameters, tags }
+    Insight { enabled, max_patterns, slow_log_size, slow_log_rate, sample_parameters, tags, plans, max_plans }
     Admin { console, users, stats_users, password }
     Log { format, level }
 }

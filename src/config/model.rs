@@ -243,6 +243,10 @@ pub struct Insight {
     pub sample_parameters: bool,
     /// Keys of sqlcommenter comments that are shown.
     pub tags: Vec<String>,
+    /// Asks for plans of what is slow.
+    pub plans: bool,
+    /// Plans that are kept.
+    pub max_plans: usize,
 }
 
 /// `[limits]`

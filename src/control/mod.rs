@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{Connect, Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -58,16 +58,6 @@ pub enum ControlFault {
     Postgres(#[from] tokio_postgres::Error),
     #[error("{0}")]
     Pool(String),
-}
-
-/// A single connection as `[control]` says, for a command that asks once and ends; it closes with its client.
-///
-/// # Errors
-/// [`ControlFault`].
-pub async fn connect_once(config: &Config, tls: Option<ServerTls>) -> Result<tokio_postgres::Client, ControlFault> {
-    let (login, door) = connect::door(config, tls).ok_or(ControlFault::Off)?;
-    let (client, _) = deadpool_postgres::Connect::connect(&door, &login).await?;
-    Ok(client)
 }
 
 impl Control {
@@ -123,6 +113,19 @@ impl Control {
                 Err(ControlFault::TooLate(access.patience))
             }
         }
+    }
+
+    /// A connection of its own to a database of the server at `hosts`, as the user of `[control]`: for a few questions,
+    /// and closed with its client.
+    ///
+    /// # Errors
+    /// [`ControlFault`].
+    pub async fn connect_to(&self, hosts: &[Host], database: &str) -> Result<tokio_postgres::Client, ControlFault> {
+        let access = Guard::into_inner(self.access.load()).ok_or(ControlFault::Off)?;
+        let mut login = access.login.clone();
+        login.dbname(database);
+        let (client, _) = access.door.to(hosts).connect(&login).await?;
+        Ok(client)
     }
 
     /// Closes its connections to this database of the server at `hosts`, and returns when PostgreSQL has closed them

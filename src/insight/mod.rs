@@ -12,12 +12,14 @@
 //! | minutes that are over | `windows`, and how little they take: `packed` |
 //! | what has changed | `trends` |
 //! | tags in comments | [`Tags`] |
-//! | slow executions | `slow` |
+//! | slow executions, and how PostgreSQL would run them | `slow`, [`Plans`] |
 //! | N+1 and writes row by row | `repetitions` |
 
+#[expect(clippy::module_inception, reason = "it is what this folder is about")]
 mod insight;
 mod names;
 mod packed;
+mod plans;
 mod recorder;
 mod repetitions;
 mod report;
@@ -35,6 +37,7 @@ mod windows;
 
 pub use insight::{Filter, Insight};
 pub use names::Place;
+pub use plans::Plans;
 pub use recorder::{Execution, Failed, Recorder};
 pub use slow::SlowExecution;
 pub use tags::Tags;

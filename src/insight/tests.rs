@@ -24,6 +24,8 @@ fn insight(max_patterns: usize) -> Insight {
         slow_log_rate: 2,
         sample_parameters: false,
         tags: vec!["controller".to_owned()],
+        plans: false,
+        max_plans: 10,
     };
     Insight::new(&config, std::sync::Arc::new(Patterns::new(1000)))
 }

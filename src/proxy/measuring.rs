@@ -16,7 +16,7 @@ pub(super) struct Measured {
     /// What has ended and is not recorded, as its answer is still being read; with its bytes.
     ended: Vec<(Event, u64)>,
     /// Bytes of the answer so far.
-    pub(super) answer: u64,
+    answer: u64,
     /// The wait for a backend that the next statement to end had.
     pub(super) waited: Duration,
     /// How long the client kept it from going on.
@@ -26,6 +26,13 @@ pub(super) struct Measured {
 }
 
 impl Measured {
+    /// The client is given so many bytes of an answer, or is not.
+    pub(super) fn gives(&mut self, bytes: usize, forward: bool) {
+        if forward {
+            self.answer += u64::try_from(bytes).unwrap_or(0);
+        }
+    }
+
     /// Takes what the session has told.
     pub(super) fn take(&mut self, out: &mut Outgoing) {
         for event in out.events.drain(..) {

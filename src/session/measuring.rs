@@ -240,7 +240,8 @@ impl Session {
     pub(super) fn measure_no_lease(&mut self, sqlstate: &str, extended: bool, out: &mut Outgoing) {
         let Some(turn) = self.turn.as_mut().filter(|_| self.rules.measuring.is_some()) else { return };
         let weighed = turn.weighed.as_ref().and_then(digest_of);
-        let digest = weighed.or(turn.measures.waiting.take());
+        let waiting = turn.measures.waiting.take();
+        let digest = weighed.or(waiting);
         let cause = if sqlstate == sqlstate::QUERY_CANCELED { Cause::Cancel } else { Cause::Error };
         let failure = Some(Failure { sqlstate: code(sqlstate.as_bytes()), cause });
         out.events.push(Event::Ended(Ended { failure, extended, ..Ended::new(digest) }));

@@ -3,13 +3,14 @@
 //! | to read about | go to |
 //! |---|---|
 //! | patterns: all of them, one of them, their sums, what has changed | `queries`, `query`, `summary`, `trends` |
-//! | single slow executions; statements that are repeated | `slow`, `repetitions` |
+//! | single slow executions, their plans; statements that are repeated | `slow`, `plans`, `repetitions` |
 //! | pools, clients, limits | `pools`, `clients`, `limits` |
 //! | the configuration; what there is to ask | `settings`, `help` |
 
 mod clients;
 mod help;
 mod limits;
+mod plans;
 mod pools;
 mod queries;
 mod query;
@@ -35,6 +36,7 @@ pub(super) enum Report {
     Config,
     Help,
     Limits,
+    Plans,
     Pools,
     Queries,
     Query,
@@ -60,12 +62,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 const VERSION: &[Column] = &[Column::new("version", Type::Text)];
 
 impl Report {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Help,
         Self::Queries,
         Self::Query,
         Self::Slow,
         Self::Repetitions,
+        Self::Plans,
         Self::Trends,
         Self::Summary,
         Self::Pools,
@@ -82,6 +85,7 @@ impl Report {
             Self::Config => &["CONFIG"],
             Self::Help => &["HELP"],
             Self::Limits => &["LIMITS"],
+            Self::Plans => &["PLANS"],
             Self::Pools => &["POOLS"],
             Self::Queries => &["QUERIES"],
             Self::Query => &["QUERY"],
@@ -103,6 +107,7 @@ impl Report {
             Self::Config => settings::COLUMNS,
             Self::Help => help::COLUMNS,
             Self::Limits => limits::COLUMNS,
+            Self::Plans => plans::COLUMNS,
             Self::Pools => pools::COLUMNS,
             Self::Queries => queries::COLUMNS,
             Self::Query => query::COLUMNS,
@@ -119,7 +124,7 @@ impl Report {
         match self {
             Self::Queries => Some("total_ms"),
             Self::Repetitions => Some("wasted_round_trips"),
-            Self::Slow => Some("at"),
+            Self::Plans | Self::Slow => Some("at"),
             Self::Trends => Some("total_ms"),
             _ => None,
         }
@@ -141,6 +146,7 @@ impl Report {
             Self::Config => settings::rows(&console.config.current()),
             Self::Help => help::rows(),
             Self::Limits => limits::rows(&console.config.current(), &console.limit_hits.counts()),
+            Self::Plans => measured.plans().iter().map(plans::row).collect(),
             Self::Pools => console.pools.snapshots().iter().map(pools::row).collect(),
             Self::Queries => queries::rows(&measured.summary(wanted.since)),
             Self::Query => query::rows(&measured.summary(wanted.since), wanted.digest)?,

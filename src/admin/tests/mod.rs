@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::{Console, Measured};
 use crate::clients::Clients;
 use crate::config::{Live, check_text};
-use crate::insight::view::{Repetition, Slow, Summary, Trend};
+use crate::insight::view::{PatternPlan, Repetition, Slow, Summary, Trend};
 use crate::pool::Pools;
 
 /// What a test made up.
@@ -23,6 +23,7 @@ struct Made {
     slow: Vec<Slow>,
     repetitions: Vec<Repetition>,
     trends: Vec<Trend>,
+    plans: Vec<PatternPlan>,
 }
 
 impl Measured for Made {
@@ -32,6 +33,10 @@ impl Measured for Made {
 
     fn trends(&self, _: Duration) -> Vec<Trend> {
         self.trends.clone()
+    }
+
+    fn plans(&self) -> Vec<PatternPlan> {
+        self.plans.clone()
     }
 
     fn slow(&self) -> Vec<Slow> {

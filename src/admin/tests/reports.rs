@@ -7,7 +7,7 @@ use super::super::Rights;
 use super::super::reports::{Report, Wanted};
 use super::super::table::Value;
 use super::{Made, console};
-use crate::insight::view::{Change, PatternName, Repeated, Repetition, Row, Slow, Summary, Times, Trend};
+use crate::insight::view::{Change, PatternName, PatternPlan, Repeated, Repetition, Row, Slow, Summary, Times, Trend};
 use crate::sql::{Digest, Kind, Lexing, Shape};
 
 fn pattern(text: &str) -> Arc<PatternName> {
@@ -101,7 +101,13 @@ fn made() -> Made {
     let rows = vec![row(Some("SELECT $1"), 30), row(None, 10), row(Some("SELECT $1, $2"), 60)];
     let summary = Summary { rows, folded: 4, ..Summary::default() };
     let trend = Trend { change: Change::New, now: row(Some("SELECT $1"), 1), before: None };
-    Made { summary, slow: vec![slow], repetitions: vec![repetition], trends: vec![trend] }
+    let plan = PatternPlan {
+        at: SystemTime::UNIX_EPOCH,
+        pattern: pattern("SELECT $1"),
+        database: "shop".into(),
+        outcome: Err("permission denied".to_owned()),
+    };
+    Made { summary, slow: vec![slow], repetitions: vec![repetition], trends: vec![trend], plans: vec![plan] }
 }
 
 fn shown(report: Report, rights: Rights, digest: &str) -> Vec<Vec<(&'static str, Value)>> {
