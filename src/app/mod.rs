@@ -231,6 +231,7 @@ impl Running {
         // Those who do not listen are cut off.
         let _ = tokio::time::timeout(LAST_WORDS, self.server.sessions.wait()).await;
         self.limits.report(self.server.routes.limit_hits().counts());
+        self.insight().report_slow();
         self.server.routes.hub().close().await;
         self.server.routes.pools().close_all(Instant::now());
     }

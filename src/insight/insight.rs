@@ -194,20 +194,25 @@ impl Insight {
         self.shared.learn_names(&mut state);
     }
 
-    /// Takes slow executions from the workers, keeps them, and logs as many as a second may have.
+    /// Takes slow executions from the workers, keeps them, and logs as many as a second may have. One whose pattern is
+    /// being learnt waits for the next time.
     pub fn report_slow(&self) {
         let recorders = self.recorders.lock().clone();
         let mut lines = Vec::new();
         let suppressed = {
             let mut state = self.shared.state.lock();
             state.slow.refill();
+            let mut ready = state.slow.take_unnamed();
             for recorder in recorders {
                 let (slow, lost) = recorder.take_slow();
                 state.slow.lost(lost);
                 for slow in slow {
-                    if state.slow.add(slow.clone()) {
-                        lines.push(self.shared.slow(&state, &slow));
-                    }
+                    if self.shared.is_named(&state, &slow) { ready.push(slow) } else { state.slow.put_off(slow) }
+                }
+            }
+            for slow in ready {
+                if state.slow.add(slow.clone()) {
+                    lines.push(self.shared.slow(&state, &slow));
                 }
             }
             state.slow.take_suppressed()

@@ -250,7 +250,8 @@ impl Session {
     /// Nothing more will be heard of what runs: the backend is lost, or left alone.
     pub fn abandon(&mut self, sqlstate: &str, now: Instant, out: &mut Outgoing) {
         self.end_idleness(now, out);
-        let Some(turn) = &mut self.turn else { return };
+        // Its last words have told already.
+        let Some(turn) = self.turn.as_mut().filter(|turn| !turn.fatal) else { return };
         let at_work = turn.queue.iter_mut().find_map(|expect| Some((expect.kind, expect.measure.take()?)));
         if let Some((kind, measure)) = at_work {
             let cause = if sqlstate == sqlstate::QUERY_CANCELED { Cause::Cancel } else { Cause::Error };
