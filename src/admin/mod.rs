@@ -21,6 +21,8 @@ mod dialogue;
 mod reports;
 mod serve;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::fmt;
@@ -35,8 +37,7 @@ pub use serve::Visit;
 use crate::backend::Dialer;
 use crate::clients::Clients;
 use crate::config::{Admin, Live};
-use crate::insight::plans::Plan;
-use crate::insight::view::{Repetition, Slow, Summary, Trend};
+use crate::insight::view::{PatternPlan, Repetition, Slow, Summary, Trend};
 use crate::pool::Pools;
 use crate::stats::LimitHits;
 use crate::wire::build::{self, Fault};
@@ -56,9 +57,9 @@ pub trait Measured: Send + Sync {
     fn summary(&self, since: Option<Duration>) -> Summary;
     /// Of the last `period`, compared with the one before it.
     fn trends(&self, period: Duration) -> Vec<Trend>;
+    /// How PostgreSQL would run what was slow.
+    fn plans(&self) -> Vec<PatternPlan>;
     fn slow(&self) -> Vec<Slow>;
-    /// What PostgreSQL said of how it would run slow statements; the latest first.
-    fn plans(&self) -> Vec<Plan>;
     fn repetitions(&self) -> Vec<Repetition>;
 }
 

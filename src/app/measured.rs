@@ -1,11 +1,10 @@
-//! What the console reads of statements: insight.
+//! What the console reads of statements: insight, and plans.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::Measured;
-use crate::insight::plans::Plan;
-use crate::insight::view::{Repetition, Slow, Summary, Trend};
+use crate::insight::view::{PatternPlan, Repetition, Slow, Summary, Trend};
 use crate::insight::{Filter, Insight};
 
 #[derive(Debug)]
@@ -20,12 +19,12 @@ impl Measured for Statements {
         self.0.trends(period, &Filter::default())
     }
 
-    fn slow(&self) -> Vec<Slow> {
-        self.0.slow(usize::MAX)
+    fn plans(&self) -> Vec<PatternPlan> {
+        self.0.plans().map(|plans| plans.all()).unwrap_or_default()
     }
 
-    fn plans(&self) -> Vec<Plan> {
-        self.0.plans().map(|plans| plans.list()).unwrap_or_default()
+    fn slow(&self) -> Vec<Slow> {
+        self.0.slow(usize::MAX)
     }
 
     fn repetitions(&self) -> Vec<Repetition> {

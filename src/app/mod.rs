@@ -109,8 +109,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         tokio::spawn(async move { stopped.run_until_cancelled(merging.work()).await });
     }
     if let Some(plans) = insight.plans() {
-        let (plans, control, stopped) = (Arc::clone(plans), Arc::clone(&control), stop.clone());
-        tokio::spawn(async move { stopped.run_until_cancelled(plans.work(&control)).await });
+        let (plans, control, server, stopped) =
+            (Arc::clone(plans), Arc::clone(&control), Arc::clone(&server), stop.clone());
+        tokio::spawn(async move { stopped.run_until_cancelled(plans.work(&control, &server.config)).await });
     }
     Ok(Running { addresses, unix_socket, server, control, lanes, limits, stop, threads, _door: door })
 }
@@ -232,6 +233,7 @@ impl Running {
         // Those who do not listen are cut off.
         let _ = tokio::time::timeout(LAST_WORDS, self.server.sessions.wait()).await;
         self.limits.report(self.server.routes.limit_hits().counts());
+        self.insight().report_slow();
         self.server.routes.hub().close().await;
         self.server.routes.pools().close_all(Instant::now());
     }

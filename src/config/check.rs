@@ -129,6 +129,12 @@ impl Findings<'_> {
                 format!("is needed with control.{other}"),
             );
         }
+        if self.config.insight.plans && !user {
+            self.missing(
+                &["control.user", "insight.plans"],
+                "is needed with insight.plans: plans are asked for as that user",
+            );
+        }
         let stored = self.config.control.as_ref().is_some_and(|c| form_of(c.password.reveal()) != SecretForm::Plain);
         if stored {
             self.conflict(&["control.password"], "a stored secret cannot log in; give the password itself");

@@ -242,10 +242,12 @@ pub struct Insight {
     pub slow_log_rate: usize,
     /// Shows bound values of slow executions.
     pub sample_parameters: bool,
-    /// PostgreSQL is asked for the plans of slow statements.
-    pub plans: bool,
     /// Keys of sqlcommenter comments that are shown.
     pub tags: Vec<String>,
+    /// Asks for plans of what is slow.
+    pub plans: bool,
+    /// Plans that are kept.
+    pub max_plans: usize,
 }
 
 /// `[insight.budgets]`: how long executions may take; `None` is no matter how long.

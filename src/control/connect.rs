@@ -41,6 +41,11 @@ impl Door {
         self.hosts == hosts
     }
 
+    /// The way to other hosts, in the same manner; its connections are counted anew.
+    pub(super) fn to(&self, hosts: &[Host]) -> Self {
+        Self { hosts: hosts.to_vec(), ..self.anew() }
+    }
+
     /// The same way for other connections, which are counted anew.
     pub(super) fn anew(&self) -> Self {
         Self { open: Arc::default(), ..self.clone() }

@@ -61,16 +61,6 @@ pub enum ControlFault {
     Pool(String),
 }
 
-/// A single connection as `[control]` says, for a command that asks once and ends; it closes with its client.
-///
-/// # Errors
-/// [`ControlFault`].
-pub async fn connect_once(config: &Config, tls: Option<ServerTls>) -> Result<Client, ControlFault> {
-    let (login, door) = connect::door(config, tls).ok_or(ControlFault::Off)?;
-    let (client, _) = door.connect(&login).await?;
-    Ok(client)
-}
-
 impl Control {
     /// Ready to connect as `[control]` says; nothing is opened before something is asked. `tls` is that of the
     /// backends.
@@ -126,25 +116,17 @@ impl Control {
         }
     }
 
-    /// A connection of its own to any database of the server, which ends when it is dropped.
+    /// A connection of its own to a database of the server at `hosts`, as the user of `[control]`: for a few questions,
+    /// and closed with its client.
     ///
     /// # Errors
-    /// [`ControlFault`]
-    pub async fn visit(&self, database: &str) -> Result<Client, ControlFault> {
+    /// [`ControlFault`].
+    pub async fn connect_to(&self, hosts: &[Host], database: &str) -> Result<Client, ControlFault> {
         let access = Guard::into_inner(self.access.load()).ok_or(ControlFault::Off)?;
-        if let Some(moment) = access.not_before {
-            sleep_until(moment).await;
-        }
         let mut login = access.login.clone();
         login.dbname(database);
-        let (client, _talking) = access.door.connect(&login).await?;
+        let (client, _) = access.door.to(hosts).connect(&login).await?;
         Ok(client)
-    }
-
-    /// Whether its server is the one at `hosts`.
-    #[must_use]
-    pub fn looks_at(&self, hosts: &[Host]) -> bool {
-        self.access.load().as_ref().is_some_and(|access| access.door.leads_to(hosts))
     }
 
     /// Closes its connections to this database of the server at `hosts`, and returns when PostgreSQL has closed them

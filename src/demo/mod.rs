@@ -114,7 +114,8 @@ fn configuration(cluster: &Cluster, plan: &Plan) -> anyhow::Result<Config> {
          [server]\nhost = '127.0.0.1'\nport = {}\n\
          [pool]\nmode = 'transaction'\nsize = {}\nmax_overflow = 0\n\
          [admin]\nstats_users = ['shop']\n\
-         [insight]\nslow_log_rate = 0\n\
+         [insight]\nslow_log_rate = 0\nplans = true\n\
+         [control]\nuser = 'postgres'\npassword = ''\ndbname = 'postgres'\n\
          [databases.shop]\n\
          [[users]]\nname = 'shop'\n",
         plan.clients + 100,

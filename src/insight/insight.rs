@@ -107,7 +107,7 @@ impl Insight {
             recorders: Mutex::default(),
             enabled: config.enabled,
             sample_parameters: config.sample_parameters,
-            plans: (config.enabled && config.plans).then(Arc::default),
+            plans: (config.enabled && config.plans).then(|| Arc::new(Plans::new(config.max_plans))),
         }
     }
 
@@ -210,24 +210,30 @@ impl Insight {
         self.shared.learn_names(&mut state);
     }
 
-    /// Takes slow executions from the workers, keeps them, and logs as many as a second may have.
+    /// Takes slow executions from the workers, keeps them, and logs as many as a second may have. One whose pattern is
+    /// being learnt waits for the next time.
     pub fn report_slow(&self) {
         let recorders = self.recorders.lock().clone();
         let mut lines = Vec::new();
         let suppressed = {
             let mut state = self.shared.state.lock();
             state.slow.refill();
+            let mut ready = state.slow.take_unnamed();
             for recorder in recorders {
                 let (slow, lost) = recorder.take_slow();
                 state.slow.lost(lost);
-                for mut slow in slow {
-                    if let (Some(plans), Some(sent)) = (&self.plans, slow.sent.take()) {
-                        let Slow { pattern, database, user, .. } = self.shared.slow(&state, &slow);
-                        plans.offer(Sample { pattern, database, user, sent: *sent }, Instant::now());
-                    }
-                    if state.slow.add(slow.clone()) {
-                        lines.push(self.shared.slow(&state, &slow));
-                    }
+                for slow in slow {
+                    if self.shared.is_named(&state, &slow) { ready.push(slow) } else { state.slow.put_off(slow) }
+                }
+            }
+            for mut slow in ready {
+                let sent = slow.sent.take().map(|sent| *sent);
+                if let Some(plans) = &self.plans {
+                    let Slow { pattern, database, user, .. } = self.shared.slow(&state, &slow);
+                    plans.offer(Sample { pattern, database, user, sent }, Instant::now());
+                }
+                if state.slow.add(slow.clone()) {
+                    lines.push(self.shared.slow(&state, &slow));
                 }
             }
             state.slow.take_suppressed()

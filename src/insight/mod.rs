@@ -5,7 +5,6 @@
 //!
 //! | to read about | go to |
 //! |---|---|
-//! | plans of slow patterns, and the index they lack | [`plans`] |
 //! | what reports are made of | [`view`] |
 //! | how workers write down, and what it costs them | [`Recorder`] |
 //! | merging and reporting | [`Insight`] |
@@ -13,7 +12,7 @@
 //! | minutes that are over | `windows`, and how little they take: `packed` |
 //! | what has changed | `trends` |
 //! | tags in comments | [`Tags`] |
-//! | slow executions | `slow` |
+//! | slow executions, and how PostgreSQL would run them | `slow`, [`Plans`] |
 //! | N+1 and writes row by row | `repetitions` |
 
 #[expect(clippy::module_inception, reason = "it is what this folder is about")]
@@ -38,6 +37,7 @@ mod windows;
 
 pub use insight::{Filter, Insight};
 pub use names::Place;
+pub use plans::Plans;
 pub use recorder::{Execution, Failed, Recorder};
 pub use slow::SlowExecution;
 pub use tags::Tags;

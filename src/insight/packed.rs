@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::spread::Spread;
+use super::spread::{Part, Spread};
 use super::tally::Tally;
 
 /// Bits of a time that are kept.
@@ -41,18 +41,22 @@ impl Packed {
         Self(out.0.into())
     }
 
-    pub(super) fn unpack(&self) -> Tally {
+    /// Adds what is here to other sums.
+    pub(super) fn add_to(&self, tally: &mut Tally) {
         let mut bytes = Reader(&self.0);
-        let mut tally = Tally::new(SystemTime::UNIX_EPOCH);
-        tally.set_numbers(|| bytes.number());
+        tally.add_numbers(|| bytes.number());
         let mut at = || SystemTime::UNIX_EPOCH + Duration::from_secs(bytes.number());
-        (tally.first_seen, tally.last_seen) = (at(), at());
-        for spread in [&mut tally.wait, &mut tally.server, &mut tally.drain, &mut tally.idle_after] {
-            *spread = bytes.spread();
+        let (first, last) = (at(), at());
+        (tally.first_seen, tally.last_seen) = (tally.first_seen.min(first), tally.last_seen.max(last));
+        let [wait, server, drain, idle_after] = [(); 4].map(|()| bytes.part());
+        let own_total = (bytes.number() != 0).then(|| bytes.part());
+        if own_total.is_some() || tally.own_total().is_some() {
+            tally.own_total_mut().add_part(own_total.as_ref().unwrap_or(&server));
         }
-        if bytes.number() != 0 {
-            tally.set_own_total(bytes.spread());
-        }
+        tally.wait.add_part(&wait);
+        tally.server.add_part(&server);
+        tally.drain.add_part(&drain);
+        tally.idle_after.add_part(&idle_after);
         for (number, count) in bytes.counts() {
             let [_, _, _, code @ ..] = number.to_be_bytes();
             tally.sqlstates.count(code, count);
@@ -63,7 +67,6 @@ impl Packed {
         for (id, count) in bytes.counts() {
             tally.tags.count(u32::try_from(id).unwrap_or(0), count);
         }
-        tally
     }
 }
 
@@ -133,21 +136,20 @@ impl Reader<'_> {
         number
     }
 
-    fn spread(&mut self) -> Spread {
+    fn part(&mut self) -> Part {
         let count = self.number();
         if count == 0 {
-            return Spread::default();
+            return Part::default();
         }
         let (sum, min, max) = (self.number(), self.number(), self.number());
         let squares = f64::from_bits(self.number());
         let mut micros = 0;
-        let seen: Vec<(u64, u64)> = (0..self.number())
-            .map(|_| {
-                micros += self.number();
-                (micros, self.number())
-            })
-            .collect();
-        Spread::of([count, sum, min, max], squares, &seen)
+        let seen = (0..self.number()).map(|_| {
+            micros += self.number();
+            (micros, self.number())
+        });
+        let seen = seen.collect();
+        Part { numbers: [count, sum, min, max], squares, seen }
     }
 
     fn counts(&mut self) -> Vec<(u64, u64)> {
@@ -174,7 +176,8 @@ mod tests {
                 let one = Execution { wait, server, application, failed, rows: 300, ..execution("select 1") };
                 tally.record(&one, SystemTime::UNIX_EPOCH + Duration::from_secs(2000));
             }
-            let unpacked = Packed::new(&tally).unpack();
+            let mut unpacked = Tally::empty(tally.last_seen);
+            Packed::new(&tally).add_to(&mut unpacked);
             prop_assert_eq!(tally.numbers(), unpacked.numbers());
             prop_assert_eq!(tally.sqlstates.sorted(), unpacked.sqlstates.sorted());
             prop_assert_eq!((tally.first_seen, tally.last_seen), (unpacked.first_seen, unpacked.last_seen));

@@ -68,8 +68,8 @@ impl Shared {
     ) -> Option<Row> {
         let (database, user) = self.places.pair(place);
         let other = |wanted: &Option<String>, is: &str| wanted.as_ref().is_some_and(|wanted| wanted != is);
-        let application = filter.application.as_ref().map(|name| self.applications.number(name.as_bytes()));
-        let elsewhere = application.is_some_and(|application| !tally.applications.has(&application));
+        let has = |name: &String| self.applications.find(name).is_some_and(|number| tally.applications.has(&number));
+        let elsewhere = filter.application.as_ref().is_some_and(|name| !has(name));
         if elsewhere || other(&filter.database, &database) || other(&filter.user, &user) {
             return None;
         }
@@ -152,6 +152,12 @@ impl Shared {
             last_seen: found.last_seen,
             advice: kind.advice(),
         })
+    }
+
+    /// Whether it is known, as far as it ever will be, what was slow.
+    pub(super) fn is_named(&self, state: &State, slow: &SlowExecution) -> bool {
+        let is_known = |digest| state.names.contains_key(&digest) || self.patterns.known_by(digest).is_some();
+        slow.execution.digest.is_none_or(is_known)
     }
 
     pub(super) fn slow(&self, state: &State, slow: &SlowExecution) -> Slow {

@@ -24,6 +24,8 @@ pub(super) struct SlowLog {
     /// Lines in one second.
     rate: usize,
     kept: VecDeque<SlowExecution>,
+    /// Those whose pattern was not known yet.
+    unnamed: Vec<SlowExecution>,
     /// Lines that may be written before the next second.
     left: usize,
     /// Since the last line.
@@ -57,6 +59,15 @@ impl SlowLog {
         self.left = self.left.saturating_sub(1);
         self.suppressed += u64::from(!logged);
         logged
+    }
+
+    /// Puts an execution off until its pattern may be known.
+    pub(super) fn put_off(&mut self, slow: SlowExecution) {
+        self.unnamed.push(slow);
+    }
+
+    pub(super) fn take_unnamed(&mut self) -> Vec<SlowExecution> {
+        std::mem::take(&mut self.unnamed)
     }
 
     pub(super) fn lost(&mut self, count: u64) {

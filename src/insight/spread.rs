@@ -24,6 +24,16 @@ pub(super) struct Spread {
     above_zero: Option<Box<Histogram<u32>>>,
 }
 
+/// A distribution as it was packed.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// See [`Spread::numbers`].
+    pub(super) numbers: [u64; 4],
+    pub(super) squares: f64,
+    /// How often which microseconds were seen; nothing of a single one.
+    pub(super) seen: Vec<(u64, u64)>,
+}
+
 impl Spread {
     pub(super) fn record(&mut self, nanos: u64) {
         self.make_plural();
@@ -68,17 +78,22 @@ impl Spread {
         }
     }
 
-    /// From count, sum, least and greatest in nanoseconds, squares of microseconds, and how often which microseconds
-    /// were seen.
-    pub(super) fn of([count, sum, min, max]: [u64; 4], squares: f64, seen: &[(u64, u64)]) -> Self {
-        let mut spread = Self { count, sum, min, max, squares, above_zero: None };
-        if count == 1 {
-            return spread;
+    /// Adds a part of a distribution.
+    pub(super) fn add_part(&mut self, part: &Part) {
+        let [count, sum, min, max] = part.numbers;
+        match count {
+            0 => return,
+            1 => return self.record(sum),
+            _ => self.make_plural(),
         }
-        for (micros, times) in seen {
-            let _ = spread.histogram().record_n(*micros, u32::try_from(*times).unwrap_or(u32::MAX));
+        self.min = if self.count == 0 { min } else { self.min.min(min) };
+        self.max = self.max.max(max);
+        self.count += count;
+        self.sum = self.sum.saturating_add(sum);
+        self.squares += part.squares;
+        for (micros, times) in &part.seen {
+            let _ = self.histogram().record_n(*micros, u32::try_from(*times).unwrap_or(u32::MAX));
         }
-        spread
     }
 
     /// Count, and the sum, the least and the greatest in nanoseconds.

@@ -70,7 +70,7 @@ impl Table {
     fn tally(&mut self, digest: Option<Digest>, place: Place, now: SystemTime) -> &mut Tally {
         let Some(digest) = digest else { return self.others.entry(place).or_default().now(now) };
         let key = Key { digest, place };
-        if !self.rows.contains_key(&key) && self.rows.len() >= self.limit {
+        if self.rows.len() >= self.limit && !self.rows.contains_key(&key) {
             self.make_room();
         }
         let row = self.rows.entry(key).or_default();

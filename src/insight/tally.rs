@@ -63,6 +63,11 @@ impl Tally {
         }
     }
 
+    /// One to which something is about to be added that was seen before `end`.
+    pub(super) fn empty(end: SystemTime) -> Self {
+        Self { last_seen: SystemTime::UNIX_EPOCH, ..Self::new(end) }
+    }
+
     pub(super) fn record(&mut self, execution: &Execution, now: SystemTime) {
         self.calls += 1;
         if let Some(failed) = &execution.failed {
@@ -97,12 +102,12 @@ impl Tally {
         [calls, errors, cancelled, timed_out, rows, bytes_in, bytes_out, in_transaction, extended]
     }
 
-    /// Takes them back, in that order.
-    pub(super) fn set_numbers(&mut self, mut next: impl FnMut() -> u64) {
+    /// Adds such numbers, in that order.
+    pub(super) fn add_numbers(&mut self, mut next: impl FnMut() -> u64) {
         let Self { calls, errors, cancelled, timed_out, rows, bytes_in, bytes_out, in_transaction, extended, .. } =
             self;
         for number in [calls, errors, cancelled, timed_out, rows, bytes_in, bytes_out, in_transaction, extended] {
-            *number = next();
+            *number += next();
         }
     }
 
@@ -111,8 +116,9 @@ impl Tally {
         self.total.as_deref()
     }
 
-    pub(super) fn set_own_total(&mut self, total: Spread) {
-        self.total = Some(Box::new(total));
+    /// The same, which from now on is kept apart.
+    pub(super) fn own_total_mut(&mut self) -> &mut Spread {
+        self.total.get_or_insert_with(|| Box::new(self.server.clone()))
     }
 
     pub(super) fn total(&self) -> &Spread {

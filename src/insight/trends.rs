@@ -34,7 +34,9 @@ impl Insight {
         }
         let minute = Duration::from_secs(60);
         let now = state.windows.span(&state.table, &(from..until + minute));
-        let was = state.windows.span(&state.table, &(before..from.checked_sub(minute).unwrap_or(from)));
+        let was = state
+            .windows
+            .span(&state.table, &(before..from.checked_sub(minute).unwrap_or(from) + Duration::from_nanos(1)));
         let mut all = BTreeMap::new();
         for (key, tally) in &now {
             if let Some(trend) = shared.trend(&state, (*key, tally), &was, filter, from) {

@@ -203,3 +203,26 @@ impl Repeated {
         }
     }
 }
+
+/// How PostgreSQL would run a pattern.
+#[derive(Debug, Clone)]
+pub struct PatternPlan {
+    pub at: SystemTime,
+    pub pattern: Arc<PatternName>,
+    pub database: Arc<str>,
+    /// Or why that is not known, in words for the operator.
+    pub outcome: Result<Plan, String>,
+}
+
+/// A plan for any values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Estimated, in PostgreSQL's units.
+    pub cost: f64,
+    /// Estimated.
+    pub rows: f64,
+    /// A line for each step, indented below the one that it serves.
+    pub shape: String,
+    /// A sentence for each table that is read whole and need not be.
+    pub advice: Vec<String>,
+}

@@ -63,18 +63,17 @@ impl Windows {
     /// What was counted in a span of time, in whole minutes, with the minute at hand if the span reaches into it.
     pub(super) fn span(&self, table: &Table, span: &Range<SystemTime>) -> Span {
         let mut sums = Span::default();
+        let within = |start: SystemTime| start + MINUTE > span.start && start < span.end;
+        for window in self.past.iter().filter(|window| within(window.start)) {
+            let rows = window.rows.iter().map(|(key, packed)| ((Some(key.digest), key.place), packed));
+            let others = window.others.iter().map(|(place, packed)| ((None, *place), packed));
+            for (key, packed) in rows.chain(others) {
+                packed.add_to(sums.entry(key).or_insert_with(|| Tally::empty(span.end)));
+            }
+        }
         let mut add = |key: (Option<Digest>, Place), tally: &Tally| {
             sums.entry(key).or_insert_with(|| Tally::new(tally.first_seen)).add(tally);
         };
-        let within = |start: SystemTime| start + MINUTE > span.start && start < span.end;
-        for window in self.past.iter().filter(|window| within(window.start)) {
-            for (key, packed) in &window.rows {
-                add((Some(key.digest), key.place), &packed.unpack());
-            }
-            for (place, packed) in &window.others {
-                add((None, *place), &packed.unpack());
-            }
-        }
         if self.current.is_some_and(within) {
             for (key, row) in table.rows() {
                 row.minute.iter().for_each(|tally| add((Some(key.digest), key.place), tally));

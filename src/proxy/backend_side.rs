@@ -1,10 +1,12 @@
 //! From the backend: read, let the session judge what it watches, and write the rest straight on.
 
+use std::ops::Range;
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
 use super::active::{Active, Ownership, Rest};
+use super::buffer::Outbox;
 use super::ending::Ending;
 use super::listening::readdress;
 use super::serve::Serve;
@@ -67,11 +69,8 @@ impl Serve {
             if active.backend_rest != Rest::None {
                 let (bytes, forward) = active.backend_rest.take(unread.len() - at);
                 at += bytes;
-                if forward {
-                    measured.answer += u64::try_from(bytes).unwrap_or(0);
-                } else {
-                    run = at;
-                }
+                measured.gives(bytes, forward);
+                run = if forward { run } else { at };
                 continue;
             }
             let rest = unread.get(at..).unwrap_or_default();
@@ -80,7 +79,7 @@ impl Serve {
                     Look::Judge(header, here) => (header, here),
                     Look::Pass { here, left } => {
                         at += here;
-                        measured.answer += u64::try_from(here).unwrap_or(0);
+                        measured.gives(here, true);
                         active.backend_rest = Rest::of(left, true);
                         continue;
                     }
@@ -93,36 +92,19 @@ impl Serve {
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
             let end = at + HEADER + here;
             let forward = verdict == Verdict::Forward && !readdress(&frame, author, self.subscriber.as_deref(), out);
-            if forward {
-                measured.answer += u64::try_from(HEADER + here).unwrap_or(0);
-            }
-            if !out.events.is_empty() {
-                measured.take(out);
-            }
-            if !out.before.is_empty() {
-                to_client.push(unread.get(run..at).unwrap_or_default());
-                to_client.push(&out.before);
-                out.before.clear();
-                run = at;
-            }
+            let ready = header.tag == backend::READY_FOR_QUERY;
+            measured.gives(HEADER + here, forward && !ready);
+            measured.take(out);
+            run = insert(to_client, unread, run..at, &mut out.before);
             if !forward {
                 to_client.push(unread.get(run..at).unwrap_or_default());
                 run = end;
             }
             active.backend_rest = Rest::of(header.body - here, forward);
-            if !out.after.is_empty() {
-                to_client.push(unread.get(run..end).unwrap_or_default());
-                to_client.push(&out.after);
-                out.after.clear();
-                run = end;
-            }
+            run = insert(to_client, unread, run..end, &mut out.after);
             at = end;
             active.unjudged = self.session.keeps_ready_back();
             // Once the lease is over, what follows is said to nobody.
-            let ready = header.tag == backend::READY_FOR_QUERY;
-            if ready {
-                measured.answer = 0;
-            }
             if active.unjudged || (ready && nothing_half_sent && self.session.may_release()) {
                 break;
             }
@@ -153,6 +135,17 @@ impl Serve {
             _ => Ending::Passed,
         }
     }
+}
+
+/// Gives the client what was read up to here and then bytes of ours, if there are any. Where what is not given begins.
+fn insert(to_client: &mut Outbox, unread: &[u8], run: Range<usize>, ours: &mut Vec<u8>) -> usize {
+    if ours.is_empty() {
+        return run.start;
+    }
+    to_client.push(unread.get(run.clone()).unwrap_or_default());
+    to_client.push(ours);
+    ours.clear();
+    run.end
 }
 
 /// So many bytes from `from` on.

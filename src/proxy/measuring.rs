@@ -19,7 +19,7 @@ pub(super) struct Measured {
     /// What has ended and is not recorded, as its answer is still being read; with its bytes.
     ended: Vec<(Event, u64)>,
     /// Bytes of the answer so far.
-    pub(super) answer: u64,
+    answer: u64,
     /// The wait for a backend that the next statement to end had.
     pub(super) waited: Duration,
     /// How long the client kept it from going on.
@@ -29,6 +29,13 @@ pub(super) struct Measured {
 }
 
 impl Measured {
+    /// The client is given so many bytes of an answer, or is not.
+    pub(super) fn gives(&mut self, bytes: usize, forward: bool) {
+        if forward {
+            self.answer += u64::try_from(bytes).unwrap_or(0);
+        }
+    }
+
     /// Takes what the session has told.
     pub(super) fn take(&mut self, out: &mut Outgoing) {
         for event in out.events.drain(..) {
@@ -154,14 +161,7 @@ impl Serve {
         let count = last_parameter(text.as_bytes(), &Lexing::default());
         parameters.resize(usize::try_from(count).ok()?.max(parameters.len()), 0);
         let search_path = self.session.profile().get(b"search_path").and_then(|path| std::str::from_utf8(path).ok());
-        let endpoint = self.route.target.endpoint();
-        Some(Sent {
-            hosts: endpoint.hosts.clone(),
-            database: endpoint.dbname.as_str().into(),
-            search_path: search_path.map(Into::into),
-            text: text.into(),
-            parameters,
-        })
+        Some(Sent { search_path: search_path.map(Into::into), text: text.into(), parameters })
     }
 
     /// Nothing more will be heard of what runs: it counts as failed with this SQLSTATE.

@@ -76,7 +76,10 @@ impl Serve {
             if let Ownership::Leased { lease, .. } = &mut active.ownership {
                 lease.now_pinned();
             }
-            active.held = active.held.filter(|(wait, _)| !matches!(wait, Wait::Pin(_)));
+            if matches!(active.held, Some((Wait::Pin(_), _))) {
+                active.measured.waited += now.saturating_duration_since(asked);
+                active.held = None;
+            }
             return Ok(true);
         }
         let patience = self.route.pool.timeout();
@@ -91,10 +94,11 @@ impl Serve {
 
     /// The frame that waits for a pin is answered with this. Whether there is one; the wait is over in any case.
     pub(super) fn refuse_pin(&mut self, active: &mut Active, fault: Fault) -> bool {
-        active.pinning = None;
+        let asked = active.pinning.take().map(|pinning| pinning.asked);
         if !matches!(active.held, Some((Wait::Pin(_), _))) {
             return false;
         }
+        active.measured.waited += asked.map(|asked| asked.elapsed()).unwrap_or_default();
         self.session.pin_refused(fault);
         active.held = None;
         true

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Error};
 use super::found::{Found, Records};
 use super::{By, Wish};
 use crate::config::{self, Admin, Config, Host, Secret, ServerTlsMode, Sources};
-use crate::control::{self, ControlFault};
+use crate::control::{Control, ControlFault};
 use crate::net::ServerTls;
 
 /// How long a login, and each answer, may take.
@@ -89,7 +89,8 @@ pub(super) async fn enter(config: &Config) -> anyhow::Result<Client> {
     let places: Vec<String> = config.server.hosts.iter().map(place).collect();
     let places = places.join(", ");
     let tls = ServerTls::load(&config.server.tls).context("TLS")?;
-    control::connect_once(config, tls).await.map_err(|fault| match code(&fault).as_deref() {
+    let console = Control::new(config, tls).connect_to(&config.server.hosts, Admin::DATABASE).await;
+    console.map_err(|fault| match code(&fault).as_deref() {
         Some("42501") => anyhow!(
             "pgweir at {places} does not let this user into its console: {fault}\n\
                                   Name the user in users or stats_users of [admin]."
@@ -153,7 +154,12 @@ pub(super) async fn found(client: &Client, wish: &Wish) -> anyhow::Result<Found>
     narrow.after("last_seen", wish.since);
     let sql = format!("SHOW N_PLUS_ONE (*){} ORDER BY wasted_round_trips DESC LIMIT {FINDINGS}", narrow.clause());
     let repetitions = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
-    Ok(Found { summary, patterns, slow, repetitions })
+
+    let mut narrow = Narrow::default();
+    narrow.equal("database", wish.database.as_deref());
+    let sql = format!("SHOW PLANS (*){} ORDER BY cost DESC LIMIT {FINDINGS}", narrow.clause());
+    let plans = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
+    Ok(Found { summary, patterns, slow, repetitions, plans })
 }
 
 /// WHERE, with its values.

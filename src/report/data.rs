@@ -14,6 +14,7 @@ pub(super) fn json(found: &Found) -> String {
         "patterns": found.patterns.to_json(),
         "slow": found.slow.to_json(),
         "repetitions": found.repetitions.to_json(),
+        "plans": found.plans.to_json(),
     });
     serde_json::to_string_pretty(&all).unwrap_or_default()
 }

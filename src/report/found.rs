@@ -38,6 +38,8 @@ pub struct Found {
     pub patterns: Records,
     pub slow: Records,
     pub repetitions: Records,
+    /// Of what was slow.
+    pub plans: Records,
 }
 
 impl Records {

@@ -35,6 +35,14 @@ pub(super) fn written(found: &Found, wish: &Wish) -> String {
             found.slow.iter().map(slow),
         );
     }
+    let advised = found.plans.iter().filter(|plan| !plan.text("advice").is_empty());
+    let advised: Vec<Vec<String>> = advised
+        .map(|plan| vec![code(plan.text("digest")), code(plan.text("advice")), code(plan.text("query"))])
+        .collect();
+    if !advised.is_empty() {
+        text.push_str("\n## Indexes\n\n");
+        table(&mut text, "| digest | advice | statement |", "|---|---|---|", advised.into_iter());
+    }
     text.truncate(text.trim_end().len());
     text
 }

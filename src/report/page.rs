@@ -16,6 +16,7 @@ struct Page {
     patterns: Vec<Pattern>,
     repetitions: Vec<Repetition>,
     slow: Vec<Slow>,
+    plans: Vec<Plan>,
 }
 
 /// One of the figures on top.
@@ -60,6 +61,12 @@ struct Slow {
     query: String,
 }
 
+struct Plan {
+    query: String,
+    advice: String,
+    shape: String,
+}
+
 pub(super) fn written(found: &Found, wish: &Wish) -> String {
     let page = Page {
         span: span(found),
@@ -69,6 +76,7 @@ pub(super) fn written(found: &Found, wish: &Wish) -> String {
         patterns: found.patterns.iter().map(pattern).collect(),
         repetitions: found.repetitions.iter().map(repetition).collect(),
         slow: found.slow.iter().map(slow).collect(),
+        plans: found.plans.iter().filter(|plan| plan.text("error").is_empty()).map(plan).collect(),
     };
     // Writing to a text cannot fail.
     page.render().unwrap_or_default()
@@ -176,6 +184,14 @@ fn slow(record: Record<'_>) -> Slow {
         ],
         sqlstate: record.text("sqlstate").to_owned(),
         query: record.text("query").to_owned(),
+    }
+}
+
+fn plan(record: Record<'_>) -> Plan {
+    Plan {
+        query: record.text("query").to_owned(),
+        advice: record.text("advice").to_owned(),
+        shape: record.text("plan").to_owned(),
     }
 }
 

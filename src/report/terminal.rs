@@ -89,8 +89,25 @@ pub(super) fn written(found: &Found, wish: &Wish, width: usize) -> String {
         text.push_str("\nSlow executions: the slowest of each pattern\n\n");
         grid(&mut text, OF_SLOW, &found.slow, None, width);
     }
+    advice(&mut text, found, width);
     text.truncate(text.trim_end().len());
     text
+}
+
+/// What would make statements cheaper, by their plans.
+fn advice(text: &mut String, found: &Found, width: usize) {
+    let advised: Vec<Record<'_>> = found.plans.iter().filter(|plan| !plan.text("advice").is_empty()).collect();
+    if advised.is_empty() {
+        return;
+    }
+    text.push_str("\nIndexes\n\n");
+    for record in advised {
+        let mut label = digest(record);
+        for line in wrapped(record.text("advice"), width.saturating_sub(DIGITS + 4)) {
+            let _ = writeln!(text, "  {label:<DIGITS$}  {line}");
+            label.clear();
+        }
+    }
 }
 
 /// A column with what stands in it, and how wide it is.

@@ -155,7 +155,18 @@ fn found() -> Found {
             text(HOSTILE),
         ]],
     );
-    Found { summary, patterns, slow, repetitions }
+    let plans = Records::of(
+        &["digest", "advice", "plan", "query"],
+        vec![vec![
+            text("c6032bf043d1907c"),
+            text(
+                "orders is read whole, 50000 rows, for about 10: CREATE INDEX CONCURRENTLY ON public.orders (customer);",
+            ),
+            text("Sort  (cost 9, rows 1)\n  Seq Scan on orders  (cost 8, rows 1)"),
+            text(HOSTILE),
+        ]],
+    );
+    Found { summary, patterns, slow, repetitions, plans }
 }
 
 #[test]
@@ -170,6 +181,7 @@ fn a_table_fits_the_terminal_and_shows_more_in_a_wider_one() {
     assert!(narrow.contains("c6032bf0") && narrow.contains("1,234,000") && narrow.contains('…'), "{narrow}");
     assert!(!narrow.contains("shop/till  SELECT"), "{narrow}");
     let wide = written(&found(), &wish(), Format::Table, 200);
+    assert!(wide.contains("CREATE INDEX CONCURRENTLY ON public.orders (customer);"), "{wide}");
     assert!(wide.contains("database/user") && wide.contains("45.6 ms"), "{wide}");
 }
 

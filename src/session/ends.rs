@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Outgoing;
+use super::copying::Copying;
 use super::expect::{Expect, Kind};
 use super::measuring::{Cause, Ended, Event, Failure, Measure, Measures, Paused, Portal, What, code, digest_of};
 use super::turn::Turn;
@@ -25,16 +26,17 @@ impl Turn {
         }
         let Some(measure) = &mut head.measure else { return };
         let rows = if frame.tag == backend::COMMAND_COMPLETE { rows_of(frame.body) } else { 0 };
-        // What was sent to a COPY is here now, too.
-        measure.bytes +=
-            if head.kind == Kind::Query || head.decides { std::mem::take(&mut self.measures.bytes) } else { 0 };
+        // What was sent to a COPY is part of it.
+        if matches!(self.copying, Copying::Open { .. } | Copying::Ended { .. }) {
+            measure.bytes += std::mem::take(&mut self.measures.bytes);
+        }
         match (frame.tag, &mut measure.what) {
             (backend::EMPTY_QUERY_RESPONSE, _) => head.measure = None,
             (_, What::Whole(_, all)) => *all += rows,
             (backend::PORTAL_SUSPENDED, _) => {
                 let measure = head.measure.take();
                 if let Some(measure) = measure {
-                    self.pause(measure, now, out);
+                    self.pause(&measure, now, out);
                 }
             }
             (_, What::Several(several)) => {
@@ -79,6 +81,7 @@ impl Turn {
             let batch = self.queue.iter().take_while(|expect| !expect.is_end_of_batch());
             batch.take(2).find_map(about)
         });
+        self.measures.bytes = 0;
         let Some(measure) = measure else { return };
         // Bodies of ours follow a header.
         let own = ours.map(|frame| Report::read(frame.get(HEADER..).unwrap_or_default()));
@@ -137,7 +140,7 @@ impl Turn {
     }
 
     /// The portal at the head has given as many rows as were asked for.
-    fn pause(&mut self, measure: Measure, now: Instant, out: &mut Outgoing) {
+    fn pause(&mut self, measure: &Measure, now: Instant, out: &mut Outgoing) {
         let server = self.server_time(measure.sent, now);
         let (rows, bytes, number) = (u64::from(measure.most), measure.bytes, measure.portal);
         let portal = self.measures.portals.iter_mut().find(|portal| portal.number == number);
@@ -151,7 +154,7 @@ impl Turn {
             }
             // Its name stands for another already.
             None => {
-                let mut ended = self.ended(&measure, Kind::Execute, now);
+                let mut ended = self.ended(measure, Kind::Execute, now);
                 (ended.server, ended.rows) = (server, rows);
                 out.events.push(Event::Ended(ended));
             }

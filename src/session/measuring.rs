@@ -260,7 +260,8 @@ impl Session {
     pub(super) fn measure_no_lease(&mut self, sqlstate: &str, extended: bool, out: &mut Outgoing) {
         let Some(turn) = self.turn.as_mut().filter(|_| self.rules.measuring.is_some()) else { return };
         let weighed = turn.weighed.as_ref().and_then(digest_of);
-        let digest = weighed.or(turn.measures.waiting.take());
+        let waiting = turn.measures.waiting.take();
+        let digest = weighed.or(waiting);
         let cause = if sqlstate == sqlstate::QUERY_CANCELED { Cause::Cancel } else { Cause::Error };
         let failure = Some(Failure { sqlstate: code(sqlstate.as_bytes()), cause });
         out.events.push(Event::Ended(Ended { failure, extended, ..Ended::new(digest) }));
@@ -269,7 +270,8 @@ impl Session {
     /// Nothing more will be heard of what runs: the backend is lost, or left alone.
     pub fn abandon(&mut self, sqlstate: &str, now: Instant, out: &mut Outgoing) {
         self.end_idleness(now, out);
-        let Some(turn) = &mut self.turn else { return };
+        // Its last words have told already.
+        let Some(turn) = self.turn.as_mut().filter(|turn| !turn.fatal) else { return };
         let at_work = turn.queue.iter_mut().find_map(|expect| Some((expect.kind, expect.measure.take()?)));
         if let Some((kind, measure)) = at_work {
             let cause = if sqlstate == sqlstate::QUERY_CANCELED { Cause::Cancel } else { Cause::Error };

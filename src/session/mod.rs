@@ -295,7 +295,7 @@ impl Session {
 
     /// No backend could be leased: the frame that asked for one, of type `tag`, is answered with `fault`.
     pub fn lease_failed(&mut self, tag: u8, fault: &Fault, out: &mut Outgoing) {
-        self.measure_no_lease(&fault.code, tag != client::QUERY, out);
+        self.measure_no_lease(fault.code, tag != client::QUERY, out);
         let turn = self.turn.get_or_insert_default();
         turn.answer_fakes(&mut self.names, &mut out.before);
         turn.forget_replies();

@@ -3,7 +3,7 @@
 //! `record` is what a worker pays for each execution; `merge` what the control runtime pays for each, later.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -27,6 +27,7 @@ fn insight() -> Insight {
         slow_log_rate: 10,
         sample_parameters: false,
         plans: false,
+        max_plans: 1,
         tags: vec!["controller".to_owned()],
     };
     Insight::new(&config, Arc::new(Patterns::new(10_000)))
@@ -98,6 +99,20 @@ fn summary_of_5000_patterns(bencher: Bencher<'_, '_>) {
     }
     insight.merge(SystemTime::UNIX_EPOCH);
     bencher.bench_local(|| insight.summary(&Filter::default()));
+}
+
+#[divan::bench]
+fn summary_of_a_day(bencher: Bencher<'_, '_>) {
+    let insight = insight();
+    let recorder = insight.recorder();
+    for minute in 0..24 * 60_u32 {
+        for number in 0..2000 {
+            recorder.record(execution(number % 300));
+        }
+        insight.merge(SystemTime::UNIX_EPOCH + Duration::from_secs(60) * minute);
+    }
+    let day = Filter { since: Some(Duration::from_secs(24 * 3600)), ..Filter::default() };
+    bencher.bench_local(|| insight.summary(&day));
 }
 
 #[divan::bench]

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use crate::harness::{Builder, Frame, Proxy, WireClient, eventually, frame, pgweir, within};
+use crate::harness::{Builder, Frame, Proxy, WireClient, eventually, frame, own_postgres, pgweir, within};
 
 fn with_console() -> Builder {
     pgweir().set("admin.users", "['postgres']").set("admin.stats_users", "['looker']")
@@ -390,4 +390,68 @@ async fn budgets_tell_which_share_of_reads_and_writes_is_fast_enough_and_what_br
     .await;
     let worst = simple(&console, "SHOW BUDGETS (worst_query) WHERE class = 'list'").await;
     assert!(worst[0][0].as_deref().is_some_and(|query| query.starts_with("select pg_sleep")), "{worst:?}");
+}
+
+// --- plans ---
+
+#[tokio::test]
+async fn slow_patterns_are_planned_without_their_values_and_the_missing_index_is_named() {
+    let cluster = own_postgres().start().await;
+    let direct = cluster.admin().await;
+    direct
+        .batch_execute(
+            "CREATE TABLE parcels (id int PRIMARY KEY, owner int, note text); \
+             INSERT INTO parcels SELECT n, n % 5000, 'x' FROM generate_series(1, 50000) n; ANALYZE parcels",
+        )
+        .await
+        .expect("a table");
+    let proxy = with_console()
+        .in_front_of(&cluster)
+        .set("pool.slow_threshold", "'0s'")
+        .set("insight.plans", "true")
+        .config("[control]\nuser = 'postgres'\npassword = ''\n")
+        .start()
+        .await;
+    let client = proxy.connect(&proxy.url("postgres", "postgres")).await.expect("login");
+    client.query("SELECT note FROM parcels WHERE owner = $1 ORDER BY id", &[&7_i32]).await.expect("rows");
+    client
+        .simple_query("UPDATE parcels SET note = 'a canary' WHERE owner IN (1, 2, 3) AND id = 7")
+        .await
+        .expect("done");
+    let console = console(&proxy).await;
+    measured(&console, "SHOW PLANS WHERE query LIKE 'SELECT note%'").await;
+    let sql = "SHOW PLANS (advice, plan, error) WHERE query LIKE 'SELECT note%'";
+    let row = console.query_one(sql, &[]).await.expect("one plan");
+    let (advice, plan): (&str, &str) = (row.get(0), row.get(1));
+    assert!(advice.ends_with("CREATE INDEX CONCURRENTLY ON public.parcels (owner, id);"), "{advice}\n{plan}");
+    assert!(plan.contains("\n  Seq Scan on public.parcels  (cost="), "{plan}");
+    assert!(plan.contains("Filter: (parcels.owner = $1)"), "{plan}");
+    measured(&console, "SHOW PLANS WHERE query LIKE 'UPDATE parcels%'").await;
+    let row = console.query_one("SHOW PLANS (plan, query) WHERE query LIKE 'UPDATE parcels%'", &[]).await.expect("one");
+    assert!(row.get::<_, &str>(0).contains("Index Scan using parcels_pkey"), "{}", row.get::<_, &str>(0));
+    assert!(row.get::<_, &str>(0).contains("Filter: (parcels.owner = ANY ($"), "{}", row.get::<_, &str>(0));
+    assert!(!row.get::<_, &str>(1).contains("canary"));
+    let notes: i64 =
+        direct.query_one("SELECT count(*) FROM parcels WHERE note = 'x'", &[]).await.expect("a count").get(0);
+    assert_eq!(notes, 50_000, "nothing was executed but by the client, whose UPDATE met no row");
+}
+
+#[tokio::test]
+async fn a_plan_that_cannot_be_had_says_why() {
+    let proxy = with_console()
+        .set("pool.slow_threshold", "'0s'")
+        .set("insight.plans", "true")
+        .config("[control]\nuser = 'by_scram'\npassword = 'secret of by_scram'\n")
+        .start()
+        .await;
+    let client = proxy.connect(&proxy.url("postgres", "postgres")).await.expect("login");
+    client
+        .batch_execute("CREATE TABLE IF NOT EXISTS guarded_from_plans (id int); SELECT * FROM guarded_from_plans")
+        .await
+        .expect("a table");
+    let console = console(&proxy).await;
+    let sql = "SHOW PLANS (error) WHERE query LIKE 'SELECT * FROM guarded_from_plans%'";
+    measured(&console, sql).await;
+    let why: String = console.query_one(sql, &[]).await.expect("one").get(0);
+    assert!(why.contains("permission denied for table guarded_from_plans (SQLSTATE 42501)"), "{why}");
 }

@@ -33,7 +33,9 @@ fn shows(report: Report) -> &'static str {
         Report::Config => "every key of the configuration, its value and its default",
         Report::Help => "this",
         Report::Limits => "the limits of the configuration, and how often each was met",
-        Report::Plans => "how PostgreSQL would run slow statements, and the index that they lack (insight.plans)",
+        Report::Plans => {
+            "how PostgreSQL would run what was slow, and the index that would help; with insight.plans = true"
+        }
         Report::Pools => "each pool: its backends, who waits, and for how long",
         Report::Queries => "each pattern of statements by database and user: calls, errors, rows, times",
         Report::Query => "all that is known of one pattern",

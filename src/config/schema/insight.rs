@@ -9,7 +9,7 @@ pub(super) const INSIGHT: &[Key] = &[
         "max_patterns",
         count(10, 1_000_000),
         "5000",
-        "Patterns that are told apart, for each database and user; what is used least is added up in one row without a pattern. Each takes some 10 KB.",
+        "Patterns that are told apart, one for each database and user that runs it; what is used least is added up in one row without a pattern. Each takes some 10 KB.",
     ),
     key("slow_log_size", count(0, 1_000_000), "1000", "Slow executions that are kept to be shown."),
     key(
@@ -26,19 +26,20 @@ pub(super) const INSIGHT: &[Key] = &[
     )
     .at_start(),
     key(
-        "plans",
-        Kind::Bool,
-        "false",
-        "Asks PostgreSQL, as `[control]`, how it would run slow statements: `EXPLAIN` without `ANALYZE`, in a read-only transaction that is rolled back, at most once in ten minutes for each pattern.",
-    )
-    .at_start(),
-    key(
         "tags",
         Kind::Names,
         "[\"application\", \"controller\", \"action\", \"route\", \"framework\", \"db_driver\"]",
         "Keys of sqlcommenter comments (`/*controller='users'*/`) that are counted and shown; `[]` reads no comments.",
     )
     .at_start(),
+    key(
+        "plans",
+        Kind::Bool,
+        "false",
+        "Asks PostgreSQL how it would run what is slow, at most once in ten minutes for each pattern: EXPLAIN, never ANALYZE, through `[control]`, whose user must be allowed to read the tables (`pg_read_all_data`), or be a member of the role whose statement it is.",
+    )
+    .at_start(),
+    key("max_plans", count(1, 100_000), "200", "Plans that are kept, one for each pattern and database."),
 ];
 
 pub(super) const BUDGETS: &[Key] = &[

@@ -12,18 +12,21 @@ const COLUMNS: usize = 4;
 
 /// An index that would serve a plan.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Index {
-    pub schema: String,
-    pub table: String,
-    pub columns: Vec<String>,
-    pub why: Why,
+pub(super) struct Index {
+    pub(super) schema: String,
+    pub(super) table: String,
+    pub(super) columns: Vec<String>,
+    pub(super) why: Why,
+    /// Rows of the table, and those that are wanted of it, both estimated.
+    pub(super) rows: f64,
+    pub(super) wanted: f64,
     /// What the plan would cost with it, in PostgreSQL's units, as HypoPG tells; `None` without that extension.
-    pub cost_with_it: Option<f64>,
+    pub(super) cost_with_it: Option<f64>,
 }
 
 /// What the index is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub(super) enum Why {
     Filter,
     /// Rows come in the order that a limit wants them.
     Order,
@@ -41,9 +44,23 @@ pub(super) struct Known {
 impl Index {
     /// The command that makes it.
     #[must_use]
-    pub fn command(&self) -> String {
+    pub(super) fn command(&self) -> String {
         let columns: Vec<String> = self.columns.iter().map(|column| quoted(column)).collect();
         format!("CREATE INDEX CONCURRENTLY ON {} ({})", qualified(&self.schema, &self.table), columns.join(", "))
+    }
+
+    /// What to say of a plan that costs so much without it.
+    pub(super) fn sentence(&self, cost: f64) -> String {
+        let table = qualified(&self.schema, &self.table);
+        let why = match self.why {
+            Why::Filter => format!("for about {:.0}", self.wanted.max(1.0)),
+            Why::Order => "to sort it for a limit".to_owned(),
+        };
+        let mut sentence = format!("{table} is read whole, {:.0} rows, {why}: {};", self.rows, self.command());
+        if let Some(with_it) = self.cost_with_it {
+            sentence += &format!(" (HypoPG: the plan would cost {with_it:.0} instead of {cost:.0})");
+        }
+        sentence
     }
 }
 
@@ -57,7 +74,15 @@ pub(super) fn advice(shape: &Shape, known: impl Fn(&Scan) -> Option<Known>) -> V
         if known.indexes.iter().any(|index| begins_alike(index, &columns, why)) {
             continue;
         }
-        let index = Index { schema: scan.schema.clone(), table: scan.table.clone(), columns, why, cost_with_it: None };
+        let index = Index {
+            schema: scan.schema.clone(),
+            table: scan.table.clone(),
+            columns,
+            why,
+            rows: known.rows,
+            wanted: scan.rows,
+            cost_with_it: None,
+        };
         if !advice.contains(&index) {
             advice.push(index);
         }
@@ -82,14 +107,16 @@ fn columns(scan: &Scan, known: &Known) -> Option<(Vec<String>, Why)> {
     let range = range.filter(|column| !columns.contains(column));
     let selective = scan.rows < known.rows * SELECTIVE;
     let order = order(scan);
-    if let Some(order) = order.filter(|_| range.is_none()) {
+    // Without a limit an order is worth having only where it comes with the rows that are wanted anyway.
+    let ordered = range.is_none() && (scan.limited || (selective && !columns.is_empty()));
+    if let Some(order) = order.filter(|_| ordered) {
         for column in order {
             if !columns.contains(&column) {
                 columns.push(column);
             }
         }
         columns.truncate(COLUMNS);
-        return Some((columns, Why::Order));
+        return Some((columns, if scan.limited { Why::Order } else { Why::Filter }));
     }
     columns.extend(range);
     columns.truncate(COLUMNS);
@@ -144,6 +171,7 @@ mod tests {
             alias: "o".to_owned(),
             filter: (!filter.is_empty()).then(|| filter.to_owned()),
             sorted_by: sorted_by.iter().map(|key| (*key).to_owned()).collect(),
+            limited: !sorted_by.is_empty(),
             rows,
         }
     }
@@ -172,6 +200,17 @@ mod tests {
         assert!(commands(scan(filter, &[], 1.0), 1e6, &[&["customer", "at"]]).is_empty());
         assert!(commands(scan("(o.note ~~ '%x%'::text)", &[], 1.0), 1e6, &[]).is_empty());
         assert!(commands(scan("(i.customer = 5)", &[], 1.0), 1e6, &[]).is_empty(), "of another table");
+    }
+
+    #[test]
+    fn an_order_without_a_limit_is_added_to_a_selective_filter_alone() {
+        let scan = |filter, rows| Scan { limited: false, ..scan(filter, &["o.id"], rows) };
+        assert_eq!(
+            commands(scan("(o.customer = 5)", 10.0), 1e6, &[]),
+            ["CREATE INDEX CONCURRENTLY ON public.orders (customer, id)"]
+        );
+        assert!(commands(scan("", 1e6), 1e6, &[]).is_empty());
+        assert!(commands(scan("(o.customer = 5)", 5e5), 1e6, &[]).is_empty());
     }
 
     #[test]

@@ -1,23 +1,25 @@
 //! Asking PostgreSQL for one plan: in a read-only transaction with a short timeout that is rolled back, never with
 //! ANALYZE, so nothing is executed.
 
-use std::time::Duration;
-
 use serde_json::Value;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, Error};
 
 use super::advice::{Index, Known, advice};
 use super::shape::{Scan, Shape, qualified, shape};
-use super::{PlanFault, Sample};
+use super::{Sample, Sent};
+use crate::insight::view::Plan;
+use crate::sql::{Lexing, last_parameter};
 
 /// For one statement of ours, and for a lock.
 const TIMEOUTS: &str = "SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL standard_conforming_strings = on";
-/// For all of it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Parameters of one statement: PostgreSQL's limit.
 const PARAMETERS: usize = 65_535;
+
+/// How normalised texts leave out the rest of a list, and of a text.
+const REST_OF_LIST: &str = ", ...";
+const REST_OF_TEXT: &str = "...";
 
 const CATALOG: &str = "SELECT c.reltuples::float8, array(SELECT (SELECT string_agg(a.attname, ',' ORDER BY k.place) \
      FROM unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(number, place) \
@@ -26,12 +28,57 @@ const CATALOG: &str = "SELECT c.reltuples::float8, array(SELECT (SELECT string_a
      FROM pg_class c WHERE c.oid = to_regclass($1)";
 
 /// The plan of a sample, and what it lacks.
-pub(super) async fn explain(client: &mut Client, sample: &Sample) -> Result<(Shape, Vec<Index>), PlanFault> {
+///
+/// # Errors
+/// Why there is none, in words for the operator.
+pub(super) async fn explain(client: &mut Client, sample: &Sample) -> Result<Plan, String> {
+    let sent = match &sample.sent {
+        Some(sent) => sent.clone(),
+        None => of_pattern(&sample.pattern.text)?,
+    };
+    explained(client, &sent, &sample.user).await.map_err(|fault| match fault {
+        // PostgreSQL's message may name a value: only what stands in the pattern anyway is shown of it.
+        Fault::Postgres(error) => error.as_db_error().map_or_else(|| error.to_string(), |report| words(report, &sent)),
+        Fault::Unexplained(why) => why.to_owned(),
+    })
+}
+
+/// Why there is no plan.
+enum Fault {
+    Postgres(Error),
+    Unexplained(&'static str),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+/// PostgreSQL's message, where it can hold no value of the statement.
+fn words(report: &DbError, sent: &Sent) -> String {
+    let code = report.code().code();
+    let harmless = matches!(code.get(..2), Some("42" | "55" | "57" | "25" | "28" | "3F")) && code != "42601";
+    let has_values = sent.parameters.is_empty() && report.message().contains(['\'', '$']);
+    if harmless && !has_values { format!("{} (SQLSTATE {code})", report.message()) } else { format!("SQLSTATE {code}") }
+}
+
+/// A normalised text as a statement for any values.
+fn of_pattern(text: &str) -> Result<Sent, String> {
+    let text = text.replace(REST_OF_LIST, "");
+    if text.contains(REST_OF_TEXT) {
+        return Err("the text is too long to be kept whole".to_owned());
+    }
+    let parameters = usize::try_from(last_parameter(text.as_bytes(), &Lexing::default())).unwrap_or(0);
+    Ok(Sent { search_path: None, text: text.into(), parameters: vec![0; parameters] })
+}
+
+async fn explained(client: &mut Client, sent: &Sent, user: &str) -> Result<Plan, Fault> {
     let transaction = client.build_transaction().read_only(true).start().await?;
     transaction.batch_execute(TIMEOUTS).await?;
     let client = transaction.client();
-    become_user(client, sample).await?;
-    let question = prepare(client, sample).await?;
+    become_user(client, sent, user).await?;
+    let question = prepare(client, sent).await?;
     let shape = plan(client, &question).await?;
     let mut tables = Vec::new();
     for scan in &shape.scans {
@@ -41,47 +88,48 @@ pub(super) async fn explain(client: &mut Client, sample: &Sample) -> Result<(Sha
     let mut indexes = advice(&shape, known);
     verify(client, &question, &mut indexes).await?;
     transaction.rollback().await?;
-    Ok((shape, indexes))
+    let advice = indexes.iter().map(|index| index.sentence(shape.cost)).collect();
+    Ok(Plan { cost: shape.cost, rows: shape.rows, shape: shape.text, advice })
 }
 
 /// Names mean what they mean to the session, and what it may see is seen.
-async fn become_user(client: &Client, sample: &Sample) -> Result<(), Error> {
-    if let Some(path) = &sample.sent.search_path {
+async fn become_user(client: &Client, sent: &Sent, user: &str) -> Result<(), Error> {
+    if let Some(path) = &sent.search_path {
         client.execute("SELECT set_config('search_path', $1, true)", &[&&**path]).await?;
     }
     let may = "SELECT set_config('role', $1, true) FROM pg_roles \
          WHERE rolname = $1 AND rolname <> current_user AND pg_has_role(rolname, 'MEMBER')";
-    client.execute(may, &[&&*sample.user]).await?;
+    client.execute(may, &[&user]).await?;
     Ok(())
 }
 
 /// The text that asks for the plan. One command alone fits into a message of the extended protocol (manual, "Message
 /// Flow"), which a text that was misread here cannot get round.
-async fn prepare(client: &Client, sample: &Sample) -> Result<String, PlanFault> {
+async fn prepare(client: &Client, sent: &Sent) -> Result<String, Fault> {
     let options = "(FORMAT JSON, VERBOSE, COSTS)";
-    if sample.sent.parameters.is_empty() {
-        return Ok(format!("EXPLAIN {options} {}", sample.sent.text));
+    if sent.parameters.is_empty() {
+        return Ok(format!("EXPLAIN {options} {}", sent.text));
     }
-    if sample.sent.parameters.len() > PARAMETERS {
-        return Err(PlanFault::Unexplained("too many parameters"));
+    if sent.parameters.len() > PARAMETERS {
+        return Err(Fault::Unexplained("too many parameters"));
     }
     let mut types = Vec::new();
-    for oid in &sample.sent.parameters {
+    for oid in &sent.parameters {
         // `unknown` leaves it to PostgreSQL.
         let name = client.query_one("SELECT coalesce(nullif(format_type($1, NULL), '-'), 'unknown')", &[oid]).await?;
         types.push(name.get::<_, String>(0));
     }
     // The plan for any values, which PostgreSQL 12 and later can be made to use.
     client.batch_execute("SET LOCAL plan_cache_mode = force_generic_plan").await?;
-    client.execute(&format!("PREPARE pgweir_plan ({}) AS {}", types.join(", "), sample.sent.text), &[]).await?;
-    let nulls = vec!["NULL"; sample.sent.parameters.len()].join(", ");
+    client.execute(&format!("PREPARE pgweir_plan ({}) AS {}", types.join(", "), sent.text), &[]).await?;
+    let nulls = vec!["NULL"; sent.parameters.len()].join(", ");
     Ok(format!("EXPLAIN {options} EXECUTE pgweir_plan ({nulls})"))
 }
 
-async fn plan(client: &Client, question: &str) -> Result<Shape, PlanFault> {
+async fn plan(client: &Client, question: &str) -> Result<Shape, Fault> {
     let rows = client.query(question, &[]).await?;
-    let answer: Value = rows.first().ok_or(PlanFault::Unexplained("no answer"))?.try_get(0)?;
-    shape(&answer).ok_or(PlanFault::Unexplained("an answer that is no plan"))
+    let answer: Value = rows.first().ok_or(Fault::Unexplained("no answer"))?.try_get(0)?;
+    shape(&answer).ok_or(Fault::Unexplained("an answer that is no plan"))
 }
 
 async fn known(client: &Client, scan: &Scan) -> Result<Option<Known>, Error> {
@@ -94,7 +142,7 @@ async fn known(client: &Client, scan: &Scan) -> Result<Option<Known>, Error> {
 }
 
 /// Asks again with each index, where HypoPG can pretend that it is there, and drops those that would not be used.
-async fn verify(client: &Client, question: &str, indexes: &mut Vec<Index>) -> Result<(), PlanFault> {
+async fn verify(client: &Client, question: &str, indexes: &mut Vec<Index>) -> Result<(), Fault> {
     if indexes.is_empty() {
         return Ok(());
     }
@@ -110,6 +158,8 @@ async fn verify(client: &Client, question: &str, indexes: &mut Vec<Index>) -> Re
             continue;
         };
         let name: String = row.try_get(0)?;
+        // A prepared statement would keep the plan that it has.
+        client.batch_execute("DISCARD PLANS").await?;
         let with_it = plan(client, question).await?;
         client.query(&reset, &[]).await?;
         if with_it.text.contains(&name) {
@@ -119,15 +169,4 @@ async fn verify(client: &Client, question: &str, indexes: &mut Vec<Index>) -> Re
     }
     *indexes = used;
     Ok(())
-}
-
-impl From<Error> for PlanFault {
-    fn from(error: Error) -> Self {
-        match error.code() {
-            Some(&SqlState::QUERY_CANCELED) => Self::TooLate,
-            // Its message may hold values of the statement; its code does not.
-            Some(code) => Self::Refused(code.code().to_owned()),
-            None => Self::Away,
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! Plans of slow patterns: PostgreSQL is asked how it would run them, and what they lack is told as an index.
 //!
 //! Off unless the configuration asks for it, and only through the control plane. A pattern is asked about at most once
-//! in [`PAUSE`]; one plan is asked for at a time; nothing waits for the answer. Texts with values live only in the
-//! bounded queue between the slow statement and its plan; what is kept and shown has places instead.
+//! in [`PAUSE`]; one plan is asked for at a time; nothing waits for the answer. Texts with values live only until their
+//! plan is known; what is kept and shown has places instead. A statement that was not sampled (one of several in a text)
+//! is asked about as a pattern, without values.
 //!
 //! | to read about | go to |
 //! |---|---|
@@ -15,6 +16,7 @@ mod explain;
 mod shape;
 
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -22,28 +24,23 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-pub use advice::{Index, Why};
-pub use shape::{Scan, Shape};
-
-use super::view::PatternName;
-use crate::config::Host;
-use crate::control::{Control, ControlFault};
+use super::view::{PatternName, PatternPlan, Plan};
+use crate::config::{Live, Target};
+use crate::control::Control;
 use crate::sql::{Digest, Kind};
 
 /// Between two questions about one pattern.
 pub const PAUSE: Duration = Duration::from_mins(10);
-/// Samples that wait, and bytes of one.
+/// For all that is asked about one.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Samples that wait.
 const QUEUE: usize = 16;
-const LONGEST: usize = 64 * 1024;
-/// Plans that are kept, and patterns whose last question is remembered.
-const KEPT: usize = 500;
+/// Patterns whose last question is remembered.
+const PATTERNS: usize = 10_000;
 
-/// A statement as it was sent, and where.
+/// A statement as it was sent.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    pub hosts: Vec<Host>,
-    /// As the server knows it.
-    pub database: Box<str>,
     /// Where it is not the server's default.
     pub search_path: Option<Box<str>>,
     pub text: Box<str>,
@@ -57,39 +54,17 @@ pub struct Sample {
     pub pattern: Arc<PatternName>,
     pub database: Arc<str>,
     pub user: Arc<str>,
-    pub sent: Sent,
+    /// Where it is not known, the pattern is asked about.
+    pub sent: Option<Sent>,
 }
 
-/// What PostgreSQL said of a pattern when it was asked last.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub at: SystemTime,
-    pub pattern: Arc<PatternName>,
-    pub database: Arc<str>,
-    pub user: Arc<str>,
-    pub outcome: Result<(Shape, Vec<Index>), PlanFault>,
-}
-
-/// Why there is no plan.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanFault {
-    #[error("there is no [control] in the configuration")]
-    Off,
-    #[error("PostgreSQL could not be asked")]
-    Away,
-    #[error("PostgreSQL did not answer in time")]
-    TooLate,
-    #[error("PostgreSQL refused with SQLSTATE {0}")]
-    Refused(String),
-    #[error("{0}")]
-    Unexplained(&'static str),
-}
-
-type Asked = (Digest, Arc<str>, Arc<str>);
+/// A pattern in a database.
+type Asked = (Digest, Arc<str>);
 
 /// See the module. One for the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plans {
+    limit: usize,
     state: Mutex<State>,
     arrived: Notify,
 }
@@ -98,43 +73,31 @@ pub struct Plans {
 struct State {
     queue: VecDeque<Sample>,
     asked: HashMap<Asked, Instant>,
-    kept: VecDeque<Plan>,
+    kept: VecDeque<PatternPlan>,
 }
 
 impl Plans {
-    /// Whether a slow statement of this pattern is to be [offered](Self::offer); its text need not be copied otherwise.
+    /// Keeps at most `limit` plans.
     #[must_use]
-    pub fn wants(&self, pattern: &PatternName, database: &Arc<str>, user: &Arc<str>, now: Instant) -> bool {
-        if !matches!(pattern.kind, Kind::Read | Kind::Write) {
-            return false;
-        }
-        let state = self.state.lock();
-        let key = (pattern.digest, Arc::clone(database), Arc::clone(user));
-        let rested = state.asked.get(&key).is_none_or(|at| now.saturating_duration_since(*at) >= PAUSE);
-        rested && state.queue.len() < QUEUE
+    pub fn new(limit: usize) -> Self {
+        Self { limit, state: Mutex::default(), arrived: Notify::new() }
     }
 
-    /// Has a statement explained soon. Nothing happens where it was not wanted, is too long, or is none that has a plan.
+    /// Has a statement explained soon. Nothing happens where its pattern has no plan or was asked about lately, or where
+    /// too many wait.
     pub fn offer(&self, sample: Sample, now: Instant) {
-        let first = crate::sql::first_word(sample.sent.text.as_bytes()).to_ascii_lowercase();
-        let has_plan = matches!(
-            &*first,
-            b"select" | b"insert" | b"update" | b"delete" | b"merge" | b"with" | b"values" | b"table"
-        ) || sample.sent.text.trim_start().starts_with('(');
-        if !has_plan
-            || sample.sent.text.len() > LONGEST
-            || !self.wants(&sample.pattern, &sample.database, &sample.user, now)
-        {
+        if !matches!(sample.pattern.kind, Kind::Read | Kind::Write) {
             return;
         }
         let mut state = self.state.lock();
-        if state.asked.len() >= KEPT {
-            state.asked.retain(|_, at| now.saturating_duration_since(*at) < PAUSE);
+        let key = (sample.pattern.digest, Arc::clone(&sample.database));
+        let rests = |at: &Instant| now.saturating_duration_since(*at) < PAUSE;
+        if state.asked.len() >= PATTERNS {
+            state.asked.retain(|_, at| rests(at));
         }
-        if state.asked.len() >= KEPT {
+        if state.queue.len() >= QUEUE || state.asked.len() >= PATTERNS || state.asked.get(&key).is_some_and(rests) {
             return;
         }
-        let key = (sample.pattern.digest, Arc::clone(&sample.database), Arc::clone(&sample.user));
         state.asked.insert(key, now);
         state.queue.push_back(sample);
         drop(state);
@@ -143,52 +106,42 @@ impl Plans {
 
     /// The plans that are known, the latest first.
     #[must_use]
-    pub fn list(&self) -> Vec<Plan> {
+    pub fn all(&self) -> Vec<PatternPlan> {
         self.state.lock().kept.iter().rev().cloned().collect()
     }
 
     /// Asks for what is offered, one after the other, for ever.
-    pub async fn work(&self, control: &Control) {
+    pub async fn work(&self, control: &Control, config: &Live) -> Infallible {
         loop {
             let next = self.state.lock().queue.pop_front();
             match next {
-                Some(sample) => self.ask(control, sample).await,
+                Some(sample) => self.ask(control, config, sample).await,
                 None => self.arrived.notified().await,
             }
         }
     }
 
-    async fn ask(&self, control: &Control, sample: Sample) {
-        let outcome = timeout(explain::PATIENCE, visit(control, &sample)).await.unwrap_or(Err(PlanFault::TooLate));
-        let Sample { pattern, database, user, .. } = sample;
-        if let Err(fault) = &outcome {
-            tracing::debug!(digest = %pattern.digest, %database, %user, %fault, "no plan");
-        }
-        let plan = Plan { at: SystemTime::now(), pattern, database, user, outcome };
-        let mut state = self.state.lock();
-        let same = |other: &Plan| {
-            (other.pattern.digest, &other.database, &other.user) == (plan.pattern.digest, &plan.database, &plan.user)
+    async fn ask(&self, control: &Control, config: &Live, sample: Sample) {
+        let place = config.current().database_for(&sample.database);
+        let outcome = match place {
+            Some(place) => timeout(PATIENCE, visit(control, &place, &sample)).await.unwrap_or_else(|_| Err(too_late())),
+            None => Err("the database is not in the configuration any more".to_owned()),
         };
-        state.kept.retain(|other| !same(other));
-        if state.kept.len() >= KEPT {
+        let Sample { pattern, database, .. } = sample;
+        let mut state = self.state.lock();
+        state.kept.retain(|other| (other.pattern.digest, &other.database) != (pattern.digest, &database));
+        if state.kept.len() >= self.limit {
             state.kept.pop_front();
         }
-        state.kept.push_back(plan);
+        state.kept.push_back(PatternPlan { at: SystemTime::now(), pattern, database, outcome });
     }
 }
 
-async fn visit(control: &Control, sample: &Sample) -> Result<(Shape, Vec<Index>), PlanFault> {
-    if !control.is_on() {
-        return Err(PlanFault::Off);
-    }
-    if !control.looks_at(&sample.sent.hosts) {
-        return Err(PlanFault::Unexplained("its database is on another server than that of [control]"));
-    }
-    let mut client = control.visit(&sample.sent.database).await.map_err(|fault| match fault {
-        ControlFault::Off => PlanFault::Off,
-        ControlFault::TooLate(_) => PlanFault::TooLate,
-        ControlFault::Postgres(error) => PlanFault::from(error),
-        ControlFault::Pool(_) => PlanFault::Away,
-    })?;
-    explain::explain(&mut client, sample).await
+async fn visit(control: &Control, place: &Target, sample: &Sample) -> Result<Plan, String> {
+    let connected = control.connect_to(&place.hosts, &place.dbname).await;
+    explain::explain(&mut connected.map_err(|fault| fault.to_string())?, sample).await
+}
+
+fn too_late() -> String {
+    format!("no answer within {PATIENCE:?}")
 }

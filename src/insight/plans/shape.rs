@@ -12,29 +12,31 @@ const NODES: usize = 200;
 
 /// A plan as PostgreSQL would make it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Shape {
+pub(super) struct Shape {
     /// In PostgreSQL's own units.
-    pub cost: f64,
+    pub(super) cost: f64,
     /// Rows that the planner expects.
-    pub rows: f64,
+    pub(super) rows: f64,
     /// One line for each node and each of its conditions, indented; places stand for values.
-    pub text: String,
+    pub(super) text: String,
     /// The tables that are read from end to end.
-    pub scans: Vec<Scan>,
+    pub(super) scans: Vec<Scan>,
 }
 
 /// A table that is read from end to end.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Scan {
-    pub schema: String,
-    pub table: String,
-    pub alias: String,
+pub(super) struct Scan {
+    pub(super) schema: String,
+    pub(super) table: String,
+    pub(super) alias: String,
     /// As the plan says it, with its values: not to be shown.
     pub(super) filter: Option<String>,
-    /// Columns or expressions by which it is sorted before a limit is applied.
+    /// Columns or expressions by which it is sorted.
     pub(super) sorted_by: Vec<String>,
+    /// Only the first of them are wanted.
+    pub(super) limited: bool,
     /// Rows that the planner expects to be left.
-    pub rows: f64,
+    pub(super) rows: f64,
 }
 
 /// Reads the answer; `None` if it is none.
@@ -73,15 +75,16 @@ impl Walk<'_> {
                 alias: text(node, "Alias").to_owned(),
                 filter: node.get("Filter").and_then(Value::as_str).map(str::to_owned),
                 sorted_by: above.sorted_by.clone(),
+                limited: above.limited,
                 rows: number(node, "Plan Rows"),
             });
         }
         let below = match kind {
             "Limit" => Above { limited: true, ..Above::default() },
-            "Sort" | "Incremental Sort" if above.limited => {
+            "Sort" | "Incremental Sort" => {
                 let keys = node.get("Sort Key").and_then(Value::as_array);
                 let keys = keys.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
-                Above { limited: true, sorted_by: keys.collect() }
+                Above { limited: above.limited, sorted_by: keys.collect() }
             }
             // They keep order and number.
             "Gather Merge" | "Gather" | "Result" | "Subquery Scan" | "LockRows" => above.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::super::{Broken, Hold, Leased, Outgoing, Rules, Session, Verdict, Wait};
+use super::super::{Broken, Event, Hold, Leased, Outgoing, Rules, Session, Verdict, Wait};
 use super::deaths::dies_at_every_step;
 use super::model::Model;
 use super::script::{Direct, FRESH, Say, Script, direct};
@@ -24,6 +24,8 @@ pub(super) struct Client {
     /// The rest of a frame whose beginning was judged, to be forwarded.
     partly: Vec<u8>,
     pub(super) closed: bool,
+    /// Executions that were told of: those that succeeded, those that failed.
+    told: (usize, usize),
     /// Closed by pgweir, which could not tell any more what an answer meant.
     broken: bool,
 }
@@ -114,6 +116,7 @@ impl World {
                 seat: None,
                 partly: Vec::new(),
                 closed: false,
+                told: (0, 0),
                 broken: false,
             }
         };
@@ -300,6 +303,12 @@ impl World {
         self.write(number, &out.to_backend);
         self.clients[number].read.append(&mut out.before);
         self.clients[number].read.append(&mut out.after);
+        for event in out.events {
+            if let Event::Ended(ended) = event {
+                let told = &mut self.clients[number].told;
+                *(if ended.failure.is_none() { &mut told.0 } else { &mut told.1 }) += 1;
+            }
+        }
     }
 
     fn lease(&mut self, number: usize) -> bool {
@@ -390,6 +399,7 @@ impl World {
             }
             assert_eq!(show(&client.read), show(&direct.read));
             assert_eq!(client.read, direct.read);
+            check_told(client);
             for (read, direct) in client.at_pause.iter().zip(&direct.at_pause) {
                 assert!(read >= direct, "the client was not answered when it waited");
             }
@@ -406,6 +416,15 @@ impl World {
         assert_eq!(sorted(committed), sorted(alone));
         self.seats.iter().for_each(check_held);
     }
+}
+
+/// Nothing that ended is told of twice. Errors may be those of no statement: of names that nothing has, or of a commit.
+fn check_told(client: &Client) {
+    let shown = show(&client.read);
+    let replies = |tag: char| shown.split(' ').filter(move |reply| reply.starts_with(tag));
+    let (done, failed) = client.told;
+    assert!(done <= replies('C').count() + replies('s').count(), "{done} of {shown}");
+    assert!(failed <= replies('E').count(), "{failed} of {shown}");
 }
 
 /// What is known of a backend is what it holds.

@@ -235,6 +235,19 @@ async fn statements_of_pgweir_s_own_are_counted_apart() {
 }
 
 #[tokio::test]
+async fn a_read_without_a_limit_that_returns_much_is_pointed_out() {
+    let world = World::start("").await;
+    let mut client = world.client().await;
+    client.query("create table if not exists crowd as select generate_series(1, 1500) as n").await;
+    client.query("select n from crowd").await;
+    client.query("select n from crowd limit 1200").await;
+    client.query("drop table crowd").await;
+    settle(&mut client).await;
+    assert!(world.row("select n from crowd").is_unbounded_read());
+    assert!(!world.row("select n from crowd limit 1").is_unbounded_read());
+}
+
+#[tokio::test]
 async fn a_text_too_long_to_be_held_is_counted_by_its_beginning() {
     let world = World::start("").await;
     let mut client = world.client().await;

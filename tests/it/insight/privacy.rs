@@ -69,6 +69,7 @@ async fn no_literal_of_any_statement_is_in_any_report() {
     let summary = world.summary();
     let insight = world.running.insight();
     insight.report_slow();
+    insight.report_slow();
     let (slow, repeated) = (insight.slow(10_000), insight.repetitions());
     assert!(summary.rows.len() > 30 && slow.len() > 60, "{} {}", summary.rows.len(), slow.len());
     let trends = insight.trends(std::time::Duration::from_secs(60), &Filter::default());
