@@ -27,6 +27,8 @@ fn insight() -> Insight {
         slow_log_rate: 10,
         sample_parameters: false,
         tags: vec!["controller".to_owned()],
+        plans: false,
+        max_plans: 1,
     };
     Insight::new(&config, Arc::new(Patterns::new(10_000)))
 }
