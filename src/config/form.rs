@@ -125,7 +125,7 @@ sections! {
 
 pool_keys! {
     mode, size, max_overflow, min_idle, timeout, recycle, idle_timeout, pre_ping, reset_on_return,
-    idle_in_transaction_timeout, max_lease, query_timeout, max_pinned, pin, sequences, priority,
+    idle_in_transaction_timeout, max_lease, query_timeout, max_pinned, pin, sequences, priority, settings_affinity,
     slow_threshold, promote_unnamed
 }
 

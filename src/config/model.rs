@@ -174,6 +174,8 @@ pub struct Pool {
     pub sequences: Sequences,
     /// Waiters of a higher class go first; waiting raises the class.
     pub priority: u8,
+    /// How long a waiter may be overtaken by sessions whose settings a backend carries already; `None` is not at all.
+    pub settings_affinity: Option<Duration>,
     /// Time from which on an execution is slow; `None` is never.
     pub slow_threshold: Option<Duration>,
     /// Turns an unnamed statement that is seen again and again into a shared prepared one.
@@ -361,6 +363,7 @@ pub struct PoolOverride {
     pub pin: Option<Pinning>,
     pub sequences: Option<Sequences>,
     pub priority: Option<u8>,
+    pub settings_affinity: Option<Option<Duration>>,
     pub slow_threshold: Option<Option<Duration>>,
     pub promote_unnamed: Option<bool>,
 }

@@ -342,6 +342,12 @@ pub(super) const POOL: &[Key] = &[
     ),
     key("priority", count(0, 9), "5", "Waiting clients of a higher class go first; waiting raises the class."),
     key(
+        "settings_affinity",
+        Kind::DurationOrOff { least: MS },
+        "\"20ms\"",
+        "How long a waiting client may be overtaken by others whose settings a backend carries already. To set another client's takes the server a query, and where many clients with different settings keep all backends busy that is nearly one for each transaction.",
+    ),
+    key(
         "slow_threshold",
         Kind::DurationOrOff { least: Duration::ZERO },
         "\"100ms\"",

@@ -93,6 +93,28 @@ fn a_list_that_is_full_loses_nothing_though_nobody_merges() {
 }
 
 #[test]
+fn workers_that_write_while_others_merge_lose_nothing() {
+    let insight = insight(50);
+    std::thread::scope(|threads| {
+        for worker in 0..4_u64 {
+            let recorder = insight.recorder();
+            threads.spawn(move || {
+                for number in 0..50_000 {
+                    let digest = Some(crate::sql::Digest::from_number(worker + number % 100));
+                    recorder.record(Execution { digest, ..execution("select 1") });
+                }
+            });
+        }
+        for second in 0..50 {
+            insight.merge(start() + Duration::from_secs(second * 10));
+            let _ = all(&insight);
+        }
+    });
+    insight.merge(start() + MINUTE * 10);
+    assert_eq!(totals(&all(&insight)).0, 200_000);
+}
+
+#[test]
 fn a_span_of_time_holds_its_own_minutes_and_nothing_else() {
     let insight = insight(100);
     let recorder = insight.recorder();

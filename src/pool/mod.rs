@@ -9,7 +9,7 @@
 //! |---|---|
 //! | counts, idle lists | [`slots`] (pure) |
 //! | which idle backend a wish gets | [`choice`] (pure) |
-//! | order of waiting | [`queue`] (pure) |
+//! | order of waiting | [`queue`] (pure); who may come before it: `lingering` |
 //! | age, idleness, pings | [`recycle`] (pure) |
 //! | back-off while the server is down | [`backoff`] (pure) |
 //! | the cap of a server over its pools | [`budget`]; connections beside the pools: [`berth`] |
@@ -31,6 +31,7 @@ pub mod berth;
 pub mod budget;
 pub mod choice;
 pub mod lease;
+mod lingering;
 pub mod map;
 mod pinning;
 pub mod pins;

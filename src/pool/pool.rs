@@ -55,20 +55,12 @@ impl<M: Manager> Pool<M> {
         let home = Some(wish.worker);
         loop {
             let mut state = self.0.state.lock();
-            if state.queue.waiting() > 0 {
-                return None;
-            }
             let pinned = !wish.pin.is_empty();
             if pinned && (state.config.pin == Pinning::Deny || state.pins.taken() >= state.pin_limit(self.0.account()))
             {
                 return None;
             }
-            let policy = state.policy;
-            let fresh = |since| policy.is_fresh(since, now);
-            let taken = match wish.must {
-                Some(id) => state.slots.take_one(id, home, wish, now, fresh)?,
-                None => state.slots.take(home, wish, now, fresh)?,
-            };
+            let taken = state.take_at_once(wish, now)?;
             if pinned {
                 state.pin(taken.id, wish, self.0.account(), now);
             }

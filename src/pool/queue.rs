@@ -23,6 +23,9 @@ use super::slots::BackendId;
 /// How far a waiter of the backend's own worker may be preferred to the first of all.
 pub const PREFERENCE: Duration = Duration::from_millis(5);
 
+/// How many waiters of a lane are looked at for one that is alike.
+const ALIKE_SEARCH: usize = 64;
+
 /// Names one waiter from [`Queue::join`] to [`Queue::leave`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
@@ -207,6 +210,44 @@ impl<T> Queue<T> {
         Some(self.summon(next))
     }
 
+    /// Calls who is `alike` and stands less than `patience` behind the first of all, rather one of `worker`. Looks at
+    /// [`ALIKE_SEARCH`] of each lane.
+    pub fn call_alike(
+        &mut self,
+        worker: Option<usize>,
+        patience: Duration,
+        alike: impl Fn(&T) -> bool,
+    ) -> Option<Ticket> {
+        let first = self.next(None)?;
+        let near = |place: u32| self.behind(place, first) < i128::try_from(patience.as_nanos()).unwrap_or(i128::MAX);
+        let mut best: Option<(bool, u32)> = None;
+        for lane in &self.lanes {
+            let own = Some(lane.worker) == worker;
+            let better = |place: u32| {
+                best.is_none_or(|(with, other)| (own && !with) || (own == with && self.behind(place, other) < 0))
+            };
+            let is_alike = |place: &u32| self.places[*place as usize].waiter.as_ref().is_some_and(&alike);
+            let found = self.in_lane(lane).take(ALIKE_SEARCH).find(is_alike);
+            if let Some(place) = found.filter(|place| near(*place) && better(*place)) {
+                best = Some((own, place));
+            }
+        }
+        best.map(|(_, place)| self.summon(place))
+    }
+
+    fn in_lane(&self, lane: &Lane) -> impl Iterator<Item = u32> {
+        let later = |place: &u32| self.places[*place as usize].links.and_then(|links| links.later);
+        std::iter::successors(lane.ends.first, later)
+    }
+
+    /// Whether one who comes `at` that moment stands less than `patience` behind the first of all.
+    #[must_use]
+    pub fn is_near(&self, at: Instant, priority: u8, patience: Duration) -> bool {
+        let Some(first) = self.next(None) else { return true };
+        let rank = Rank { arrived: at, priority };
+        rank.behind(self.places[first as usize].rank) < i128::try_from(patience.as_nanos()).unwrap_or(i128::MAX)
+    }
+
     /// Calls the first who waits for this backend and no other.
     pub fn call_one(&mut self, id: BackendId) -> Option<Ticket> {
         let first = self.ones.get(&id)?.first?;
@@ -260,10 +301,11 @@ impl<T> Queue<T> {
         place.waiter.as_mut()
     }
 
-    /// The first of those whom any backend serves, who would be called next.
+    /// The first of those whom any backend serves, who would be called next, and when it came.
     #[must_use]
-    pub fn first(&self) -> Option<&T> {
-        self.places[self.next(None)? as usize].waiter.as_ref()
+    pub fn first(&self) -> Option<(&T, Instant)> {
+        let place = &self.places[self.next(None)? as usize];
+        place.waiter.as_ref().map(|waiter| (waiter, place.rank.arrived))
     }
 
     /// When the one of them came who has waited longest.

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::choice::Taken;
 use super::lease::Duty;
 use super::pins::{Pin, PinFault, PinsExhausted};
 use super::queue::{Claim, Line, Ticket};
@@ -12,6 +13,16 @@ use crate::config::Pinning;
 
 fn line_for(wish: &Wish) -> Line {
     wish.must.map_or(Line::Any, Line::One)
+}
+
+/// Whom a backend waits for, or goes to.
+enum Next {
+    Waiter(Ticket),
+    /// Whoever comes with the settings that it carries, until the first of the queue must be served.
+    Alike {
+        until: Instant,
+    },
+    Nobody,
 }
 
 impl<M: Manager> State<M> {
@@ -140,7 +151,13 @@ impl<M: Manager> State<M> {
     // === backends ===
 
     /// A usable backend comes back to, or arrives at, `home`: to a waiter, to its shelf, or closed.
-    pub(super) fn take_back(&mut self, came: Came<M>, account: Account<'_>, now: Instant, chores: &mut Chores<M>) {
+    pub(super) fn take_back(
+        &mut self,
+        came: Came<M::Backend>,
+        account: Account<'_>,
+        now: Instant,
+        chores: &mut Chores<M>,
+    ) {
         let wanted = self.queue.wants_one(came.id);
         let keeps = if wanted {
             self.slots.keeps_for_one(came.id)
@@ -152,12 +169,75 @@ impl<M: Manager> State<M> {
         };
         if !keeps {
             self.close_seat(came.id, Some(came.backend), chores);
-        } else if let Some(ticket) = self.queue.call_for(came.id, came.home) {
-            self.totals.handed_over += u64::from(came.returned);
-            self.hand(ticket, came.id, came.backend, now, chores);
-        } else if let Err(stray) = self.slots.park(came.id, came.backend, came.profile, now) {
+            return;
+        }
+        match self.next_for(&came, wanted, now) {
+            Next::Waiter(ticket) => {
+                self.totals.handed_over += u64::from(came.returned);
+                self.hand(ticket, came.id, came.backend, now, chores);
+            }
+            Next::Alike { until } => self.lingering.keep(came, now, until),
+            Next::Nobody => self.park(came, now, chores),
+        }
+    }
+
+    fn park(&mut self, came: Came<M::Backend>, now: Instant, chores: &mut Chores<M>) {
+        if let Err(stray) = self.slots.park(came.id, came.backend, came.profile, now) {
             debug_assert!(false, "what comes back was leased");
             chores.closed.push(stray);
+        }
+    }
+
+    /// Who gets a backend that came back; `wanted` says that somebody waits for it and no other.
+    fn next_for(&mut self, came: &Came<M::Backend>, wanted: bool, now: Instant) -> Next {
+        let affinity = self.config.settings_affinity.filter(|_| came.returned && !wanted);
+        if let Some(patience) = affinity
+            && let Some((first, arrived)) = self.queue.first()
+            && first.wish.profile != came.profile
+            && now < arrived + patience
+        {
+            let alike = |waiter: &Waiter<M>| waiter.wish.profile == came.profile;
+            if let Some(ticket) = self.queue.call_alike(came.home, patience, alike) {
+                return Next::Waiter(ticket);
+            }
+            if self.lingering.is_worth() {
+                return Next::Alike { until: arrived + patience };
+            }
+        }
+        self.queue.call_for(came.id, came.home).map_or(Next::Nobody, Next::Waiter)
+    }
+
+    /// What one who comes now gets without waiting: an idle backend if nobody waits for one, else one that was kept for
+    /// its settings.
+    pub(super) fn take_at_once(&mut self, wish: &Wish, now: Instant) -> Option<Taken<M::Backend>> {
+        let (home, policy) = (Some(wish.worker), self.policy);
+        if self.queue.waiting() > 0 {
+            return self.take_lingering(wish, now);
+        }
+        let fresh = |since| policy.is_fresh(since, now);
+        match wish.must {
+            Some(id) => self.slots.take_one(id, home, wish, now, fresh),
+            None => self.slots.take(home, wish, now, fresh),
+        }
+    }
+
+    fn take_lingering(&mut self, wish: &Wish, now: Instant) -> Option<Taken<M::Backend>> {
+        let patience = self.config.settings_affinity?;
+        let particular = !wish.pin.is_empty() || wish.must.is_some();
+        if self.lingering.is_empty() || particular || !self.queue.is_near(now, wish.priority, patience) {
+            return None;
+        }
+        let Came { id, backend, .. } = self.lingering.take_alike(wish.profile, Some(wish.worker))?;
+        let last_holder = self.slots.last_holder(id);
+        let from = self.slots.pass_on(id, wish, now);
+        Some(Taken { id, backend, from, expired: false, last_holder })
+    }
+
+    /// Backends for whose settings nobody came are for everybody.
+    fn end_lingering(&mut self, account: Account<'_>, now: Instant, chores: &mut Chores<M>) {
+        let needless = self.closed || self.queue.waiting() == 0;
+        while let Some(came) = self.lingering.take_due(now, |id| needless || self.queue.wants_one(id)) {
+            self.take_back(Came { returned: false, ..came }, account, now, chores);
         }
     }
 
@@ -179,6 +259,9 @@ impl<M: Manager> State<M> {
 
     /// Sees to it that everything that can be done for those who wait is under way. Tasks will run on `home`.
     pub(super) fn pump(&mut self, account: Account<'_>, home: Home, now: Instant, chores: &mut Chores<M>) {
+        if !self.lingering.is_empty() {
+            self.end_lingering(account, now, chores);
+        }
         if self.closed {
             return;
         }
@@ -195,6 +278,7 @@ impl<M: Manager> State<M> {
         if opened {
             self.open_ahead(account, home, now, chores);
         }
+        chores.alarm = [chores.alarm, self.lingering.next_due()].into_iter().flatten().min();
     }
 
     /// Those who wait for one backend get it if it is idle, and are told if it is gone.
@@ -221,7 +305,7 @@ impl<M: Manager> State<M> {
 
     fn hand_out_idle(&mut self, now: Instant, chores: &mut Chores<M>) {
         while self.slots.idle() > 0 {
-            let Some(first) = self.queue.first() else { return };
+            let Some((first, _)) = self.queue.first() else { return };
             let (wish, policy) = (first.wish, self.policy);
             let home = Some(wish.worker);
             let Some(taken) = self.slots.take(home, &wish, now, |since| policy.is_fresh(since, now)) else { return };
@@ -237,7 +321,7 @@ impl<M: Manager> State<M> {
 
     fn prove_idle(&mut self, home: Home, now: Instant, chores: &mut Chores<M>) {
         while self.uncovered() > 0 {
-            let Some(first) = self.queue.first() else { return };
+            let Some((first, _)) = self.queue.first() else { return };
             let wish = Wish { holder: 0, ..first.wish };
             let Some(taken) = self.slots.take(home, &wish, now, |_| true) else { return };
             if taken.expired {

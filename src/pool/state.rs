@@ -12,6 +12,7 @@ use super::backoff::Reach;
 use super::budget::{Budget, MemberId};
 use super::choice::Taken;
 use super::lease::{Duty, Ended};
+use super::lingering::Lingering;
 use super::pinning::Hopeful;
 use super::pins::{PinCounts, Pins};
 use super::queue::Queue;
@@ -98,6 +99,8 @@ pub(super) struct State<M: Manager> {
     pub(super) last_error: Option<M::Error>,
     /// Idle backends being pinged for somebody who waits.
     pub(super) proving: usize,
+    /// Backends kept for sessions with the settings they carry.
+    pub(super) lingering: Lingering<M::Backend>,
     pub(super) pins: Pins,
     /// Those who wait for a pin with a lease in hand.
     pub(super) hopefuls: Vec<Hopeful>,
@@ -136,6 +139,7 @@ impl<M: Manager> State<M> {
             reach: Reach::default(),
             last_error: None,
             proving: 0,
+            lingering: Lingering::default(),
             pins: Pins::default(),
             hopefuls: Vec::new(),
             alarm: None,
@@ -150,7 +154,8 @@ impl<M: Manager> State<M> {
 
     /// Waiters for whom nothing is under way.
     pub(super) fn uncovered(&self) -> usize {
-        self.queue.waiting().saturating_sub(self.slots.connecting() + self.proving)
+        let covered = self.slots.connecting() + self.proving + self.lingering.len();
+        self.queue.waiting().saturating_sub(covered)
     }
 
     pub(super) fn rests(&self, now: Instant) -> bool {
@@ -285,9 +290,10 @@ impl<M: Manager> State<M> {
 }
 
 /// A backend that a lease or a connect gives to the pool.
-pub(super) struct Came<M: Manager> {
+#[derive(Debug)]
+pub(super) struct Came<B> {
     pub(super) id: BackendId,
-    pub(super) backend: M::Backend,
+    pub(super) backend: B,
     pub(super) profile: usize,
     pub(super) home: Home,
     /// By a session, not by a connect or a ping.

@@ -104,7 +104,7 @@ impl<M: Manager> Shared<M> {
     }
 
     /// A leased backend comes back in good order. One lock, taken once, when nobody waits.
-    pub(super) fn put_back(self: &Arc<Self>, came: Came<M>, ended: Ended, now: Instant) {
+    pub(super) fn put_back(self: &Arc<Self>, came: Came<M::Backend>, ended: Ended, now: Instant) {
         let (home, duty) = (came.home, ended.duty);
         let mut state = self.state.lock();
         state.relieve(&ended);

@@ -163,6 +163,14 @@ impl<'a> Record<'a> {
 }
 
 #[cfg(test)]
+impl Records {
+    /// Made up, for tests.
+    pub(super) fn of(columns: &[&str], rows: Vec<Vec<Cell>>) -> Self {
+        Self { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -174,13 +182,5 @@ mod tests {
         let folded = all.first_of_each("digest", 2);
         let shown: Vec<_> = folded.iter().map(|r| (r.text("digest"), r.float("total_ms"), r.count("times"))).collect();
         assert_eq!(shown, [("a", 9.0, 2), ("b", 8.0, 1)]);
-    }
-}
-
-#[cfg(test)]
-impl Records {
-    /// Made up, for tests.
-    pub(super) fn of(columns: &[&str], rows: Vec<Vec<Cell>>) -> Self {
-        Self { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows }
     }
 }

@@ -17,10 +17,17 @@ fn text(text: &str) -> Cell {
 
 const HOSTILE: &str = "SELECT '<script>alert(1)</script>' | `x` \u{1b}[31m FROM \"a & b\" WHERE \"column\" = $1";
 
-/// Three patterns, one hostile; a repetition; a slow execution that failed.
+fn at() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
+/// Three patterns, one hostile; a repetition; a slow execution that failed; a plan.
 fn found() -> Found {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    let summary = Records::of(
+    Found { summary: summary(), patterns: patterns(), slow: slow(), repetitions: repetitions(), plans: plans() }
+}
+
+fn summary() -> Records {
+    Records::of(
         &[
             "since",
             "until",
@@ -36,8 +43,8 @@ fn found() -> Found {
             "own_statements",
         ],
         vec![vec![
-            Cell::Time(at),
-            Cell::Time(at + Duration::from_secs(3725)),
+            Cell::Time(at()),
+            Cell::Time(at() + Duration::from_secs(3725)),
             Cell::Int(3),
             Cell::Int(2),
             Cell::Int(1_234_567),
@@ -49,7 +56,10 @@ fn found() -> Found {
             Cell::Float(9_000.0),
             Cell::Int(12),
         ]],
-    );
+    )
+}
+
+fn patterns() -> Records {
     let pattern = |digest: &str, calls: i64, total: f64, query: &str| {
         vec![
             text(digest),
@@ -71,7 +81,7 @@ fn found() -> Found {
     };
     let long = "SELECT o.id, o.status, sum(i.quantity * i.price) FROM orders o JOIN order_items i ON i.\"order\" = o.id \
                 WHERE o.customer = $1 GROUP BY o.id ORDER BY o.placed DESC LIMIT $2";
-    let patterns = Records::of(
+    Records::of(
         &[
             "digest",
             "database",
@@ -94,8 +104,11 @@ fn found() -> Found {
             pattern("00000000000000ff", 560, 40_000.0, HOSTILE),
             pattern("1234567890abcdef", 7, 0.5, "COMMIT"),
         ],
-    );
-    let repetitions = Records::of(
+    )
+}
+
+fn repetitions() -> Records {
+    Records::of(
         &[
             "kind",
             "database",
@@ -126,8 +139,11 @@ fn found() -> Found {
             text("SELECT id FROM orders"),
             text("Read all rows at once: join the table, or ask for a list of keys with = ANY ($1)."),
         ]],
-    );
-    let slow = Records::of(
+    )
+}
+
+fn slow() -> Records {
+    Records::of(
         &[
             "at",
             "database",
@@ -142,7 +158,7 @@ fn found() -> Found {
             "query",
         ],
         vec![vec![
-            Cell::Time(at),
+            Cell::Time(at()),
             text("shop"),
             text("till"),
             text("web"),
@@ -154,8 +170,11 @@ fn found() -> Found {
             text("57014"),
             text(HOSTILE),
         ]],
-    );
-    let plans = Records::of(
+    )
+}
+
+fn plans() -> Records {
+    Records::of(
         &["digest", "advice", "plan", "query"],
         vec![vec![
             text("c6032bf043d1907c"),
@@ -165,8 +184,7 @@ fn found() -> Found {
             text("Sort  (cost 9, rows 1)\n  Seq Scan on orders  (cost 8, rows 1)"),
             text(HOSTILE),
         ]],
-    );
-    Found { summary, patterns, slow, repetitions, plans }
+    )
 }
 
 #[test]

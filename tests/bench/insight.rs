@@ -29,6 +29,8 @@ fn insight() -> Insight {
         plans: false,
         max_plans: 1,
         tags: vec!["controller".to_owned()],
+        plans: false,
+        max_plans: 1,
     };
     Insight::new(&config, Arc::new(Patterns::new(10_000)))
 }

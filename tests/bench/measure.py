@@ -70,6 +70,30 @@ def pgbench(contender, workload, seconds):
     return Run(float(tps[1]), cpu, latencies)
 
 
+def zones():
+    """As many time zones, all different."""
+    return [f"Etc/GMT{hours:+d}" for hours in range(-14, 13) if hours] + [f"<Z{n:02}>{n % 12}" for n in range(24)]
+
+
+def settings(contender, seconds, different):
+    """Transactions per second of as many pgbench processes, each with settings of its own or all with the same."""
+    command = ["pgbench", "-n", "-S", "-c", "1", "-j", "1", "-T", str(seconds), contender.url]
+    processes = []
+    for number, zone in enumerate(zones()[:CLIENTS]):
+        own = {"PGAPPNAME": f"app {number}", "PGTZ": zone} if different else {"PGAPPNAME": "app", "PGTZ": "UTC"}
+        processes.append(subprocess.Popen(
+            command, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ))
+    total = 0
+    for process in processes:
+        printed, complaint = process.communicate()
+        tps = re.search(r"tps = ([\d.]+)", printed)
+        if process.returncode or not tps:
+            raise MeasureFailed(f"pgbench through {contender.name}: {complaint.strip()[-500:]}")
+        total += float(tps[1])
+    return total
+
+
 def memory_kb(pid):
     """Proportional share of memory, in KB: what the process would free by ending."""
     rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()

@@ -10,6 +10,7 @@ from measure import WORKLOADS
 THROUGHPUT = {"simple": (0.80, 1.10), "extended": (1.00, None), "prepared": (0.55, 1.15), "rows": (0.83, 1.45)}
 CPU = ("simple", "extended", "prepared")
 IDLE_KB = 0.9
+SETTINGS = 0.90
 
 
 def mark(verdicts):
@@ -104,6 +105,19 @@ def latency(results):
         ]
         rows.append([WORKLOADS[workload][0], *cells])
     return table(["latency p50 / p95 / p99, ms", "direct", "pgbouncer", "pgweir"], rows)
+
+
+def settings(shares):
+    """What clients with settings of their own keep of the throughput of clients with equal ones."""
+    rows = []
+    for name, pairs in shares.items():
+        different, equal = (statistics.median(tps) for tps in zip(*pairs))
+        share = statistics.median(of / whole for of, whole in pairs)
+        least = SETTINGS if name == "pgweir" else None
+        target = f"≥ {SETTINGS:.2f}" if least else "–"
+        rows.append([name, f"{equal:,.0f}", f"{different:,.0f}", f"{share:.2f}", target, mark([reached(share, least)])])
+    title = "-S simple, 50 processes, application name and time zone of each"
+    return table([title, "equal, tps", "different, tps", "share", "target", ""], rows)
 
 
 def idle(memory):

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use crate::harness::proxy::binary;
+use crate::harness::tls::Authority;
 use crate::harness::{Builder, Proxy, eventually, pgweir, postgres};
 
 fn watched() -> Builder {
@@ -110,4 +111,24 @@ async fn what_goes_wrong_is_a_sentence() {
     assert!(server.contains("has no console: it is PostgreSQL itself"), "{server}");
     let unnamed = refused(&["--url", "postgres://127.0.0.1:6432"]).await;
     assert!(unnamed.contains("the URL needs a user"), "{unnamed}");
+}
+
+#[tokio::test]
+async fn it_comes_by_tls_where_that_is_demanded() {
+    let identity = Authority::new("root").issue("localhost");
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        format!("'{}'", path.display())
+    };
+    let proxy = watched()
+        .set("listen.tls.mode", "'require'")
+        .set("listen.tls.cert", &write("server.pem", &identity.cert))
+        .set("listen.tls.key", &write("server.key", &identity.key))
+        .start()
+        .await;
+    told(&proxy, &["--top", "1"]).await;
+    let plain = refused(&["--url", &format!("{}?sslmode=disable", proxy.url("looker", ""))]).await;
+    assert!(plain.contains("accepts encrypted connections only"), "{plain}");
 }

@@ -181,6 +181,7 @@ pub(super) fn config(size: usize, max_overflow: usize) -> config::Pool {
         pin: Pinning::Allow,
         sequences: Sequences::Auto,
         priority: 0,
+        settings_affinity: Some(Duration::from_millis(10)),
         slow_threshold: None,
         promote_unnamed: true,
     }

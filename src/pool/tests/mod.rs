@@ -1,5 +1,6 @@
 //! The pure parts against naive models, the whole against a scripted manager, two threads against each other.
 
+mod affinity;
 mod budget;
 mod cancellation;
 mod fake;
