@@ -14,7 +14,7 @@ mod snapshot;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::runtime::Handle;
@@ -72,6 +72,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let hub = Hub::new(Handle::current(), stop.child_token(), Arc::default(), notify::Limits::of(&config.limits));
     let insight = Arc::new(Insight::new(&config.insight, Arc::new(Patterns::new(config.limits.patterns))));
     insight.set_budgets(config.budgets);
+    if let Some(file) = config.insight.store.as_ref().filter(|_| config.insight.enabled) {
+        insight.keep_hours(file)?;
+    }
     let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new(), hub, Arc::clone(&insight));
     let (listeners, addresses, door) = listen(&config)?;
     let unix_socket = door.as_ref().map(|door| door.path().to_owned());
@@ -233,7 +236,9 @@ impl Running {
         // Those who do not listen are cut off.
         let _ = tokio::time::timeout(LAST_WORDS, self.server.sessions.wait()).await;
         self.limits.report(self.server.routes.limit_hits().counts());
+        self.insight().merge(SystemTime::now());
         self.insight().report_slow();
+        self.insight().end_hours();
         self.server.routes.hub().close().await;
         self.server.routes.pools().close_all(Instant::now());
     }

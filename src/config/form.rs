@@ -118,7 +118,7 @@ sections! {
     }
     Budgets { read, list, write }
     Session { stateful_functions }
-    Insight { enabled, max_patterns, slow_log_size, slow_log_rate, sample_parameters, tags, plans, max_plans }
+    Insight { enabled, max_patterns, slow_log_size, slow_log_rate, sample_parameters, tags, store, plans, max_plans }
     Admin { console, users, stats_users, password }
     Log { format, level }
 }

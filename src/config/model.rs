@@ -246,6 +246,8 @@ pub struct Insight {
     pub sample_parameters: bool,
     /// Keys of sqlcommenter comments that are shown.
     pub tags: Vec<String>,
+    /// Where hours are kept.
+    pub store: Option<PathBuf>,
     /// Asks for plans of what is slow.
     pub plans: bool,
     /// Plans that are kept.

@@ -580,8 +580,9 @@ fn the_keys_that_need_a_restart_are_these() {
             "listen.backlog",
             "insight.enabled",
             "insight.sample_parameters",
-            "insight.plans",
             "insight.tags",
+            "insight.store",
+            "insight.plans",
             "limits.buffer"
         ]
     );

@@ -1,5 +1,7 @@
 //! The one place where everything that was written down comes together.
 
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -8,17 +10,19 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::hours::{Due, HOUR, Hours, hour_of, start_of};
 use super::names::{Names, Place, Places};
 use super::plans::{Plans, Sample};
 use super::recorder::{Entry, Recorder};
 use super::repetitions::Repetitions;
 use super::report::{PatternNames, log};
 use super::slow::SlowLog;
+use super::store::{Store, StoreFault};
 use super::table::Table;
 use super::tags::Tags;
 use super::tally::Tally;
 use super::view::{Repetition, Slow, Summary};
-use super::windows::Windows;
+use super::windows::{Span, Windows};
 use crate::config::{self, Budgets};
 use crate::sql::{Digest, Patterns};
 
@@ -74,6 +78,8 @@ pub(super) struct State {
     slow: SlowLog,
     repetitions: Repetitions,
     pub(super) budgets: Budgets,
+    pub(super) hours: Option<Hours>,
+    due: Option<Due>,
     since: Option<SystemTime>,
     pub(super) until: Option<SystemTime>,
 }
@@ -89,6 +95,8 @@ impl Insight {
             slow: SlowLog::new(config.slow_log_size, config.slow_log_rate),
             repetitions: Repetitions::default(),
             budgets: Budgets::default(),
+            hours: None,
+            due: None,
             since: None,
             until: None,
         };
@@ -178,7 +186,7 @@ impl Insight {
     }
 
     /// Merges once a second, and whenever a worker has a lot, for as long as it is polled.
-    pub async fn work(&self) -> std::convert::Infallible {
+    pub async fn work(self: &Arc<Self>) -> std::convert::Infallible {
         let mut seconds = tokio::time::interval(SECOND);
         seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -186,9 +194,18 @@ impl Insight {
                 _ = seconds.tick() => {
                     self.merge(SystemTime::now());
                     self.report_slow();
+                    self.write_due_hours().await;
                 }
                 () = self.shared.filled.notified() => self.merge(SystemTime::now()),
             }
+        }
+    }
+
+    async fn write_due_hours(self: &Arc<Self>) {
+        if self.shared.state.lock().due.is_some() {
+            let insight = Arc::clone(self);
+            // It cannot fail but by a panic, which is logged where it happens.
+            let _ = tokio::task::spawn_blocking(move || insight.write_hours()).await;
         }
     }
 
@@ -198,8 +215,10 @@ impl Insight {
         let mut state = self.shared.state.lock();
         state.since.get_or_insert(now);
         state.until = Some(now);
-        let State { windows, table, .. } = &mut *state;
-        windows.turn(table, now);
+        let State { windows, table, hours, names, due, .. } = &mut *state;
+        if let (Some(start), Some(hours)) = (windows.turn(table, now), hours) {
+            *due = hours.add_minute((start, windows), &self.shared, names).or(due.take());
+        }
         self.shared.add_aside(&mut state, now);
         for recorder in recorders {
             let entries = recorder.take();
@@ -208,6 +227,32 @@ impl Insight {
         }
         state.repetitions.end_silent(Instant::now(), now);
         self.shared.learn_names(&mut state);
+    }
+
+    /// Keeps hours in this file from now on, with those that are there.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or is none of ours.
+    pub fn keep_hours(&self, file: &Path) -> Result<(), StoreFault> {
+        self.shared.state.lock().hours = Some(Hours::new(Store::open(file)?));
+        Ok(())
+    }
+
+    /// Writes what is due to be written. Blocks.
+    pub fn write_hours(&self) {
+        let due = self.shared.state.lock().due.take();
+        due.into_iter().for_each(Due::write);
+    }
+
+    /// Writes all that was counted, also what could wait. To be called last; blocks.
+    pub fn end_hours(&self) {
+        let due = {
+            let mut state = self.shared.state.lock();
+            let State { hours, names, due, windows, table, .. } = &mut *state;
+            let last = hours.as_mut().and_then(|hours| hours.end((windows, table), &self.shared, names));
+            [due.take(), last]
+        };
+        due.into_iter().flatten().for_each(Due::write);
     }
 
     /// Takes slow executions from the workers, keeps them, and logs as many as a second may have. One whose pattern is
@@ -250,26 +295,25 @@ impl Insight {
     #[must_use]
     pub fn summary(&self, filter: &Filter) -> Summary {
         let own_statements = self.recorders.lock().iter().map(|recorder| recorder.own()).sum();
-        let state = self.shared.state.lock();
+        let mut state = self.shared.state.lock();
+        let state = &mut *state;
+        let span = filter.since.zip(state.until).map(|(back, until)| {
+            let from = until.checked_sub(back).unwrap_or(SystemTime::UNIX_EPOCH);
+            self.shared.span(state, &(from..until + MOMENT))
+        });
         let rows = |sums: Vec<((Option<Digest>, Place), Tally)>| {
             let rows = sums.into_iter();
-            rows.filter_map(|(key, tally)| self.shared.filtered_row(&state, key, &tally, filter)).collect()
+            rows.filter_map(|(key, tally)| self.shared.filtered_row(state, key, &tally, filter)).collect()
         };
         let folded = state.table.folded();
         let since_start = Summary { since: state.since, until: state.until, rows: Vec::new(), folded, own_statements };
-        let (Some(back), Some(until)) = (filter.since, state.until) else {
+        let Some((first, sums)) = span else {
             let patterns =
                 state.table.rows().filter_map(|(key, row)| Some(((Some(key.digest), key.place), row.all()?)));
             let others = state.table.others().filter_map(|(place, row)| Some(((None, place), row.all()?)));
             return Summary { rows: rows(patterns.chain(others).collect()), ..since_start };
         };
-        let from = until.checked_sub(back).unwrap_or(SystemTime::UNIX_EPOCH);
-        let sums = state.windows.span(&state.table, &(from..until + MOMENT));
-        Summary {
-            since: state.windows.first(from).max(state.since),
-            rows: rows(sums.into_iter().collect()),
-            ..since_start
-        }
+        Summary { since: first.or(state.since), rows: rows(sums.into_iter().collect()), ..since_start }
     }
 
     /// The latest slow executions, the last first.
@@ -302,6 +346,23 @@ impl Insight {
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// What was counted in a span of time, by minutes as far as they are known and by hours before; and since when.
+    pub(super) fn span(&self, state: &mut State, span: &Range<SystemTime>) -> (Option<SystemTime>, Span) {
+        let State { windows, table, hours, names, since, .. } = state;
+        let minutes = windows.first(SystemTime::UNIX_EPOCH);
+        let by_hours = hours.as_ref().filter(|_| minutes.is_none_or(|first| span.start < first));
+        let Some(hours) = by_hours else {
+            return (windows.first(span.start).max(*since), windows.span(table, span));
+        };
+        // From the first hour on whose minutes are all known; what is over of the hour at hand is in the hours.
+        let whole = minutes.map_or(0, |first| hour_of(first) + u64::from(start_of(hour_of(first)) < first));
+        let border = start_of(whole);
+        let late = border.min(windows.current().unwrap_or(border)).max(span.start);
+        let mut sums = windows.span(table, &(late..span.end));
+        let first = hours.add_to(&mut sums, (span.start, border.min(span.end + HOUR)), self, names);
+        (first.or(minutes).map(|first| first.max(span.start)), sums)
     }
 
     /// Takes a worker's full list.

@@ -10,21 +10,25 @@
 //! | merging and reporting | [`Insight`] |
 //! | the rows, and what makes room for what | `table`; what one row counts: `tally`, `spread`, `top` |
 //! | minutes that are over | `windows`, and how little they take: `packed` |
+//! | hours of thirty days, in a file | `hours`, `record`, `store` |
 //! | what has changed | `trends` |
 //! | tags in comments | [`Tags`] |
 //! | slow executions, and how PostgreSQL would run them | `slow`, [`Plans`] |
 //! | N+1 and writes row by row | `repetitions` |
 
+mod hours;
 #[expect(clippy::module_inception, reason = "it is what this folder is about")]
 mod insight;
 mod names;
 mod packed;
 pub mod plans;
+mod record;
 mod recorder;
 mod repetitions;
 mod report;
 mod slow;
 mod spread;
+mod store;
 mod table;
 mod tags;
 mod tally;
@@ -40,4 +44,5 @@ pub use names::Place;
 pub use plans::Plans;
 pub use recorder::{Execution, Failed, Recorder};
 pub use slow::SlowExecution;
+pub use store::StoreFault;
 pub use tags::Tags;

@@ -73,6 +73,12 @@ impl Names {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct Place(u32);
 
+impl Place {
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// Pairs of database and user.
 #[derive(Debug)]
 pub(super) struct Places {

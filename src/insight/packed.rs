@@ -5,6 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::spread::{Part, Spread};
 use super::tally::Tally;
 
@@ -16,6 +21,19 @@ const TAGS: usize = 6;
 /// A tally that cannot be changed any more.
 #[derive(Debug, Clone)]
 pub(super) struct Packed(Box<[u8]>);
+
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        BASE64.decode(text).map(|bytes| Self(bytes.into())).map_err(D::Error::custom)
+    }
+}
 
 impl Packed {
     pub(super) fn new(tally: &Tally) -> Self {

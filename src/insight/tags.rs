@@ -82,6 +82,15 @@ impl Tags {
         }
     }
 
+    /// A single tag as it is interned, and its number.
+    pub(super) fn single_text(&self, number: u32) -> Arc<str> {
+        self.single.text(number)
+    }
+
+    pub(super) fn single_number(&self, text: &str) -> u32 {
+        self.single.number(text.as_bytes())
+    }
+
     /// Key and value of a single tag.
     pub(super) fn single(&self, number: u32) -> (Box<str>, Box<str>) {
         pair(&self.single.text(number))

@@ -24,6 +24,7 @@ fn insight(max_patterns: usize) -> Insight {
         slow_log_rate: 2,
         sample_parameters: false,
         tags: vec!["controller".to_owned()],
+        store: None,
         plans: false,
         max_plans: 10,
     };
@@ -221,4 +222,57 @@ proptest! {
         let past = insight.summary(&Filter { since: Some(MINUTE * 20), ..Filter::default() });
         prop_assert_eq!(totals(&past), meant);
     }
+}
+
+#[test]
+fn hours_outlive_the_process_with_names_and_are_told_with_the_minutes_at_hand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("insight.redb");
+    let (text, other) = ("select a from t where b = 1", "select c from t");
+    let count = |insight: &Insight, hours: u32| {
+        let summary = insight.summary(&Filter { since: Some(MINUTE * 60 * hours), ..Filter::default() });
+        [text, other].map(|text| row(&summary, text).map_or(0, |row| row.calls))
+    };
+    {
+        let first = insight(100);
+        first.keep_hours(&file).expect("a file");
+        let recorder = first.recorder();
+        first.patterns().learn(text.as_bytes(), &Lexing::default());
+        let (place, application) = (first.place("shop", "till"), first.application(b"web"));
+        for _ in 0..3 {
+            recorder.record(Execution { place, application, ..execution(text) });
+        }
+        first.merge(start());
+        first.merge(start() + MINUTE);
+        first.write_hours();
+        recorder.record(Execution { place, application, ..execution(text) });
+        first.merge(start() + MINUTE * 2);
+        assert_eq!(count(&first, 2), [4, 0]);
+        first.end_hours();
+    }
+    let second = insight(100);
+    second.keep_hours(&file).expect("the same file");
+    let recorder = second.recorder();
+    // Other names come first now.
+    let place = second.place("other", "other");
+    assert_eq!(second.application(b"other"), 1);
+    for (minutes, calls) in [(10, 2), (20, 0), (90, 5), (150, 0)] {
+        for _ in 0..calls {
+            recorder.record(Execution { place, ..execution(other) });
+        }
+        second.merge(start() + MINUTE * minutes);
+        second.merge(start() + MINUTE * minutes + MINUTE / 2);
+        second.write_hours();
+    }
+    assert_eq!(count(&second, 3), [4, 7], "both processes' hours, and the minutes");
+    assert_eq!(count(&second, 1), [0, 5]);
+    recorder.record(Execution { place, ..execution(other) });
+    second.merge(start() + MINUTE * 150);
+    assert_eq!(count(&second, 3), [4, 8], "and the minute at hand");
+    let summary = second.summary(&Filter { since: Some(MINUTE * 60 * 3), ..Filter::default() });
+    let found = row(&summary, text).expect("known from the file");
+    assert_eq!((&*found.database, &*found.user), ("shop", "till"));
+    assert_eq!(found.applications, [("web".into(), 4)]);
+    assert_eq!(&*found.pattern.as_ref().expect("a name").text, "select a from t where b = $1");
+    assert_eq!(summary.since, Some(start()));
 }

@@ -28,6 +28,13 @@ impl<K: PartialEq + Clone, const N: usize> Top<K, N> {
         }
     }
 
+    /// Calls each thing by another name.
+    pub(super) fn renumber(&mut self, mut name: impl FnMut(K) -> K) {
+        for (key, _) in &mut self.0 {
+            *key = name(key.clone());
+        }
+    }
+
     /// The most frequent first.
     pub(super) fn sorted(&self) -> Vec<(K, u64)> {
         let mut all = self.0.clone();

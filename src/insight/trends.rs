@@ -25,21 +25,21 @@ impl Insight {
     #[must_use]
     pub fn trends(&self, period: Duration, filter: &Filter) -> Vec<Trend> {
         let shared = self.shared();
-        let state = shared.state();
+        let mut state = shared.state();
+        let state = &mut *state;
         let Some(until) = state.until else { return Vec::new() };
         let ago = |time: Duration| until.checked_sub(time).unwrap_or(SystemTime::UNIX_EPOCH);
         let (from, before) = (ago(period), ago(period * 2));
-        if !state.windows.reach_before(from) {
+        if !state.windows.reach_before(from) && state.hours.as_ref().is_none_or(|hours| !hours.reach_before(from)) {
             return Vec::new();
         }
         let minute = Duration::from_secs(60);
-        let now = state.windows.span(&state.table, &(from..until + minute));
-        let was = state
-            .windows
-            .span(&state.table, &(before..from.checked_sub(minute).unwrap_or(from) + Duration::from_nanos(1)));
+        let (_, now) = shared.span(state, &(from..until + minute));
+        let end = from.checked_sub(minute).unwrap_or(from) + Duration::from_nanos(1);
+        let (_, was) = shared.span(state, &(before..end));
         let mut all = BTreeMap::new();
         for (key, tally) in &now {
-            if let Some(trend) = shared.trend(&state, (*key, tally), &was, filter, from) {
+            if let Some(trend) = shared.trend(state, (*key, tally), &was, filter, from) {
                 all.insert((std::cmp::Reverse(tally.total().sum()), *key), trend);
             }
         }

@@ -22,7 +22,7 @@ pub struct Summary {
 }
 
 /// A pattern as reports name it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PatternName {
     pub digest: Digest,
     /// libpg_query's; `None` where the text does not parse.

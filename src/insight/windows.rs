@@ -37,12 +37,34 @@ pub(super) struct Windows {
     current: Option<SystemTime>,
 }
 
+impl Window {
+    fn add_to(&self, sums: &mut Span, now: SystemTime) {
+        let rows = self.rows.iter().map(|(key, packed)| ((Some(key.digest), key.place), packed));
+        let others = self.others.iter().map(|(place, packed)| ((None, *place), packed));
+        for (key, packed) in rows.chain(others) {
+            packed.add_to(sums.entry(key).or_insert_with(|| Tally::empty(now)));
+        }
+    }
+}
+
+/// The patterns that took most of the time, and the others of each database and user together.
+pub(super) fn heaviest(sums: &Span, count: usize) -> impl Iterator<Item = ((Option<Digest>, Place), Tally)> {
+    let mut rows: Vec<_> = sums.iter().filter(|((digest, _), _)| digest.is_some()).collect();
+    rows.sort_unstable_by_key(|(_, tally)| std::cmp::Reverse(tally.total().sum()));
+    let mut kept: Span = rows.iter().take(count).map(|(key, tally)| (**key, (*tally).clone())).collect();
+    let nameless = sums.iter().filter(|((digest, _), _)| digest.is_none());
+    for ((_, place), tally) in rows.into_iter().skip(count).chain(nameless) {
+        kept.entry((None, *place)).or_insert_with(|| Tally::new(tally.first_seen)).add(tally);
+    }
+    kept.into_iter()
+}
+
 impl Windows {
-    /// Ends the minute at hand where it is over.
-    pub(super) fn turn(&mut self, table: &mut Table, now: SystemTime) {
+    /// Ends the minute at hand where it is over, and says when that had begun.
+    pub(super) fn turn(&mut self, table: &mut Table, now: SystemTime) -> Option<SystemTime> {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let minute = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs() / 60 * 60);
-        let Some(start) = self.current.replace(minute).filter(|start| *start != minute) else { return };
+        let Some(start) = self.current.replace(minute).filter(|start| *start != minute) else { return None };
         let (mut rows, others) = table.end_minute();
         let mut others: HashMap<Place, Tally, RandomState> =
             others.into_iter().map(|(place, tally)| (place, *tally)).collect();
@@ -58,6 +80,19 @@ impl Windows {
         if self.past.len() > KEPT {
             self.past.pop_front();
         }
+        Some(start)
+    }
+
+    /// Adds the minute that ended last.
+    pub(super) fn add_last_to(&self, sums: &mut Span, now: SystemTime) {
+        if let Some(window) = self.past.back() {
+            window.add_to(sums, now);
+        }
+    }
+
+    /// The beginning of the minute at hand.
+    pub(super) fn current(&self) -> Option<SystemTime> {
+        self.current
     }
 
     /// What was counted in a span of time, in whole minutes, with the minute at hand if the span reaches into it.
@@ -65,11 +100,7 @@ impl Windows {
         let mut sums = Span::default();
         let within = |start: SystemTime| start + MINUTE > span.start && start < span.end;
         for window in self.past.iter().filter(|window| within(window.start)) {
-            let rows = window.rows.iter().map(|(key, packed)| ((Some(key.digest), key.place), packed));
-            let others = window.others.iter().map(|(place, packed)| ((None, *place), packed));
-            for (key, packed) in rows.chain(others) {
-                packed.add_to(sums.entry(key).or_insert_with(|| Tally::empty(span.end)));
-            }
+            window.add_to(&mut sums, span.end);
         }
         let mut add = |key: (Option<Digest>, Place), tally: &Tally| {
             sums.entry(key).or_insert_with(|| Tally::new(tally.first_seen)).add(tally);

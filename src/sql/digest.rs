@@ -7,7 +7,7 @@ use super::lexer::{Lexing, Token};
 
 /// The hash of a pattern. The same text has the same digest in every process and on every machine, for as long as the
 /// rules of folding stay as they are.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Digest(u64);
 
 impl Digest {

@@ -45,7 +45,7 @@ pub struct Traits {
 }
 
 /// What of a text decides how many rows it may move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Shape {
     /// Its last statement returns rows.
     pub returns_rows: bool,
@@ -62,7 +62,7 @@ pub struct Shape {
 }
 
 /// What a text is, by the strongest of its statements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// Nothing but white space, or no SQL that is known.
     #[default]

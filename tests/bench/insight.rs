@@ -26,9 +26,8 @@ fn insight() -> Insight {
         slow_log_size: 1000,
         slow_log_rate: 10,
         sample_parameters: false,
-        plans: false,
-        max_plans: 1,
         tags: vec!["controller".to_owned()],
+        store: None,
         plans: false,
         max_plans: 1,
     };

@@ -455,3 +455,23 @@ async fn a_plan_that_cannot_be_had_says_why() {
     let why: String = console.query_one(sql, &[]).await.expect("one").get(0);
     assert!(why.contains("permission denied for table guarded_from_plans (SQLSTATE 42501)"), "{why}");
 }
+
+#[tokio::test]
+async fn hours_are_there_after_a_restart_where_a_file_is_named_for_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = format!("'{}'", folder.path().join("insight.redb").display());
+    let start = async || pgweir().set("insight.store", &file).set("admin.users", "['postgres']").start().await;
+    let mut proxy = start().await;
+    let client = proxy.connect(&proxy.url("postgres", "postgres")).await.expect("login");
+    client.batch_execute("select 'kept' as hours_are_kept").await.expect("an answer");
+    drop(client);
+    proxy.signal("TERM");
+    assert!(proxy.wait_exit().await.success());
+    let proxy = start().await;
+    let console = proxy.connect(&proxy.url("postgres", "pgweir")).await.expect("the console");
+    let show = "SHOW QUERIES (calls, query) SINCE '3h' WHERE query LIKE '%hours_are_kept'";
+    let found = async || console.query(show, &[]).await.expect("rows");
+    eventually("it is read", async || !found().await.is_empty()).await;
+    let row = found().await.remove(0);
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, &str>(1)), (1, "select $1 as hours_are_kept"));
+}

@@ -1,6 +1,6 @@
 //! The keys of `[insight]`.
 
-use super::{Key, MS, count, key};
+use super::{Key, MS, absent, count, key};
 use crate::config::kind::Kind;
 
 pub(super) const INSIGHT: &[Key] = &[
@@ -30,6 +30,13 @@ pub(super) const INSIGHT: &[Key] = &[
         Kind::Names,
         "[\"application\", \"controller\", \"action\", \"route\", \"framework\", \"db_driver\"]",
         "Keys of sqlcommenter comments (`/*controller='users'*/`) that are counted and shown; `[]` reads no comments.",
+    )
+    .at_start(),
+    absent(
+        "store",
+        Kind::Path,
+        "\"/var/lib/pgweir/insight.redb\"",
+        "File that keeps hours, for thirty days and over restarts; without it a day is known by minutes, and ends with the process.",
     )
     .at_start(),
     key(
