@@ -35,7 +35,12 @@ impl Measured {
 
     /// Takes what the session has told.
     pub(super) fn take(&mut self, out: &mut Outgoing) {
-        for event in out.events.drain(..) {
+        let mut drained = self.drained;
+        for mut event in out.events.drain(..) {
+            if let Event::Ended(ended) = &mut event {
+                // While the client did not read, neither did we, and the server could not go on.
+                ended.server = ended.server.saturating_sub(std::mem::take(&mut drained));
+            }
             self.ended.push((event, std::mem::take(&mut self.answer)));
         }
     }
@@ -128,8 +133,7 @@ impl Serve {
             client: self.handle.pid,
             ended: now,
             wait: nanos(waited),
-            // While the client did not read, neither did we.
-            server: nanos(ended.server.saturating_sub(drained)),
+            server: nanos(ended.server),
             drain: nanos(drained),
             rows: ended.rows,
             bytes_in: ended.bytes_from_client,
