@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::Measured;
+use crate::config::Live;
 use crate::insight::view::{PatternPlan, Repetition, Slow, Summary, Trend};
 use crate::insight::{Filter, Insight, Plans};
 
@@ -11,11 +12,13 @@ use crate::insight::{Filter, Insight, Plans};
 pub(super) struct Statements {
     pub(super) insight: Arc<Insight>,
     pub(super) plans: Arc<Plans>,
+    pub(super) config: Arc<Live>,
 }
 
 impl Measured for Statements {
     fn summary(&self, since: Option<Duration>) -> Summary {
-        self.insight.summary(&Filter { since, ..Filter::default() })
+        let budgets = self.config.current().budgets;
+        self.insight.summary(&Filter { since, budgets, ..Filter::default() })
     }
 
     fn trends(&self, period: Duration) -> Vec<Trend> {

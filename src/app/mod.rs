@@ -81,11 +81,15 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let live = Arc::new(Live::new(config));
     let plans = Arc::new(Plans::default());
     let console = Arc::new(Console {
-        config: live,
+        config: Arc::clone(&live),
         clients: Arc::clone(routes.clients()),
         pools: Arc::clone(routes.pools()),
         limit_hits: Arc::clone(routes.limit_hits()),
-        measured: Arc::new(measured::Statements { insight: Arc::clone(&insight), plans: Arc::clone(&plans) }),
+        measured: Arc::new(measured::Statements {
+            insight: Arc::clone(&insight),
+            plans: Arc::clone(&plans),
+            config: Arc::clone(&live),
+        }),
         runtime: Handle::current(),
         sessions: TaskTracker::new(),
     });

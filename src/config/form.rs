@@ -118,6 +118,7 @@ sections! {
     }
     Session { stateful_functions }
     Insight { enabled, max_patterns, slow_log_size, slow_log_rate, sample_parameters, tags, plans, max_plans }
+    Budgets { read, write, ddl, transaction, utility }
     Admin { console, users, stats_users, password }
     Log { format, level }
 }
@@ -149,6 +150,7 @@ impl Config {
             pool: Pool::read(section("pool")),
             session: Session::read(section("session")),
             insight: Insight::read(section("insight")),
+            budgets: Budgets::read(section("insight.budgets")),
             limits: Limits::read(section("limits")),
             databases: sheet
                 .databases
@@ -164,8 +166,21 @@ impl Config {
 
     /// The sheet that [`Config::read`] turns into this configuration.
     pub(super) fn write(&self) -> Sheet {
-        let Self { process, listen, server, pool, session, insight, limits, databases, users, control, admin, log } =
-            self;
+        let Self {
+            process,
+            listen,
+            server,
+            pool,
+            session,
+            insight,
+            budgets,
+            limits,
+            databases,
+            users,
+            control,
+            admin,
+            log,
+        } = self;
         let mut sheet = Sheet::default();
         process.write(sheet.section("process"));
         write_listen(listen, &mut sheet);
@@ -173,6 +188,7 @@ impl Config {
         pool.write(sheet.section("pool"));
         session.write(sheet.section("session"));
         insight.write(sheet.section("insight"));
+        budgets.write(sheet.section("insight.budgets"));
         limits.write(sheet.section("limits"));
         admin.write(sheet.section("admin"));
         log.write(sheet.section("log"));

@@ -15,6 +15,7 @@ pub struct Config {
     pub pool: Pool,
     pub session: Session,
     pub insight: Insight,
+    pub budgets: Budgets,
     pub limits: Limits,
     /// By the name a client asks for; `"*"` stands for any name and passes it through.
     pub databases: BTreeMap<String, Database>,
@@ -249,6 +250,16 @@ pub struct Insight {
     pub plans: bool,
     /// Plans that are kept.
     pub max_plans: usize,
+}
+
+/// `[insight.budgets]`: the time that an execution may take, by what it does; `None` is any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budgets {
+    pub read: Option<Duration>,
+    pub write: Option<Duration>,
+    pub ddl: Option<Duration>,
+    pub transaction: Option<Duration>,
+    pub utility: Option<Duration>,
 }
 
 /// `[limits]`

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::kind::Kind;
 use super::model::{AuthMethod, ListenTlsMode, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
-use insight::INSIGHT;
+use insight::{BUDGETS, INSIGHT};
 use oversight::{ADMIN, CONTROL, LOG};
 
 /// One key of a section.
@@ -96,6 +96,11 @@ pub(super) const SECTIONS: &[Section] = &[
         "insight",
         "Statements by their patterns: how often, how long, with what outcome. What is slow is for `slow_threshold` of `[pool]` to say.",
         INSIGHT,
+    ),
+    single(
+        "insight.budgets",
+        "Time that executions may take, waiting included, by what they do; `SHOW BUDGETS` tells which share of them keeps it.",
+        BUDGETS,
     ),
     single("limits", "Bounds on what one client, one backend or the whole process may hold.", LIMITS),
     Section {

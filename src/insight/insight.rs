@@ -18,7 +18,7 @@ use super::tags::Tags;
 use super::tally::Tally;
 use super::view::{Repetition, Slow, Summary};
 use super::windows::Windows;
-use crate::config;
+use crate::config::{self, Budgets};
 use crate::sql::{Digest, Patterns};
 
 /// Lists that may wait to be added up; whoever fills one more does it himself.
@@ -39,6 +39,8 @@ pub struct Filter {
     pub user: Option<String>,
     /// Patterns that are among those of this application; what is told of them is of all applications.
     pub application: Option<String>,
+    /// With which [`Row::within_budget`] is told.
+    pub budgets: Budgets,
 }
 
 /// What a process knows of its statements. Methods may be called from any thread; those that report take as long as

@@ -13,6 +13,7 @@ use super::repetitions::{Finding, Subject};
 use super::slow::SlowExecution;
 use super::tally::Tally;
 use super::view::{PatternName, Repeated, Repetition, Row, Slow};
+use crate::config::Budgets;
 use crate::sql::{Digest, Kind, Lexing, Shape};
 
 /// Patterns by digest.
@@ -73,7 +74,9 @@ impl Shared {
             return None;
         }
         let pattern = digest.map(|digest| self.name(&state.names, digest));
-        Some(self.row(pattern, (database, user), tally))
+        let budget = pattern.as_ref().and_then(|pattern| budget_of(&filter.budgets, pattern.kind));
+        let within_budget = budget.map(|budget| tally.total().within(budget));
+        Some(Row { within_budget, ..self.row(pattern, (database, user), tally) })
     }
 
     fn row(&self, pattern: Option<Arc<PatternName>>, (database, user): (Arc<str>, Arc<str>), tally: &Tally) -> Row {
@@ -98,6 +101,7 @@ impl Shared {
             in_transaction: tally.in_transaction,
             extended: tally.extended,
             idle_after: tally.idle_after.times(),
+            within_budget: None,
             first_seen: tally.first_seen,
             last_seen: tally.last_seen,
             applications: applications
@@ -215,4 +219,16 @@ pub(super) fn log(slow: &Slow) {
         parameters,
         "a statement was slow"
     );
+}
+
+/// The time that an execution of this kind may take.
+fn budget_of(budgets: &Budgets, kind: Kind) -> Option<Duration> {
+    match kind {
+        Kind::Read => budgets.read,
+        Kind::Write => budgets.write,
+        Kind::Ddl => budgets.ddl,
+        Kind::Transaction => budgets.transaction,
+        Kind::Utility => budgets.utility,
+        Kind::Session | Kind::Unknown => None,
+    }
 }

@@ -116,6 +116,16 @@ impl Spread {
         self.sum
     }
 
+    /// How many were no longer than `limit`, as far as they are told apart.
+    pub(super) fn within(&self, limit: Duration) -> u64 {
+        if self.max <= u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX) {
+            return self.count;
+        }
+        let Some(histogram) = &self.above_zero else { return self.count - u64::from(self.count == 1) };
+        let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).clamp(1, LONGEST_MICROS);
+        self.count.saturating_sub(histogram.len()) + histogram.count_between(1, micros)
+    }
+
     fn histogram(&mut self) -> &mut Histogram<u32> {
         // Two digits are accepted.
         self.above_zero.get_or_insert_with(|| Box::new(Histogram::new(2).expect("two digits")))
@@ -157,6 +167,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn those_within_a_limit_are_counted_whatever_their_number() {
+        let millis = |millis| Duration::from_millis(millis);
+        assert_eq!(Spread::default().within(millis(1)), 0);
+        let one = of(&[5_000_000]);
+        assert_eq!([1, 5, 6].map(|limit| one.within(millis(limit))), [0, 1, 1]);
+        let many = of(&[0, 100, 900_000, 2_000_000, 50_000_000]);
+        assert_eq!([1, 10, 49, 60].map(|limit| many.within(millis(limit))), [3, 4, 4, 5]);
+    }
 
     fn of(times: &[u64]) -> Spread {
         let mut spread = Spread::default();

@@ -65,6 +65,8 @@ pub struct Row {
     pub extended: u64,
     /// Time that a transaction was idle after this statement.
     pub idle_after: Times,
+    /// Executions that took no longer than the budget of their kind; `None` where there is none.
+    pub within_budget: Option<u64>,
     pub first_seen: SystemTime,
     pub last_seen: SystemTime,
     /// The most frequent, with how often, most frequent first; a bounded sample of them.

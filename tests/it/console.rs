@@ -367,6 +367,25 @@ async fn slow_executions_are_shown_and_their_values_only_to_those_who_may_do_eve
     assert_eq!(row.get::<_, Option<&str>>(1), Some("<insufficient privilege>"));
 }
 
+#[tokio::test]
+async fn the_share_of_executions_that_keep_their_budget_is_told_by_what_they_do() {
+    let proxy = with_console().set("insight.budgets.read", "'200ms'").set("insight.budgets.ddl", "'1h'").start().await;
+    let client = proxy.connect(&proxy.url("postgres", "postgres")).await.expect("login");
+    for seconds in ["0", "0", "0.3", "0"] {
+        client.simple_query(&format!("SELECT pg_sleep({seconds})")).await.expect("a row");
+    }
+    let console = console(&proxy).await;
+    measured(&console, "SHOW BUDGETS WHERE kind = 'read' AND calls = 4").await;
+    let rows = console.query("SHOW BUDGETS", &[]).await.expect("budgets");
+    assert_eq!(rows.len(), 1, "no DDL was executed, and writes have no budget");
+    let row = &rows[0];
+    assert_eq!((row.get::<_, &str>("kind"), row.get::<_, f64>("budget_ms")), ("read", 200.0));
+    // A busy machine may keep fewer of them, never the slow one.
+    let (calls, within): (i64, i64) = (row.get("calls"), row.get("within"));
+    assert!(calls == 4 && (1..=3).contains(&within), "{within} of {calls}");
+    assert!((row.get::<_, f64>("share") - within as f64 * 25.0).abs() < 0.01);
+}
+
 // --- plans ---
 
 #[tokio::test]

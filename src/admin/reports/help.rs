@@ -28,6 +28,7 @@ fn row(command: String, text: &str) -> Row {
 
 fn shows(report: Report) -> &'static str {
     match report {
+        Report::Budgets => "which share of executions keeps the times of [insight.budgets]",
         Report::Clients => "who is connected, and who has a backend",
         Report::Config => "every key of the configuration, its value and its default",
         Report::Help => "this",

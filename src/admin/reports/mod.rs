@@ -2,11 +2,12 @@
 //!
 //! | to read about | go to |
 //! |---|---|
-//! | patterns: all of them, one of them, their sums, what has changed | `queries`, `query`, `summary`, `trends` |
+//! | patterns: all of them, one of them, their sums, what has changed | `queries`, `query`, `summary`, `budgets`, `trends` |
 //! | single slow executions, their plans; statements that are repeated | `slow`, `plans`, `repetitions` |
 //! | pools, clients, limits | `pools`, `clients`, `limits` |
 //! | the configuration; what there is to ask | `settings`, `help` |
 
+mod budgets;
 mod clients;
 mod help;
 mod limits;
@@ -32,6 +33,7 @@ pub(super) type Row = Vec<Value>;
 /// What can be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Report {
+    Budgets,
     Clients,
     Config,
     Help,
@@ -62,7 +64,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const VERSION: &[Column] = &[Column::new("version", Type::Text)];
 
 impl Report {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Help,
         Self::Queries,
         Self::Query,
@@ -70,6 +72,7 @@ impl Report {
         Self::Repetitions,
         Self::Plans,
         Self::Trends,
+        Self::Budgets,
         Self::Summary,
         Self::Pools,
         Self::Clients,
@@ -81,6 +84,7 @@ impl Report {
     /// What it may be called; the first is its name.
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
+            Self::Budgets => &["BUDGETS"],
             Self::Clients => &["CLIENTS"],
             Self::Config => &["CONFIG"],
             Self::Help => &["HELP"],
@@ -103,6 +107,7 @@ impl Report {
 
     pub(super) fn columns(self) -> &'static [Column] {
         match self {
+            Self::Budgets => budgets::COLUMNS,
             Self::Clients => clients::COLUMNS,
             Self::Config => settings::COLUMNS,
             Self::Help => help::COLUMNS,
@@ -132,7 +137,7 @@ impl Report {
 
     /// Whether it can be of a span of time, by SINCE.
     pub(super) fn has_spans(self) -> bool {
-        matches!(self, Self::Queries | Self::Query | Self::Summary | Self::Trends)
+        matches!(self, Self::Budgets | Self::Queries | Self::Query | Self::Summary | Self::Trends)
     }
 
     /// All its rows.
@@ -142,6 +147,7 @@ impl Report {
     pub(super) fn rows(self, console: &Console, wanted: Wanted<'_>) -> Result<Vec<Row>, Fault> {
         let measured = &console.measured;
         Ok(match self {
+            Self::Budgets => budgets::rows(&measured.summary(wanted.since), &console.config.current().budgets),
             Self::Clients => clients::rows(&console.clients),
             Self::Config => settings::rows(&console.config.current()),
             Self::Help => help::rows(),

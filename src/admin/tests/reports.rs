@@ -58,6 +58,7 @@ fn row(text: Option<&str>, millis: u64) -> Row {
         in_transaction: 0,
         extended: 3,
         idle_after: Times::default(),
+        within_budget: Some(2),
         first_seen: SystemTime::UNIX_EPOCH,
         last_seen: SystemTime::UNIX_EPOCH,
         applications: vec![("web".into(), 2), ("cron".into(), 1)],

@@ -1,4 +1,6 @@
-//! The keys of `[insight]`.
+//! The keys of `[insight]` and `[insight.budgets]`.
+
+use std::time::Duration;
 
 use super::{Key, count, key};
 use crate::config::kind::Kind;
@@ -39,4 +41,15 @@ pub(super) const INSIGHT: &[Key] = &[
         "Asks PostgreSQL how it would run what is slow (EXPLAIN, never ANALYZE), through `[control]`, whose user must be allowed to read the tables: `pg_read_all_data`.",
     ),
     key("max_plans", count(1, 100_000), "200", "Plans that are kept, one for each pattern and database."),
+];
+
+/// A time within which executions should end.
+const BUDGET: Kind = Kind::DurationOrOff { least: Duration::from_micros(1) };
+
+pub(super) const BUDGETS: &[Key] = &[
+    key("read", BUDGET, "\"off\"", "SELECT, VALUES, TABLE, COPY TO, cursors."),
+    key("write", BUDGET, "\"off\"", "INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY FROM."),
+    key("ddl", BUDGET, "\"off\"", "CREATE, ALTER, DROP, GRANT, COMMENT."),
+    key("transaction", BUDGET, "\"off\"", "BEGIN, COMMIT, SAVEPOINT and their like."),
+    key("utility", BUDGET, "\"off\"", "Everything else: VACUUM, EXPLAIN, CALL, DO, LOCK."),
 ];
