@@ -64,12 +64,13 @@ async fn an_error_of_the_extended_protocol_is_one_failed_execution() {
 
 #[tokio::test]
 async fn cancelled_and_timed_out_statements_are_told_apart() {
-    let world = World::start("[pool]\nquery_timeout = '700ms'").await;
-    let mut client = world.client().await;
+    let (world, bounded) = (World::start("").await, World::start("[pool]\nquery_timeout = '50ms'").await);
+    let (mut client, mut hurried) = (world.client().await, bounded.client().await);
     client.query("set statement_timeout = '20ms'").await;
     client.query("select pg_sleep(10) as by_postgresql").await;
     client.query("set statement_timeout = 0").await;
-    client.query("select pg_sleep(10) as by_pgweir").await;
+    hurried.query("select pg_sleep(10) as by_pgweir").await;
+    settle(&mut hurried).await;
     client.send(&frame::query("select pg_sleep(10) as by_request")).await;
     eventually("the statement runs", async || {
         let count = "select count(*) from pg_stat_activity where state = 'active' and query like '%by_request%' \
@@ -80,13 +81,13 @@ async fn cancelled_and_timed_out_statements_are_told_apart() {
     client.cancel().await;
     client.until(b'Z').await;
     settle(&mut client).await;
-    let counted = |text: &str| {
+    let counted = |world: &World, text: &str| {
         let row = world.row(text);
         (row.errors, row.cancelled, row.timed_out)
     };
-    assert_eq!(counted("select pg_sleep(1) as by_postgresql"), (1, 0, 1));
-    assert_eq!(counted("select pg_sleep(1) as by_pgweir"), (1, 0, 1));
-    assert_eq!(counted("select pg_sleep(1) as by_request"), (1, 1, 0));
+    assert_eq!(counted(&world, "select pg_sleep(1) as by_postgresql"), (1, 0, 1));
+    assert_eq!(counted(&bounded, "select pg_sleep(1) as by_pgweir"), (1, 0, 1));
+    assert_eq!(counted(&world, "select pg_sleep(1) as by_request"), (1, 1, 0));
 }
 
 #[tokio::test]
