@@ -106,7 +106,7 @@ async fn connect(cluster: &Cluster, database: &str) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// As an operator would write it, but for the socket, and for slow statements in the log: the report tells of them.
+/// As an operator would write it, but for the socket.
 fn configuration(cluster: &Cluster, plan: &Plan) -> anyhow::Result<Config> {
     let port = plan.port.unwrap_or_else(|| if is_free(PORT) { PORT } else { 0 });
     let text = format!(
@@ -114,7 +114,7 @@ fn configuration(cluster: &Cluster, plan: &Plan) -> anyhow::Result<Config> {
          [server]\nhost = '127.0.0.1'\nport = {}\n\
          [pool]\nmode = 'transaction'\nsize = {}\nmax_overflow = 0\n\
          [admin]\nstats_users = ['shop']\n\
-         [insight]\nslow_log_rate = 0\nplans = true\n\
+         [insight]\nplans = true\n\
          [control]\nuser = 'postgres'\npassword = ''\ndbname = 'postgres'\n\
          [databases.shop]\n\
          [[users]]\nname = 'shop'\n",
@@ -224,10 +224,10 @@ async fn connections(observer: &Client) -> i64 {
     observer.query_one(sql, &[]).await.and_then(|row| row.try_get(0)).unwrap_or(0)
 }
 
-/// Warnings of pgweir, which there should be none of.
+/// Warnings of pgweir, which there should be none of but of slow statements: of those the report tells.
 fn start_log(screen: &Screen) {
     let screen = screen.clone();
-    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_target(false);
+    let lines = tracing_subscriber::fmt().with_env_filter("warn,pgweir::insight=error").with_target(false);
     // A second demo in one process, as a test may have it, logs where the first does.
     let _ = lines.with_ansi(false).with_writer(move || screen.clone()).try_init();
 }

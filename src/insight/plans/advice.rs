@@ -1,12 +1,14 @@
 //! Which index would spare a plan from reading a table end to end. Pure: what the catalog knows is an argument.
 
 use super::shape::{Scan, Shape, qualified, quoted};
-use crate::sql::{Compares, conditions};
+use crate::sql::{Compares, Lexing, conditions, normalised};
 
 /// Rows of a table below which reading it whole costs nothing worth an index.
 const LARGE: f64 = 10_000.0;
 /// An index is of use where it leaves less than this share of the table.
 const SELECTIVE: f64 = 0.1;
+/// Bytes that are shown of a filter.
+const SHOWN: usize = 500;
 /// Columns of one index.
 const COLUMNS: usize = 4;
 
@@ -88,6 +90,23 @@ pub(super) fn advice(shape: &Shape, known: impl Fn(&Scan) -> Option<Known>) -> V
         }
     }
     advice
+}
+
+/// What to say of tables that are read whole for few of their rows, by filters that no index on a column can serve.
+pub(super) fn filters_without_columns(shape: &Shape, known: impl Fn(&Scan) -> Option<Known>) -> Vec<String> {
+    let sentence = |scan: &Scan| {
+        let known = known(scan).filter(|known| known.rows >= LARGE && scan.rows < known.rows * SELECTIVE)?;
+        let filter = scan.filter.as_deref().filter(|_| columns(scan, &known).is_none())?;
+        let filter = normalised(filter.as_bytes(), &Lexing::default(), SHOWN);
+        let (table, rows, wanted) = (qualified(&scan.schema, &scan.table), known.rows, scan.rows.max(1.0));
+        Some(format!(
+            "{table} is read whole, {rows:.0} rows, for about {wanted:.0}. No index on a column can help its filter, \
+             {filter}: compare the bare column, or index the expression."
+        ))
+    };
+    let mut sentences: Vec<String> = shape.scans.iter().filter_map(sentence).collect();
+    sentences.dedup();
+    sentences
 }
 
 /// Columns that are compared for equality, then one of which a stretch is wanted or those that give the order.
@@ -200,6 +219,18 @@ mod tests {
         assert!(commands(scan(filter, &[], 1.0), 1e6, &[&["customer", "at"]]).is_empty());
         assert!(commands(scan("(o.note ~~ '%x%'::text)", &[], 1.0), 1e6, &[]).is_empty());
         assert!(commands(scan("(i.customer = 5)", &[], 1.0), 1e6, &[]).is_empty(), "of another table");
+    }
+
+    #[test]
+    fn a_filter_that_no_index_on_a_column_serves_is_told_without_its_values() {
+        let sentences = |filter: &str, rows| {
+            let shape = Shape { scans: vec![scan(filter, &[], rows)], ..Shape::default() };
+            filters_without_columns(&shape, |_| Some(Known { rows: 1e6, indexes: Vec::new() }))
+        };
+        let told = sentences("((o.product + 17) = $1)", 5.0);
+        assert!(told[0].contains("its filter, ((o.product + $2) = $1): compare"), "{told:?}");
+        assert!(sentences("(o.customer = 5)", 5.0).is_empty());
+        assert!(sentences("((o.product + 17) = $1)", 5e5).is_empty());
     }
 
     #[test]
