@@ -39,7 +39,7 @@ pub struct Filter {
     pub user: Option<String>,
     /// Patterns that are among those of this application; what is told of them is of all applications.
     pub application: Option<String>,
-    /// With which [`Row::within_budget`] is told.
+    /// With which [`within_budget`](super::view::Row::within_budget) is told.
     pub budgets: Budgets,
 }
 
