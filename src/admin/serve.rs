@@ -40,11 +40,11 @@ pub(super) async fn serve(console: Arc<Console>, visit: Visit) {
         return;
     }
     let names = Arc::clone(&client.identity.names);
-    let mut dialogue = Dialogue::new(Arc::clone(&console), rights, &names.user, &client.identity.application);
-    let mut incoming = BytesMut::from(ahead.as_slice());
+    let dialogue = Dialogue::new(Arc::clone(&console), rights, &names.user, &client.identity.application);
+    let incoming = BytesMut::from(ahead.as_slice());
     let mut writes = false;
     let ended = tokio::select! {
-        ended = converse(&console, &mut dialogue, (&mut stream, &mut incoming), &mut writes) => ended,
+        ended = converse(&console, Talk { dialogue, incoming, answers: Vec::new() }, &mut stream, &mut writes) => ended,
         () = leaving(&client) => {
             Ok(Some(Fault::fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection: pgweir is shutting down")))
         }
@@ -69,30 +69,42 @@ pub(super) async fn serve(console: Arc<Console>, visit: Visit) {
     drop(seat);
 }
 
+/// What is said on both sides.
+struct Talk {
+    dialogue: Dialogue,
+    incoming: BytesMut,
+    answers: Vec<u8>,
+}
+
 /// Why the conversation ended: `None` is the client's wish. `writes` is true while an answer is on its way.
 async fn converse(
     console: &Console,
-    dialogue: &mut Dialogue,
-    (stream, incoming): (&mut Stream, &mut BytesMut),
+    mut talk: Talk,
+    stream: &mut Stream,
     writes: &mut bool,
 ) -> io::Result<Option<Fault>> {
-    let mut answers = Vec::new();
     loop {
         let limit = console.config.current().limits.held_message;
-        let step = step(dialogue, incoming, limit, &mut answers);
+        // A report may take a tenth of a second, in which others want to be accepted.
+        let answered = move || {
+            let step = step(&mut talk, limit);
+            (step, talk)
+        };
+        let step;
+        (step, talk) = tokio::task::spawn_blocking(answered).await?;
         let waits = matches!(step, Ok(Step::Wants));
-        if waits || step.is_err() || answers.len() >= ENOUGH {
+        if waits || step.is_err() || talk.answers.len() >= ENOUGH {
             *writes = true;
-            stream.write_all(&answers).await?;
+            stream.write_all(&talk.answers).await?;
             stream.flush().await?;
             *writes = false;
-            answers = Vec::new();
+            talk.answers = Vec::new();
         }
         match step {
             Ok(Step::Answered) => {}
             Ok(Step::Wants) => {
-                incoming.reserve(HEADER);
-                if stream.read_buf(incoming).await? == 0 {
+                talk.incoming.reserve(HEADER);
+                if stream.read_buf(&mut talk.incoming).await? == 0 {
                     return Ok(None);
                 }
             }
@@ -110,12 +122,7 @@ enum Step {
 }
 
 /// Answers the next frame, if it is here.
-fn step(
-    dialogue: &mut Dialogue,
-    incoming: &mut BytesMut,
-    limit: usize,
-    answers: &mut Vec<u8>,
-) -> Result<Step, Malformed> {
+fn step(Talk { dialogue, incoming, answers }: &mut Talk, limit: usize) -> Result<Step, Malformed> {
     let Some(header) = Header::read(incoming, limit)? else { return Ok(Step::Wants) };
     let Some(body) = incoming.get(HEADER..header.frame()) else { return Ok(Step::Wants) };
     if header.tag == tag::QUERY && !is_text(body) {

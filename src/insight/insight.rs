@@ -185,27 +185,26 @@ impl Insight {
         self.shared.applications.number(name)
     }
 
-    /// Merges once a second, and whenever a worker has a lot, for as long as it is polled.
+    /// Merges once a second, and whenever a worker has a lot, for as long as it is polled. The work is done on a thread
+    /// for what blocks: it takes its time where there are many patterns, or while somebody has a report made.
     pub async fn work(self: &Arc<Self>) -> std::convert::Infallible {
         let mut seconds = tokio::time::interval(SECOND);
         seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = seconds.tick() => {
-                    self.merge(SystemTime::now());
-                    self.report_slow();
-                    self.write_due_hours().await;
-                }
-                () = self.shared.filled.notified() => self.merge(SystemTime::now()),
-            }
-        }
-    }
-
-    async fn write_due_hours(self: &Arc<Self>) {
-        if self.shared.state.lock().due.is_some() {
+            let second = tokio::select! {
+                _ = seconds.tick() => true,
+                () = self.shared.filled.notified() => false,
+            };
             let insight = Arc::clone(self);
+            let work = move || {
+                insight.merge(SystemTime::now());
+                if second {
+                    insight.report_slow();
+                    insight.write_hours();
+                }
+            };
             // It cannot fail but by a panic, which is logged where it happens.
-            let _ = tokio::task::spawn_blocking(move || insight.write_hours()).await;
+            let _ = tokio::task::spawn_blocking(work).await;
         }
     }
 
@@ -217,7 +216,7 @@ impl Insight {
         state.until = Some(now);
         let State { windows, table, hours, names, due, .. } = &mut *state;
         if let (Some(start), Some(hours)) = (windows.turn(table, now), hours) {
-            *due = hours.add_minute((start, windows), &self.shared, names).or(due.take());
+            *due = hours.add_minute((start, windows), &self.shared, names).or_else(|| due.take());
         }
         self.shared.add_aside(&mut state, now);
         for recorder in recorders {

@@ -152,7 +152,7 @@ impl Spread {
             None => self.count,
             Some(histogram) => {
                 let zeros = self.count.saturating_sub(histogram.len());
-                zeros + u64::from(histogram.count_between(0, nanos / 1000))
+                zeros + histogram.count_between(0, nanos / 1000)
             }
         }
     }

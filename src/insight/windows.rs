@@ -64,7 +64,7 @@ impl Windows {
     pub(super) fn turn(&mut self, table: &mut Table, now: SystemTime) -> Option<SystemTime> {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let minute = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs() / 60 * 60);
-        let Some(start) = self.current.replace(minute).filter(|start| *start != minute) else { return None };
+        let start = self.current.replace(minute).filter(|start| *start != minute)?;
         let (mut rows, others) = table.end_minute();
         let mut others: HashMap<Place, Tally, RandomState> =
             others.into_iter().map(|(place, tally)| (place, *tally)).collect();
