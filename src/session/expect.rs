@@ -1,5 +1,7 @@
 //! One reply that the backend, or pgweir itself, owes.
 
+use std::collections::VecDeque;
+
 use super::mending::Mended;
 use crate::prepared::Named;
 
@@ -52,6 +54,8 @@ pub(super) struct Expect {
     pub(super) followed: bool,
     /// Where statements of ours stand among those of a Query.
     pub(super) mended: Option<Box<Mended>>,
+    /// Statements that the DEALLOCATEs of a Query name, in their order.
+    pub(super) drops: VecDeque<Box<[u8]>>,
 }
 
 impl Expect {
@@ -67,6 +71,7 @@ impl Expect {
             portrays: false,
             followed: false,
             mended: None,
+            drops: VecDeque::new(),
         }
     }
 

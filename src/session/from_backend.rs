@@ -10,6 +10,7 @@ use super::turn::{Kind, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
 use crate::prepared::Kind as StatementKind;
 use crate::settings::{Carried, Profile};
+use crate::sql::Effects;
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -275,6 +276,10 @@ impl Session {
                 turn.reset = Reset::All { told, superuser: None };
                 self.state.discard();
                 turn.discarded = true;
+                if turn.head_kind() == Some(Kind::Execute) && !self.startup.is_empty() {
+                    // What the client started with is there again, as long as its batch does not fail.
+                    self.state.note(Effects::SETTINGS, b"");
+                }
             }
             b"RESET\0" if turn.reset == Reset::No => turn.reset = Reset::Some,
             _ => {}

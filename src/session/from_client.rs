@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::channels::Ahead;
 use super::listening::Hearing;
+use super::own_names::drops;
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
@@ -95,7 +96,7 @@ impl Session {
             client::PARSE => Ok(self.parse(frame, leased, out, now)),
             client::BIND => Ok(self.bind(frame, leased, out, now)),
             client::DESCRIBE => Ok(self.describe(frame, leased, out)),
-            client::CLOSE => Ok(self.close(frame)),
+            client::CLOSE => Ok(self.close(frame, Some(leased))),
             client::EXECUTE => Ok(self.execute(frame, out)),
             client::SYNC => Ok(self.ending_batch(Kind::Sync)),
             client::FLUSH => Ok(self.flush(out)),
@@ -122,7 +123,7 @@ impl Session {
                 Ok(Verdict::Swallow)
             }
             client::CLOSE if matches!(Target::read(frame.tag, frame.body), Ok(Target::Statement(_))) => {
-                Ok(self.close(frame))
+                Ok(self.close(frame, None))
             }
             client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL => Ok(Verdict::Swallow),
             client::QUERY if self.rules.hold == Hold::Statement && opens_block(frame.body) => {
@@ -252,6 +253,7 @@ impl Session {
         let mut expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
         expect.mended = places.map(Box::new);
         expect.followed = followed.is_some();
+        expect.drops = drops(&weighed).collect();
         turn.follow(followed);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {
@@ -296,7 +298,14 @@ impl Session {
         let followed = named.map(|(_, pattern)| Arc::clone(pattern));
         // Its rows pass unseen: what is ours must not come after them.
         turn.answer_fakes(&mut self.names, &mut out.before);
-        turn.expect(turn.execution(portal.unwrap_or_default()).following(followed.is_some()), []);
+        let expect = turn.execution(portal.unwrap_or_default()).following(followed.is_some());
+        match turn.drops.iter().find(|(name, _)| Some(&**name) == portal) {
+            Some((_, dropped)) => {
+                let effects = [Effect::Name(dropped.clone(), None), Effect::Own(dropped.clone(), false)];
+                turn.expect(expect, effects);
+            }
+            None => turn.expect(expect, []),
+        }
         turn.follow(followed);
         turn.open_batch();
         let mending = turn.mends.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, mending)| mending.clone());

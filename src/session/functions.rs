@@ -39,6 +39,7 @@ pub(super) enum Callee {
 #[derive(Debug, Default)]
 struct Known {
     may_leave: bool,
+    draws: bool,
     unnamed: Unnamed,
     custom: Vec<Vec<u8>>,
     calls: Vec<Callee>,
@@ -50,6 +51,8 @@ struct Known {
 pub(super) struct Judgement {
     /// Something may stay behind, in the session or as one of these custom settings.
     pub(super) may_leave: bool,
+    /// Values may be drawn from sequences.
+    pub(super) draws: bool,
     pub(super) custom: Vec<Vec<u8>>,
     /// Whether that may be custom settings that are not among these.
     pub(super) unnamed: Unnamed,
@@ -87,6 +90,7 @@ impl Functions {
         let ended = self.visit(callees, |callee, known| match known {
             Some(known) if known.learnt.is_some_and(|at| now < at + BELIEVED) => {
                 judgement.may_leave |= known.may_leave;
+                judgement.draws |= known.draws;
                 judgement.unnamed = judgement.unnamed.max(known.unnamed);
                 judgement.custom.extend(known.custom.iter().cloned());
                 true
@@ -147,6 +151,7 @@ impl Functions {
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
         self.add(Callee::function(name), |known| {
             known.may_leave |= stateful || leaves;
+            known.draws |= words.effects.any_of(Effects::DRAWS);
             known.unnamed = known.unnamed.max(unnamed);
             known.custom.extend(custom_names(body).map(String::into_bytes));
             known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));

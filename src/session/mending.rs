@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::turn::{Expect, Kind, Turn, Who};
 use super::{Session, reports};
 use crate::settings::{AUTHORIZATION, Profile, ROLE, write_literal};
-use crate::sql::{Command, Effects, Lexer, Token, TokenKind, Weighed, statements};
+use crate::sql::{Command, Discard, Effects, Lexer, Token, TokenKind, Weighed, statements};
 use crate::wire::build;
 use crate::wire::view::Transaction;
 
@@ -111,8 +111,11 @@ impl Session {
 
     /// The statement that brings back what the client started with, after one that is executed on its own.
     pub(super) fn mending_of(&self, weighed: &Weighed) -> Option<Vec<u8>> {
-        match &*self.unsetting(weighed)?.traits.commands {
-            [command] => self.mending(command, false),
+        let Weighed::Known(pattern) = weighed else { return None };
+        match &*pattern.traits.commands {
+            // More may come before the end of the batch.
+            [Command::Discard(Discard::All)] => self.mending(&Command::Reset(None), false),
+            [command] => self.unsetting(weighed).and_then(|_| self.mending(command, false)),
             _ => None,
         }
     }

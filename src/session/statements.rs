@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::channels::Ahead;
 use super::columns::Fitness;
 use super::from_client::{block_refused, opens_block};
+use super::own_names::{drops, is_by_name};
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{self, Kind as StatementKind, NEVER, Named, Names, Standing, Statement};
@@ -51,11 +52,13 @@ impl Session {
                     self.fail_there(&too_many_statements(self.rules.client_statements), out);
                     return Verdict::Swallow;
                 }
-                Known::Now(None) if self.state.has_prepared(name) => return self.parse_under_own_name(&parse, now),
                 Known::Now(None) => {}
             }
         }
         let statement = self.statement_of(&parse, now);
+        if self.state.has_prepared(name) || self.goes_by_own_name(name, &statement.weighed) {
+            return self.parse_under_own_name(&parse, statement);
+        }
         let number = statement.next_parse();
         let turn = self.turn.get_or_insert_default();
         match (statement.kind, turn.holds(leased, statement.id)) {
@@ -95,11 +98,11 @@ impl Session {
         }
     }
 
-    /// Lets PostgreSQL say whether SQL's PREPARE has taken the name.
-    fn parse_under_own_name(&mut self, parse: &Parse<'_>, now: Instant) -> Verdict {
-        let statement = self.statement_of(parse, now);
-        let named = Named::new(Arc::clone(&statement), statement.next_parse());
-        let effects = [Effect::Name(parse.name.into(), Some(named)), Effect::Own(parse.name.into(), true)];
+    /// Lets PostgreSQL say whether SQL's PREPARE has taken the name, and what the statement's own name is.
+    fn parse_under_own_name(&mut self, parse: &Parse<'_>, statement: Arc<Statement>) -> Verdict {
+        let number = statement.next_parse();
+        let (name, named) = (Names::key(parse.name), Named::new(statement, number));
+        let effects = [Effect::Name(name.into(), Some(named)), Effect::Own(name.into(), true)];
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
         turn.open_batch();
@@ -126,8 +129,8 @@ impl Session {
             None => registry.private(parse.text, parse.types, weigh()),
             Some(shared) => {
                 let statement = match shared.standing() {
-                    Standing::Promoted => Arc::clone(&shared),
-                    Standing::Candidate | Standing::Demoted => {
+                    Standing::Promoted if !is_by_name(&shared.weighed) => Arc::clone(&shared),
+                    Standing::Promoted | Standing::Candidate | Standing::Demoted => {
                         registry.private(parse.text, parse.types, shared.weighed.clone())
                     }
                 };
@@ -176,8 +179,12 @@ impl Session {
                 return Verdict::Swallow;
             }
         }
+        if self.is_naming(&statement.weighed) {
+            return Verdict::Hold(Wait::Replies);
+        }
         self.bring_own_names(&statement.weighed, leased, out);
-        let verdict = if *statement.name == *bind.statement {
+        let own = self.goes_by_own_name(bind.statement, &statement.weighed);
+        let verdict = if own || *statement.name == *bind.statement {
             Verdict::Forward
         } else {
             let rest = frame.len - bind.names_len();
@@ -190,6 +197,8 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         turn.mends.retain(|(portal, _)| **portal != *bind.portal);
         turn.mends.extend(mending.map(|mending| (bind.portal.into(), mending)));
+        turn.drops.retain(|(portal, _)| **portal != *bind.portal);
+        turn.drops.extend(drops(&statement.weighed).map(|name| (bind.portal.into(), name)));
         turn.bound(bind.portal, statement, followed);
         // An unnamed statement is prepared anew before long.
         let portrays = bind.portal.is_empty() && !bind.statement.is_empty();
@@ -220,7 +229,9 @@ impl Session {
             Ok(usable) => usable,
             Err(verdict) => return verdict,
         };
-        build::write_describe_statement(&mut out.to_backend, &named.statement.name);
+        let own = self.goes_by_own_name(name, &named.statement.weighed);
+        let on_backend = if own { name } else { &named.statement.name };
+        build::write_describe_statement(&mut out.to_backend, on_backend);
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect { vouches, ..Expect::new(Kind::Describe, Who::Forward).about(named) }, []);
         turn.open_batch();
@@ -241,16 +252,20 @@ impl Session {
         }
     }
 
-    pub(super) fn close(&mut self, frame: &Frame<'_>) -> Verdict {
+    pub(super) fn close(&mut self, frame: &Frame<'_>, leased: Option<&Leased<'_>>) -> Verdict {
         let Ok(Target::Statement(name)) = Target::read(frame.tag, frame.body) else {
             return self.forward(Kind::Close);
         };
-        if self.state.has_prepared(Names::key(name)) {
-            return self.forward(Kind::Close);
+        let name = Names::key(name);
+        let turn = self.turn.get_or_insert_default();
+        if leased.is_some_and(|leased| self.state.has_prepared(name) || turn.has_own(leased, name) != Known::Now(false)) {
+            let effects = [Effect::Name(name.into(), None), Effect::Own(name.into(), false)];
+            turn.expect(Expect::new(Kind::Close, Who::Forward), effects);
+            turn.open_batch();
+            return Verdict::Forward;
         }
         // Backends keep what they hold: others use it too. Closing what does not exist is no error.
-        let turn = self.turn.get_or_insert_default();
-        let effects = [Effect::Name(Names::key(name).into(), None)];
+        let effects = [Effect::Name(name.into(), None)];
         turn.expect(Expect::new(Kind::Close, Who::Fake(&build::CLOSE_COMPLETE)), effects);
         Verdict::Swallow
     }
@@ -275,6 +290,10 @@ impl Session {
             }
             Known::Now(Some(named)) => named,
         };
+        if self.goes_by_own_name(name, &named.statement.weighed) {
+            return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
+        }
+        let turn = self.turn.get_or_insert_default();
         let here = match named.statement.kind {
             StatementKind::Shared => turn.holds(leased, named.statement.id),
             StatementKind::Private => match turn.unnamed(leased) {

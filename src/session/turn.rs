@@ -1,7 +1,7 @@
 //! What a session owes and is owed while it is active: the queue of expected replies, and effects that hold only
 //! once a reply has confirmed them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -99,8 +99,8 @@ pub(super) struct Turn {
     pub(super) administered: Vec<Arc<Pattern>>,
     /// Values were drawn from sequences.
     pub(super) drew: bool,
-    /// Statements that DEALLOCATE names in what was sent, in that order.
-    pub(super) deallocates: VecDeque<Box<[u8]>>,
+    /// Portals whose execution drops a statement, and its name.
+    pub(super) drops: Vec<(Box<[u8]>, Box<[u8]>)>,
     /// What was called and is not known yet.
     pub(super) unknown: Vec<Callee>,
     /// One of these was given a string that may be the beginning of a setting's name.
@@ -281,9 +281,52 @@ impl Turn {
         leased.held.surplus(coming, leaving)
     }
 
-    /// Whether an earlier batch puts names of the client on the backend, or takes them off.
+    /// Whether an earlier batch puts statements on the backend, or takes them off, or gives names to them.
     pub(super) fn is_naming(&self) -> bool {
-        self.pending.iter().any(|pending| pending.batch != self.batch && matches!(pending.effect, Effect::Own(..)))
+        self.pending.iter().any(|pending| match &pending.effect {
+            Effect::Own(..) | Effect::Hold(..) | Effect::Drop(_) => pending.batch != self.batch,
+            Effect::Name(name, _) => pending.batch != self.batch && !name.is_empty(),
+            Effect::Profile(_) | Effect::Unnamed(_) => false,
+        })
+    }
+
+    /// Whether a statement of the client is on the backend under its own name.
+    pub(super) fn has_own(&self, leased: &Leased<'_>, name: &[u8]) -> Known<bool> {
+        let pending = self.newest(|effect| match effect {
+            Effect::Own(own, here) if **own == *name => Some(*here),
+            _ => None,
+        });
+        pending.unwrap_or_else(|| Known::Now(leased.held.own().iter().any(|own| **own == *name)))
+    }
+
+    /// All that the client has given names, if nothing that is at work fails.
+    pub(super) fn all_named(&self, names: &Names) -> Vec<(Box<[u8]>, Named)> {
+        let mut all: BTreeMap<&[u8], &Named> = names.named().collect();
+        for pending in &self.pending {
+            match &pending.effect {
+                Effect::Name(name, Some(named)) if !name.is_empty() => {
+                    all.insert(name, named);
+                }
+                Effect::Name(name, None) => {
+                    all.remove(&**name);
+                }
+                _ => {}
+            }
+        }
+        all.into_iter().map(|(name, named)| (name.into(), named.clone())).collect()
+    }
+
+    /// All shared statements that the backend holds, if nothing that is at work fails.
+    pub(super) fn all_held(&self, leased: &Leased<'_>) -> BTreeSet<u64> {
+        let mut all: BTreeSet<u64> = leased.held.ids().collect();
+        for pending in &self.pending {
+            match pending.effect {
+                Effect::Hold(id, _) => all.insert(id),
+                Effect::Drop(id) => all.remove(&id),
+                _ => false,
+            };
+        }
+        all
     }
 
     fn newest<T>(&self, read: impl Fn(&Effect) -> Option<T>) -> Option<Known<T>> {
@@ -309,6 +352,7 @@ impl Turn {
             self.wary.clear();
             self.listens.clear();
             self.mends.clear();
+            self.drops.clear();
         }
     }
 

@@ -133,6 +133,9 @@ impl Session {
             return self.state.note(effects, text);
         }
         let judgement = self.rules.functions.judge(callees(pattern), now);
+        if judgement.draws {
+            self.note_sequences(Effects::DRAWS);
+        }
         if judgement.may_leave {
             effects |= Effects::CALLS;
             if !judgement.unknown.is_empty() && begins_a_name(text, &self.lexing()) {
@@ -147,7 +150,8 @@ impl Session {
         self.state.note(effects, text);
     }
 
-    fn note_sequences(&mut self, effects: Effects) {
+    /// Notes that values were drawn from sequences, or asked for.
+    pub(super) fn note_sequences(&mut self, effects: Effects) {
         if !effects.any_of(Effects::DRAWS | Effects::READS_SEQUENCE) {
             return;
         }

@@ -54,6 +54,8 @@ pub struct Cast {
     pub backends: usize,
     /// Sessions that keep a backend free it as soon as nothing keeps it any more, so that there may be fewer backends.
     pub frees: bool,
+    /// They ask for values that they have drawn from sequences: the pool knows before they begin.
+    pub asks_drawn: bool,
 }
 
 /// Statements of one Query as its text.

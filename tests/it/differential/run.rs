@@ -172,6 +172,9 @@ pub async fn direct(
 pub async fn pooled((address, side): (SocketAddr, &Side), cast: &Cast, recording: &Recording) -> Option<Difference> {
     side.reset().await;
     let mut sessions = Sessions::new(address, side, cast);
+    if cast.asks_drawn {
+        sessions.ask_for_drawn().await;
+    }
     for (session, direct) in recording.logins.iter().enumerate() {
         let (pgweir, trouble) = match sessions.login(session).await {
             Ok(frames) => (frames, None),
@@ -209,6 +212,17 @@ impl<'a> Sessions<'a> {
             told: vec![Vec::new(); count],
             numbers: Vec::new(),
         }
+    }
+
+    /// Has somebody ask for what was drawn, so that it is known that draws matter here.
+    async fn ask_for_drawn(&self) {
+        let mut client = WireClient::open(self.address).await;
+        client.send(&frame::startup(3, 0, &[("user", self.cast.user), ("database", self.side.database.as_str())])).await;
+        client.until(b'Z').await;
+        client.send(&frame::query("select lastval()")).await;
+        client.until(b'Z').await;
+        client.send(&frame::terminate()).await;
+        client.until_end().await;
     }
 
     /// Asks the session itself, beside the program: by a statement and a portal that are gone at once.

@@ -208,6 +208,12 @@ pub fn leaving_function(rng: &mut Rng) -> Sql {
     .into()
 }
 
+const OWN_PID: &str = "select count(*), max(application_name) from pg_stat_activity where pid = {pid:own}";
+
+pub fn own_pid() -> Sql {
+    OWN_PID.into()
+}
+
 /// `{pid:next}` is what the next session was told at its login.
 pub fn pid(rng: &mut Rng) -> Sql {
     one(
@@ -215,7 +221,7 @@ pub fn pid(rng: &mut Rng) -> Sql {
         &[
             "select pg_cancel_backend({pid:next})",
             "select count(*) from pg_stat_activity where pid = {pid:next}",
-            "select count(*), max(application_name) from pg_stat_activity where pid = {pid:own}",
+            OWN_PID,
             "select pg_cancel_backend(pid) from pg_stat_activity where pid = {pid:next}",
         ],
     )
