@@ -2,14 +2,16 @@
 //! the server's default. So a statement that puts a setting back is followed by one of pgweir's, in the same message
 //! and transaction, that sets what the client started with; the client sees no reply to it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::turn::{Expect, Kind, Turn, Who};
 use super::{Session, reports};
+use crate::prepared::Statement;
 use crate::settings::{AUTHORIZATION, Profile, ROLE, write_literal};
-use crate::sql::{Command, Discard, Effects, Lexer, Token, TokenKind, Weighed, statements};
+use crate::sql::{Command, Discard, Effects, Lexer, Lexing, Token, TokenKind, Weighed, statements};
 use crate::wire::build;
-use crate::wire::view::Transaction;
+use crate::wire::view::{self, Transaction};
 
 /// The name of pgweir's statement and portal for a client that uses the extended protocol.
 const NAME: &[u8] = b"__pgweir_mending";
@@ -186,29 +188,98 @@ impl Session {
 
     /// Writes a statement in which set_config('x', NULL, …) says the value that the client started with instead.
     fn write_with_values(&self, to: &mut Vec<u8>, statement: &[u8], inserted: &mut Vec<(usize, usize)>) {
-        use TokenKind::{Comma, Open, Text, Word};
-        let lexing = self.lexing();
-        let tokens: Vec<Token> = Lexer::new(statement, lexing).collect();
-        let is = |token: &Token, word: &str| token.of(statement).eq_ignore_ascii_case(word.as_bytes());
         let mut from = 0;
-        for window in tokens.windows(5) {
-            let [call, open, name, comma, null] = window else { continue };
-            let kinds = [call.kind, open.kind, comma.kind, null.kind] == [Word, Open, Comma, Word];
-            let Text(_) = name.kind else { continue };
-            if !kinds || !is(call, "set_config") || !is(null, "null") {
+        for Call { name, value } in calls(statement, self.lexing()) {
+            if !value.of(statement).eq_ignore_ascii_case(b"null") {
                 continue;
             }
-            let quoted = name.of(statement).to_ascii_lowercase();
-            let named = quoted.strip_prefix(b"'").and_then(|name| name.strip_suffix(b"'"));
-            let Some(value) = named.and_then(|name| self.startup.get(name)) else { continue };
-            to.extend_from_slice(statement.get(from..null.start).unwrap_or_default());
+            let Some(value_then) = quoted(&name, statement).and_then(|name| self.startup.get(&name)) else { continue };
+            to.extend_from_slice(statement.get(from..value.start).unwrap_or_default());
             let start = characters(to);
-            write_literal(to, value);
-            inserted.push((start, (characters(to) - start).saturating_sub(null.end - null.start)));
-            from = null.end;
+            write_literal(to, value_then);
+            inserted.push((start, (characters(to) - start).saturating_sub(value.end - value.start)));
+            from = value.end;
         }
         to.extend_from_slice(statement.get(from..).unwrap_or_default());
     }
+
+    /// A text to prepare in which set_config('x', NULL, …) says the value that the client started with; `None` where
+    /// it may go as it is.
+    pub(super) fn mended_text(&self, weighed: &Weighed, text: &[u8]) -> Option<Vec<u8>> {
+        self.unsetting(weighed)?;
+        let mut mended = Vec::with_capacity(text.len());
+        self.write_with_values(&mut mended, text, &mut Vec::new());
+        (mended != text).then_some(mended)
+    }
+
+    /// The same for set_config('x', $1, …) where a Bind, whose body this is, gives NULL: the body with values
+    /// instead. The name may be bound, too.
+    pub(super) fn mended_values(&self, statement: &Statement, body: &[u8]) -> Option<Vec<u8>> {
+        self.unsetting(&statement.weighed)?;
+        let bound = view::bound(body)?;
+        let parameter = |token: &Token| {
+            let number = token.of(&statement.text).strip_prefix(b"$")?;
+            let number: usize = std::str::from_utf8(number).ok()?.parse().ok()?;
+            bound.get(number.checked_sub(1)?)
+        };
+        let mut values = BTreeMap::new();
+        for Call { name, value } in calls(&statement.text, self.lexing()) {
+            let Some(Err(at)) = parameter(&value) else { continue };
+            let name = match parameter(&name) {
+                Some(Ok(value)) => Some(value.bytes.to_ascii_lowercase()),
+                Some(Err(_)) => None,
+                None => quoted(&name, &statement.text),
+            };
+            let value = name.and_then(|name| self.startup.get(&name));
+            // One value for two settings can't be right for both.
+            values.entry(*at).and_modify(|other| *other = value.filter(|_| *other == value)).or_insert(value);
+        }
+        let mut mended = Vec::with_capacity(body.len() + 64);
+        let mut from = 0;
+        for (at, value) in values {
+            let Some(value) = value else { continue };
+            mended.extend_from_slice(body.get(from..at).unwrap_or_default());
+            mended.extend_from_slice(&i32::try_from(value.len()).ok()?.to_be_bytes());
+            mended.extend_from_slice(value);
+            from = at + size_of::<i32>();
+        }
+        mended.extend_from_slice(body.get(from..).unwrap_or_default());
+        (from > 0).then_some(mended)
+    }
+}
+
+/// The beginning of a call of set_config.
+struct Call {
+    name: Token,
+    value: Token,
+}
+
+/// The calls of set_config in a statement whose first two arguments are one token each, casts aside.
+fn calls(statement: &[u8], lexing: Lexing) -> Vec<Call> {
+    let tokens: Vec<Token> = Lexer::new(statement, lexing).collect();
+    let is_call = |pair: &[Token]| {
+        let [call, open] = pair else { return false };
+        call.of(statement).eq_ignore_ascii_case(b"set_config") && open.kind == TokenKind::Open
+    };
+    let starts = (0..tokens.len()).filter(|at| tokens.get(*at..at + 2).is_some_and(is_call));
+    let call = |at: usize| {
+        let mut rest = tokens.get(at + 2..)?.iter();
+        let name = rest.next()?;
+        let mut rest = rest.as_slice();
+        while let [Token { kind: TokenKind::Cast, .. }, Token { kind: TokenKind::Word, .. }, after @ ..] = rest {
+            rest = after;
+        }
+        let [Token { kind: TokenKind::Comma, .. }, value, Token { kind, .. }, ..] = rest else { return None };
+        matches!(kind, TokenKind::Comma | TokenKind::Cast).then_some(Call { name: *name, value: *value })
+    };
+    starts.filter_map(call).collect()
+}
+
+/// The setting that a string names.
+fn quoted(token: &Token, statement: &[u8]) -> Option<Vec<u8>> {
+    let TokenKind::Text(_) = token.kind else { return None };
+    let named = token.of(statement).strip_prefix(b"'")?.strip_suffix(b"'")?;
+    Some(named.to_ascii_lowercase())
 }
 
 /// How many characters a text in UTF-8, or in an encoding of single bytes that are no part of one, has.

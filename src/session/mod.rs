@@ -56,7 +56,7 @@ use copying::Copying;
 pub use functions::Functions;
 use listening::Hearing;
 pub use listening::Wanted;
-pub use processes::Mention;
+pub use processes::{Mention, write_process};
 pub use state::Keeps;
 use state::State;
 use turn::{Effect, Expect, Kind, Turn, Who};

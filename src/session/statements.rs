@@ -55,9 +55,19 @@ impl Session {
                 Known::Now(None) => {}
             }
         }
-        let statement = self.statement_of(&parse, now);
+        let mut parse = parse;
+        let mut statement = self.statement_of(&parse, now);
+        let mended = self.mended_text(&statement.weighed, parse.text);
+        if let Some(text) = &mended {
+            parse.text = text;
+            statement = self.statement_of(&parse, now);
+        }
+        let statement = match self.mentioning(&parse, statement) {
+            Ok(statement) => statement,
+            Err(verdict) => return verdict,
+        };
         if self.state.has_prepared(name) || self.goes_by_own_name(name, &statement.weighed) {
-            return self.parse_under_own_name(&parse, statement);
+            return self.parse_under_own_name((frame, &parse), statement, out);
         }
         let number = statement.next_parse();
         let turn = self.turn.get_or_insert_default();
@@ -99,14 +109,20 @@ impl Session {
     }
 
     /// Lets PostgreSQL say whether SQL's PREPARE has taken the name, and what the statement's own name is.
-    fn parse_under_own_name(&mut self, parse: &Parse<'_>, statement: Arc<Statement>) -> Verdict {
+    fn parse_under_own_name(
+        &mut self,
+        (frame, parse): (&Frame<'_>, &Parse<'_>),
+        statement: Arc<Statement>,
+        out: &mut Outgoing,
+    ) -> Verdict {
         let number = statement.next_parse();
         let (name, named) = (Names::key(parse.name), Named::new(statement, number));
         let effects = [Effect::Name(name.into(), Some(named)), Effect::Own(name.into(), true)];
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
         turn.open_batch();
-        Verdict::Forward
+        build::write_parse(&mut out.to_backend, parse.name, parse.text, parse.types);
+        Verdict::Replace(frame.len)
     }
 
     /// The statement that a Parse names: shared where it has a name or recurs, else the client's own.
@@ -183,14 +199,7 @@ impl Session {
             return Verdict::Hold(Wait::Replies);
         }
         self.bring_own_names(&statement.weighed, leased, out);
-        let own = self.goes_by_own_name(bind.statement, &statement.weighed);
-        let verdict = if own || *statement.name == *bind.statement {
-            Verdict::Forward
-        } else {
-            let rest = frame.len - bind.names_len();
-            build::write_bind_head(&mut out.to_backend, bind.portal, &statement.name, rest);
-            Verdict::Replace(bind.names_len())
-        };
+        let verdict = self.bind_on_backend((frame, &bind), statement, out);
         self.note(&statement.weighed, &statement.text, now);
         self.note_values(&statement.weighed, frame);
         let mending = self.mending_of(&statement.weighed);
@@ -206,6 +215,28 @@ impl Session {
         turn.expect(Expect { vouches, portrays, ..expect }, []);
         turn.open_batch();
         verdict
+    }
+
+    /// Says a Bind as the backend must be told it.
+    fn bind_on_backend(
+        &self,
+        (frame, bind): (&Frame<'_>, &Bind<'_>),
+        statement: &Statement,
+        out: &mut Outgoing,
+    ) -> Verdict {
+        let own = self.goes_by_own_name(bind.statement, &statement.weighed);
+        let name = if own { bind.statement } else { &statement.name };
+        let mended = if frame.is_whole() { self.mended_values(statement, frame.body) } else { None };
+        if let Some(values) = mended.as_ref().and_then(|body| body.get(bind.names_len()..)) {
+            build::write_bind_head(&mut out.to_backend, bind.portal, name, values.len());
+            out.to_backend.extend_from_slice(values);
+            return Verdict::Replace(frame.len);
+        }
+        if *name == *bind.statement {
+            return Verdict::Forward;
+        }
+        build::write_bind_head(&mut out.to_backend, bind.portal, name, frame.len - bind.names_len());
+        Verdict::Replace(bind.names_len())
     }
 
     /// Notes settings that may be named by a value that is bound.
@@ -293,6 +324,9 @@ impl Session {
         if self.goes_by_own_name(name, &named.statement.weighed) {
             return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
         }
+        if named.statement.mentions && self.transaction() != Transaction::Failed {
+            self.mention_anew(&named.statement, leased, out)?;
+        }
         let turn = self.turn.get_or_insert_default();
         let here = match named.statement.kind {
             StatementKind::Shared => turn.holds(leased, named.statement.id),
@@ -317,16 +351,42 @@ impl Session {
                 if copy.is_some() {
                     self.inject_close(named.statement.id, out);
                 }
-                self.inject_parse(&named.statement, leased, out);
+                self.inject_parse(&named.statement, &named.statement.text, leased, out);
             }
         }
         let failed = self.transaction() == Transaction::Failed;
         if named.shape.is_none() || failed { Ok((named, false)) } else { Err(self.inject_describe(named, out)) }
     }
 
-    fn inject_parse(&mut self, statement: &Arc<Statement>, leased: &mut Leased<'_>, out: &mut Outgoing) {
+    /// Has a statement that mentions processes parsed anew for the backends of now, unless this batch does that
+    /// already. `Err` while they must be found.
+    fn mention_anew(
+        &mut self,
+        statement: &Arc<Statement>,
+        leased: &mut Leased<'_>,
+        out: &mut Outgoing,
+    ) -> Result<(), Verdict> {
+        if self.turn.as_ref().is_some_and(|turn| turn.parses(statement.id)) {
+            return Ok(());
+        }
+        if let Some(text) = self.text_for_now(statement)? {
+            if statement.kind == StatementKind::Shared {
+                self.inject_close(statement.id, out);
+            }
+            self.inject_parse(statement, &text, leased, out);
+        }
+        Ok(())
+    }
+
+    fn inject_parse(
+        &mut self,
+        statement: &Arc<Statement>,
+        text: &[u8],
+        leased: &mut Leased<'_>,
+        out: &mut Outgoing,
+    ) {
         self.make_room(statement.kind, leased, out);
-        build::write_parse(&mut out.to_backend, &statement.name, &statement.text, &statement.types);
+        build::write_parse(&mut out.to_backend, &statement.name, text, &statement.types);
         let effect = match statement.kind {
             StatementKind::Private => Effect::Unnamed(Some(statement.id)),
             StatementKind::Shared => Effect::Hold(statement.id, statement.next_parse()),

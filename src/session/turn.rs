@@ -264,6 +264,15 @@ impl Turn {
         pending.unwrap_or_else(|| Known::Now(leased.held.parse_of(id)))
     }
 
+    /// Whether the batch at hand parses a statement.
+    pub(super) fn parses(&self, id: u64) -> bool {
+        let parses = |effect: &Effect| match effect {
+            Effect::Hold(other, _) | Effect::Unnamed(Some(other)) => *other == id,
+            _ => false,
+        };
+        self.pending.iter().any(|pending| pending.batch == self.batch && parses(&pending.effect))
+    }
+
     /// Which statement is the backend's unnamed one.
     pub(super) fn unnamed(&self, leased: &Leased<'_>) -> Known<Option<u64>> {
         let pending = self.newest(|effect| match effect {

@@ -74,6 +74,12 @@ pub struct BoundValue<'a> {
 /// whole (manual: "Message Formats", Bind).
 #[must_use]
 pub fn bound_values(body: &[u8]) -> Option<Vec<BoundValue<'_>>> {
+    bound(body).map(|all| all.into_iter().filter_map(Result::ok).collect())
+}
+
+/// The same with those that are NULL: where in the body the length stands that says so.
+#[must_use]
+pub fn bound(body: &[u8]) -> Option<Vec<Result<BoundValue<'_>, usize>>> {
     fn number<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
         let (number, after) = rest.split_first_chunk::<N>()?;
         *rest = after;
@@ -85,11 +91,14 @@ pub fn bound_values(body: &[u8]) -> Option<Vec<BoundValue<'_>>> {
     let mut values = Vec::new();
     for index in 0..usize::from(u16::from_be_bytes(number(&mut rest)?)) {
         let format = if formats.len() == 1 { formats.first() } else { formats.get(index) };
-        // A negative length is NULL.
-        let Ok(len) = usize::try_from(i32::from_be_bytes(number(&mut rest)?)) else { continue };
         let at = body.len() - rest.len();
+        // A negative length is NULL.
+        let Ok(len) = usize::try_from(i32::from_be_bytes(number(&mut rest)?)) else {
+            values.push(Err(at));
+            continue;
+        };
         let (bytes, after) = rest.split_at_checked(len)?;
-        values.push(BoundValue { bytes, at, binary: format == Some(&1) });
+        values.push(Ok(BoundValue { bytes, at: at + size_of::<i32>(), binary: format == Some(&1) }));
         rest = after;
     }
     Some(values)

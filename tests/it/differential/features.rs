@@ -145,26 +145,11 @@ pub const FEATURES: &[(Feature, Support)] = &[
     (F::LeavingFunctions, Pinned),
 ];
 
-/// RESET, SET TO DEFAULT and set_config(…, null, …) for sessions that said something at startup.
-pub const RETURN_TO_STARTUP: Support = Missing("set_config with a bound NULL gives the server's default");
-
 /// DISCARD ALL and RESET after a change of role, for superusers.
 pub const REPORTS_OF_ROLES: Support = Carried;
 
 /// Features after which a superuser may be none.
 pub const ROLE_CHANGING: &[Feature] = &[F::Roles, F::RoleByName, F::LeavingFunctions];
-
-/// Features whose statements set settings back.
-pub const RETURNING: &[Feature] = &[
-    F::Settings,
-    F::LocalSettings,
-    F::ResetAll,
-    F::SetConfig,
-    F::BoundNames,
-    F::BoundCustom,
-    F::Quoting,
-    F::Characteristics,
-];
 
 /// How far pgweir is with `feature`.
 pub fn support(feature: Feature) -> Support {

@@ -1,6 +1,6 @@
 //! Makes steps from random numbers: a few features for each program, so that they meet each other often.
 
-use super::features::{FEATURES, Feature, REPORTS_OF_ROLES, RETURN_TO_STARTUP, RETURNING, ROLE_CHANGING, Support};
+use super::features::{FEATURES, Feature, REPORTS_OF_ROLES, ROLE_CHANGING, Support};
 use super::program::{Cast, Deed, Message, Step};
 use super::rng::Rng;
 use super::run::View;
@@ -61,8 +61,7 @@ pub fn cast(seed: u64, kind: Kind, backends: Option<usize>) -> Cast {
     let mut rng = Rng::new(seed ^ 0xca57);
     let more = if rng.chance(20) { 7 } else { 3 };
     let count = 2 + rng.below(more);
-    let returns = kind.has(RETURN_TO_STARTUP) || !RETURNING.iter().any(|one| features(seed, kind).contains(one));
-    let plain = rng.chance(50) || !returns;
+    let plain = rng.chance(50);
     let startups = (0..count).map(|_| if plain { Vec::new() } else { rng.pick(STARTUPS).to_vec() }).collect();
     let has = |one: &Feature| features(seed, kind).contains(one);
     let discards = has(&Feature::DiscardAll) && ROLE_CHANGING.iter().any(has) && !kind.has(REPORTS_OF_ROLES);
@@ -121,7 +120,7 @@ impl Generator {
             return None;
         }
         let mut session = *self.rng.pick(&able);
-        self.begin_to_listen.retain(|session| matches!(view.status[*session], b'T' | b'E'));
+        self.begin_to_listen.retain(|session| view.has_transaction(*session));
         self.see(session, view);
         if let Some((after, feature)) = self.to_probe.take()
             && self.rng.chance(60)
@@ -147,8 +146,7 @@ impl Generator {
     /// `session` is about to act.
     fn see(&mut self, session: usize, view: &View) {
         self.acting = session;
-        let next = (session + 1) % view.status.len();
-        self.next_has_backend = matches!(view.status[next], b'T' | b'E');
+        self.next_has_backend = view.has_transaction(view.next(session));
     }
 
     /// A statement of this feature that both sides can answer alike.

@@ -133,6 +133,17 @@ impl Step {
         }
     }
 
+    /// Whether it names the process of the next session.
+    pub fn asks_of_next(&self) -> bool {
+        let named = |sql: &str| sql.contains("{pid:next}");
+        let Deed::Say(messages) = &self.deed else { return false };
+        messages.iter().any(|message| match message {
+            Message::Query(statements) => statements.iter().any(|sql| named(sql)),
+            Message::Parse { sql, .. } => named(sql),
+            _ => false,
+        })
+    }
+
     fn script(&self, cast: &Cast) -> String {
         let name = letter(self.session);
         match &self.deed {
