@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::making_way::is_administration;
 use super::mending::Reset;
 use super::reports;
 use super::turn::{Kind, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
 use crate::prepared::Kind as StatementKind;
 use crate::settings::{Carried, Profile};
-use crate::sql::Effects;
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -116,7 +116,6 @@ impl Session {
         }
         turn.ready(Transaction::read(frame.body)?);
         turn.confirm(names, leased);
-        turn.answer_fakes_at_head(names, &mut out.after);
         if let Some((statement, sent)) = turn.measured.take() {
             statement.measured(now.saturating_duration_since(sent));
         }
@@ -139,6 +138,9 @@ impl Session {
         {
             turn.ready_kept = true;
             return Ok(Verdict::Swallow);
+        }
+        if let Self { turn: Some(turn), names, .. } = self {
+            turn.answer_fakes_at_head(names, &mut out.after);
         }
         Ok(to.verdict())
     }
@@ -261,6 +263,7 @@ impl Session {
         if let Some(ledger) = &mut turn.ledger {
             ledger.done(frame.body, followed, &mut turn.told);
         }
+        turn.has_administered |= !turn.administered.is_empty() && is_administration(frame.body);
         match frame.body {
             b"DEALLOCATE\0" => self.deallocated(leased),
             b"DEALLOCATE ALL\0" => {
@@ -276,10 +279,6 @@ impl Session {
                 turn.reset = Reset::All { told, superuser: None };
                 self.state.discard();
                 turn.discarded = true;
-                if turn.head_kind() == Some(Kind::Execute) && !self.startup.is_empty() {
-                    // What the client started with is there again, as long as its batch does not fail.
-                    self.state.note(Effects::SETTINGS, b"");
-                }
             }
             b"RESET\0" if turn.reset == Reset::No => turn.reset = Reset::Some,
             _ => {}

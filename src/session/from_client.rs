@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::channels::Ahead;
 use super::listening::Hearing;
+use super::mending::Mending;
 use super::own_names::drops;
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Known, Who};
@@ -61,7 +62,10 @@ impl Session {
         turn.crowded = false;
         let ends_batch = turn.open_batch && matches!(frame.tag, client::SYNC | client::FLUSH);
         // What the backend is being asked decides where the next statement may run.
-        let waits = turn.is_forgetting() || turn.is_resetting() || turn.looking.is_some();
+        let asks = turn.is_forgetting() || turn.is_resetting() || turn.looking.is_some();
+        // Nor can it be told the session's settings in the middle of something.
+        let carried = leased.as_ref().map(|leased| &leased.carried.profile);
+        let waits = asks || (turn.is_tidying() && carried.is_some_and(|carried| *carried != self.profile));
         // What comes next could notify, which must not be heard before the ReadyForQuery of what came before.
         let listens = self.listening || turn.ledger.is_some();
         let unheard = listens && (turn.ready_kept || turn.is_behind());
@@ -91,6 +95,7 @@ impl Session {
         out: &mut Outgoing,
         now: Instant,
     ) -> Result<Verdict, Broken> {
+        self.mend_before(frame, out);
         match frame.tag {
             client::QUERY => Ok(self.query(frame, leased, out, now)),
             client::PARSE => Ok(self.parse(frame, leased, out, now)),
@@ -309,7 +314,14 @@ impl Session {
         turn.follow(followed);
         turn.open_batch();
         let mending = turn.mends.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, mending)| mending.clone());
-        let Some(mending) = mending.filter(|_| frame.is_whole()) else { return Verdict::Forward };
+        let mending = match mending.filter(|_| frame.is_whole()) {
+            Some(Mending::AtOnce(mending)) => mending,
+            Some(Mending::BeforeMore(mending)) => {
+                turn.mend_next = Some(mending);
+                return Verdict::Forward;
+            }
+            None => return Verdict::Forward,
+        };
         build::write_frame(&mut out.to_backend, frame.tag, |to| to.extend_from_slice(frame.body));
         self.execute_mending(&mending, &mut out.to_backend);
         Verdict::Replace(frame.len)

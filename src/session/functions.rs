@@ -40,6 +40,7 @@ pub(super) enum Callee {
 struct Known {
     may_leave: bool,
     draws: bool,
+    notifies: bool,
     unnamed: Unnamed,
     custom: Vec<Vec<u8>>,
     calls: Vec<Callee>,
@@ -53,6 +54,7 @@ pub(super) struct Judgement {
     pub(super) may_leave: bool,
     /// Values may be drawn from sequences.
     pub(super) draws: bool,
+    pub(super) notifies: bool,
     pub(super) custom: Vec<Vec<u8>>,
     /// Whether that may be custom settings that are not among these.
     pub(super) unnamed: Unnamed,
@@ -91,6 +93,7 @@ impl Functions {
             Some(known) if known.learnt.is_some_and(|at| now < at + BELIEVED) => {
                 judgement.may_leave |= known.may_leave;
                 judgement.draws |= known.draws;
+                judgement.notifies |= known.notifies;
                 judgement.unnamed = judgement.unnamed.max(known.unnamed);
                 judgement.custom.extend(known.custom.iter().cloned());
                 true
@@ -152,6 +155,7 @@ impl Functions {
         self.add(Callee::function(name), |known| {
             known.may_leave |= stateful || leaves;
             known.draws |= words.effects.any_of(Effects::DRAWS);
+            known.notifies |= words.effects.any_of(Effects::NOTIFIES);
             known.unnamed = known.unnamed.max(unnamed);
             known.custom.extend(custom_names(body).map(String::into_bytes));
             known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));

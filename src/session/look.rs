@@ -200,9 +200,7 @@ impl Session {
         }
         self.rules.functions.learnt(callees.clone(), now);
         let judgement = self.rules.functions.judge(callees.into_iter(), now);
-        if judgement.draws {
-            self.note_sequences(Effects::DRAWS);
-        }
+        self.note_called(&judgement);
         let new = judgement.custom.iter().any(|name| !self.state.custom().iter().any(|known| **known == **name));
         let began_a_name = self.turn.as_mut().is_some_and(|turn| std::mem::take(&mut turn.began_a_name));
         self.note_unnamed(match judgement.unnamed {

@@ -5,19 +5,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::turn::{Expect, Kind, Turn, Who};
-use super::{Session, reports};
-use crate::prepared::Statement;
+use super::turn::{Expect, Kind, Known, Turn, Who};
+use super::{Outgoing, Session, reports};
+use crate::prepared::{Names, Statement};
 use crate::settings::{AUTHORIZATION, Profile, ROLE, write_literal};
 use crate::sql::{Command, Discard, Effects, Lexer, Lexing, Token, TokenKind, Weighed, statements};
+use crate::wire::Frame;
 use crate::wire::build;
-use crate::wire::view::{self, Transaction};
+use crate::wire::tag::client;
+use crate::wire::view::{self, Bind, Parse, Transaction};
 
 /// The name of pgweir's statement and portal for a client that uses the extended protocol.
 const NAME: &[u8] = b"__pgweir_mending";
 
 /// A value to set: its name, the value, whether for the transaction alone.
 type Wanted<'a> = (&'a [u8], &'a [u8], bool);
+
+/// A statement that sets settings to what the client started with, and when it is executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Mending {
+    AtOnce(Vec<u8>),
+    /// When more comes in the same batch.
+    BeforeMore(Vec<u8>),
+}
 
 /// Whether commands since the last ReadyForQuery put settings back to their defaults.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -112,13 +122,39 @@ impl Session {
     }
 
     /// The statement that brings back what the client started with, after one that is executed on its own.
-    pub(super) fn mending_of(&self, weighed: &Weighed) -> Option<Vec<u8>> {
-        let Weighed::Known(pattern) = weighed else { return None };
-        match &*pattern.traits.commands {
-            // More may come before the end of the batch.
-            [Command::Discard(Discard::All)] => self.mending(&Command::Reset(None), false),
-            [command] => self.unsetting(weighed).and_then(|_| self.mending(command, false)),
+    pub(super) fn mending_of(&self, weighed: &Weighed) -> Option<Mending> {
+        if is_discard_all(weighed) {
+            return self.mending(&Command::Reset(None), false).map(Mending::BeforeMore);
+        }
+        match &*self.unsetting(weighed)?.traits.commands {
+            [command] => self.mending(command, false).map(Mending::AtOnce),
             _ => None,
+        }
+    }
+
+    /// Brings back what the client started with where its batch goes on after DISCARD ALL. Another DISCARD ALL must
+    /// find no transaction, which a statement of pgweir's would begin.
+    pub(super) fn mend_before(&mut self, frame: &Frame<'_>, out: &mut Outgoing) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.mend_next.is_some()) else { return };
+        let goes_on = match frame.tag {
+            client::SYNC => {
+                turn.mend_next = None;
+                false
+            }
+            client::QUERY | client::FUNCTION_CALL => true,
+            client::PARSE => Parse::read(frame.body).is_ok_and(|parse| !is_discard_all(&self.weigh(parse.text))),
+            client::BIND => Bind::read(frame.body).is_ok_and(|bind| {
+                let named = turn.named(&self.names, Names::key(bind.statement));
+                !matches!(named, Known::Now(Some(named)) if is_discard_all(&named.statement.weighed))
+            }),
+            _ => false,
+        };
+        if !goes_on {
+            return;
+        }
+        if let Some(mending) = self.turn.as_mut().and_then(|turn| turn.mend_next.take()) {
+            self.execute_mending(&mending, &mut out.to_backend);
+            self.state.note(Effects::SETTINGS, b"");
         }
     }
 
@@ -246,6 +282,10 @@ impl Session {
         mended.extend_from_slice(body.get(from..).unwrap_or_default());
         (from > 0).then_some(mended)
     }
+}
+
+fn is_discard_all(weighed: &Weighed) -> bool {
+    matches!(weighed, Weighed::Known(pattern) if matches!(&*pattern.traits.commands, [Command::Discard(Discard::All)]))
 }
 
 /// The beginning of a call of set_config.

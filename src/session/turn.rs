@@ -13,7 +13,7 @@ use super::functions::Callee;
 use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
-use super::mending::Reset;
+use super::mending::{Mending, Reset};
 use super::processes::Mentions;
 use super::repeat::Batch;
 use super::statements::Deferred;
@@ -94,9 +94,13 @@ pub(super) struct Turn {
     /// The unnamed or named portals that decide what the session listens to.
     pub(super) listens: Vec<(Box<[u8]>, Arc<Pattern>)>,
     /// Portals after whose execution settings are to be set to what the client started with.
-    pub(super) mends: Vec<(Box<[u8]>, Vec<u8>)>,
+    pub(super) mends: Vec<(Box<[u8]>, Mending)>,
+    /// The statement that does that if the batch goes on.
+    pub(super) mend_next: Option<Vec<u8>>,
     /// Texts with commands that concern other connections.
     pub(super) administered: Vec<Arc<Pattern>>,
+    /// One of these commands was done.
+    pub(super) has_administered: bool,
     /// Values were drawn from sequences.
     pub(super) drew: bool,
     /// Portals whose execution drops a statement, and its name.
@@ -182,6 +186,14 @@ impl Turn {
     /// Whether settings went back to the backend's defaults, and the batch that did it is about to end.
     pub(super) fn is_resetting(&self) -> bool {
         self.reset != Reset::No && !self.open_batch && !self.queue.is_empty()
+    }
+
+    /// Whether all that is owed is the answer to what was said after a transaction, to make the backend tidy.
+    pub(super) fn is_tidying(&self) -> bool {
+        let idle = self.status == Transaction::Idle && !self.open_batch && self.deferred.is_none();
+        let adopts = |pending: &Pending| matches!(pending.effect, Effect::Profile(_));
+        let ours = !self.queue.is_empty() && self.queue.iter().all(Expect::is_skipped);
+        idle && ours && !self.pending.iter().any(adopts)
     }
 
     /// Adds a reply and the effects that it will confirm.

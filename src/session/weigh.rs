@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::functions::Callee;
+use super::functions::{Callee, Judgement};
 use super::{Keeps, Sequences, Session};
 use crate::sql::{
     Command, Effects, Encoding, Kind, Lexing, Pattern, Unnamed, Weighed, begins_a_name, do_bodies, unnamed_settings,
@@ -102,6 +102,10 @@ impl Session {
                 Some(pattern) => self.note_pattern(&pattern, b"", now),
                 None => self.state.note(Effects::CALLS, b""),
             }
+            if let Some(turn) = &mut self.turn {
+                // What became of it was not looked at.
+                turn.has_administered |= !turn.administered.is_empty();
+            }
         }
     }
 
@@ -117,7 +121,7 @@ impl Session {
         }
         let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
-        if effects.any_of(Effects::NOTIFIES) {
+        if effects.any_of(Effects::NOTIFIES) || (effects.any_of(Effects::RUNS) && names_notify(text)) {
             self.turn.get_or_insert_default().notified = true;
         }
         // Most who ask compare it with others' in the same statement.
@@ -133,9 +137,7 @@ impl Session {
             return self.state.note(effects, text);
         }
         let judgement = self.rules.functions.judge(callees(pattern), now);
-        if judgement.draws {
-            self.note_sequences(Effects::DRAWS);
-        }
+        self.note_called(&judgement);
         if judgement.may_leave {
             effects |= Effects::CALLS;
             if !judgement.unknown.is_empty() && begins_a_name(text, &self.lexing()) {
@@ -150,8 +152,19 @@ impl Session {
         self.state.note(effects, text);
     }
 
+    /// Notes what functions that are being called do beside what they may leave behind.
+    pub(super) fn note_called(&mut self, judgement: &Judgement) {
+        if judgement.draws {
+            self.note_sequences(Effects::DRAWS);
+        }
+        // What is not known yet may; it is asked about only this once.
+        if judgement.notifies || !judgement.unknown.is_empty() {
+            self.turn.get_or_insert_default().notified = true;
+        }
+    }
+
     /// Notes that values were drawn from sequences, or asked for.
-    pub(super) fn note_sequences(&mut self, effects: Effects) {
+    fn note_sequences(&mut self, effects: Effects) {
         if !effects.any_of(Effects::DRAWS | Effects::READS_SEQUENCE) {
             return;
         }
@@ -199,4 +212,9 @@ fn own_setting(command: &Command) -> Option<&[u8]> {
 /// Whether a text names a function that tells what was drawn from a sequence, strings and comments included.
 fn names_drawn(text: &[u8]) -> bool {
     text.windows(7).any(|word| word.eq_ignore_ascii_case(b"currval") || word.eq_ignore_ascii_case(b"lastval"))
+}
+
+/// Whether a text that holds code names a way to notify.
+fn names_notify(text: &[u8]) -> bool {
+    text.windows(6).any(|word| word.eq_ignore_ascii_case(b"notify"))
 }
