@@ -70,13 +70,14 @@ impl Session {
             return self.parse_under_own_name((frame, &parse), statement, out);
         }
         let number = statement.next_parse();
+        let warned_of = !self.lexing().conforming && parse.text.contains(&b'\\');
         let turn = self.turn.get_or_insert_default();
         match (statement.kind, turn.holds(leased, statement.id)) {
             (StatementKind::Shared, Known::Later) => Verdict::Hold(Wait::Replies),
             (StatementKind::Shared, Known::Now(Some(copy))) if !statement.is_doubtful(copy) => {
                 let deferred = Deferred { name: name.into(), named: Named::new(statement, number) };
-                // In a transaction that has failed, or may have, PostgreSQL would refuse it.
-                if turn.status == Transaction::Failed || turn.is_behind() {
+                // In a transaction that has failed, or may have, PostgreSQL would refuse it; others it warns of.
+                if turn.status == Transaction::Failed || turn.is_behind() || warned_of {
                     self.parse_for_real(deferred, out);
                 } else {
                     turn.deferred = Some(deferred);
