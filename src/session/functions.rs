@@ -32,7 +32,7 @@ pub struct Functions {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Callee {
     Function(Box<[u8]>),
-    /// The triggers of this table.
+    /// The triggers of this table, and functions in its rules and defaults.
     Triggers(Box<[u8]>),
 }
 
@@ -163,7 +163,7 @@ impl Functions {
         words.effects.any_of(Effects::READS_SEQUENCE)
     }
 
-    /// A table has a trigger that calls this function.
+    /// A write of this table may call this function.
     pub(super) fn learn_trigger(&self, table: &[u8], function: &[u8]) {
         self.add(Callee::triggers(table), |known| known.calls.push(Callee::function(function)));
     }

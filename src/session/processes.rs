@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{Session, Verdict, Wait};
-use crate::prepared::Statement;
+use super::{Leased, Outgoing, Session, Verdict, Wait};
+use crate::prepared::{Kind, Statement};
 use crate::sql::{Effects, Lexer, Lexing, Pattern, Quoting, TokenKind, Weighed};
 use crate::wire::Frame;
 use crate::wire::view::{self, Parse, query_text};
@@ -97,9 +97,29 @@ impl Session {
         Err(Verdict::Hold(Wait::Processes))
     }
 
+    /// Has a statement that mentions processes parsed anew for the backends of now, unless this batch does that
+    /// already. `Err` while they must be found.
+    pub(super) fn mention_anew(
+        &mut self,
+        statement: &Arc<Statement>,
+        leased: &mut Leased<'_>,
+        out: &mut Outgoing,
+    ) -> Result<(), Verdict> {
+        if self.turn.as_ref().is_some_and(|turn| turn.parses(statement.id)) {
+            return Ok(());
+        }
+        if let Some(text) = self.text_for_now(statement)? {
+            if statement.kind == Kind::Shared {
+                self.inject_close(statement.id, out);
+            }
+            self.inject_parse(statement, &text, leased, out);
+        }
+        Ok(())
+    }
+
     /// The text of a prepared statement with the backends that the processes in it have now; `None` where it mentions
     /// none. `Err` while they must be found.
-    pub(super) fn text_for_now(&mut self, statement: &Statement) -> Result<Option<Vec<u8>>, Verdict> {
+    fn text_for_now(&mut self, statement: &Statement) -> Result<Option<Vec<u8>>, Verdict> {
         if !statement.mentions || !may_be_about_processes(&statement.weighed, &statement.text) {
             return Ok(None);
         }

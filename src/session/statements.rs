@@ -84,28 +84,39 @@ impl Session {
                 }
                 Verdict::Swallow
             }
-            (kind, copy) => {
+            (_, copy) => {
                 if matches!(copy, Known::Now(Some(_))) {
                     self.inject_close(statement.id, out);
                 }
-                self.make_room(kind, leased, out);
-                let turn = self.turn.get_or_insert_default();
-                let on_backend = match kind {
-                    StatementKind::Private => Effect::Unnamed(Some(statement.id)),
-                    StatementKind::Shared => Effect::Hold(statement.id, number),
-                };
-                build::write_parse(&mut out.to_backend, &statement.name, parse.text, parse.types);
-                let named = Named::new(statement, number);
-                let effects = [Effect::Name(name.into(), Some(named.clone())), on_backend];
-                turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
-                turn.open_batch();
-                if kind == StatementKind::Shared {
-                    // Another backend's copy is compared with the columns of now.
-                    build::write_describe_statement(&mut out.to_backend, &named.statement.name);
-                    turn.expect(Expect::new(Kind::Describe, Who::Skip).about(named), []);
-                }
+                self.parse_there((&parse, name), Named::new(statement, number), leased, out);
                 Verdict::Replace(frame.len)
             }
+        }
+    }
+
+    /// Has the backend parse a statement for the client.
+    fn parse_there(
+        &mut self,
+        (parse, name): (&Parse<'_>, &[u8]),
+        named: Named,
+        leased: &Leased<'_>,
+        out: &mut Outgoing,
+    ) {
+        let (kind, id) = (named.statement.kind, named.statement.id);
+        self.make_room(kind, leased, out);
+        let turn = self.turn.get_or_insert_default();
+        let on_backend = match kind {
+            StatementKind::Private => Effect::Unnamed(Some(id)),
+            StatementKind::Shared => Effect::Hold(id, named.parse),
+        };
+        build::write_parse(&mut out.to_backend, &named.statement.name, parse.text, parse.types);
+        let effects = [Effect::Name(name.into(), Some(named.clone())), on_backend];
+        turn.expect(Expect::new(Kind::Parse, Who::Forward), effects);
+        turn.open_batch();
+        if kind == StatementKind::Shared {
+            // Another backend's copy is compared with the columns of now.
+            build::write_describe_statement(&mut out.to_backend, &named.statement.name);
+            turn.expect(Expect::new(Kind::Describe, Who::Skip).about(named), []);
         }
     }
 
@@ -290,7 +301,8 @@ impl Session {
         };
         let name = Names::key(name);
         let turn = self.turn.get_or_insert_default();
-        if leased.is_some_and(|leased| self.state.has_prepared(name) || turn.has_own(leased, name) != Known::Now(false)) {
+        if leased.is_some_and(|leased| self.state.has_prepared(name) || turn.has_own(leased, name) != Known::Now(false))
+        {
             let effects = [Effect::Name(name.into(), None), Effect::Own(name.into(), false)];
             turn.expect(Expect::new(Kind::Close, Who::Forward), effects);
             turn.open_batch();
@@ -359,27 +371,7 @@ impl Session {
         if named.shape.is_none() || failed { Ok((named, false)) } else { Err(self.inject_describe(named, out)) }
     }
 
-    /// Has a statement that mentions processes parsed anew for the backends of now, unless this batch does that
-    /// already. `Err` while they must be found.
-    fn mention_anew(
-        &mut self,
-        statement: &Arc<Statement>,
-        leased: &mut Leased<'_>,
-        out: &mut Outgoing,
-    ) -> Result<(), Verdict> {
-        if self.turn.as_ref().is_some_and(|turn| turn.parses(statement.id)) {
-            return Ok(());
-        }
-        if let Some(text) = self.text_for_now(statement)? {
-            if statement.kind == StatementKind::Shared {
-                self.inject_close(statement.id, out);
-            }
-            self.inject_parse(statement, &text, leased, out);
-        }
-        Ok(())
-    }
-
-    fn inject_parse(
+    pub(super) fn inject_parse(
         &mut self,
         statement: &Arc<Statement>,
         text: &[u8],

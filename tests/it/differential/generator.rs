@@ -73,7 +73,7 @@ pub fn cast(seed: u64, kind: Kind, backends: Option<usize>) -> Cast {
 /// What the program of this seed is about.
 fn features(seed: u64, kind: Kind) -> Vec<Feature> {
     let mut rng = Rng::new(seed ^ 0xfea7);
-    let only = std::env::var("PGWEIR_DIFFERENTIAL_FEATURES").ok();
+    let only = std::env::var_os("PGWEIR_DIFFERENTIAL_FEATURES").map(|only| only.to_string_lossy().into_owned());
     let asked = |feature: &Feature| match &only {
         Some(only) => only.split(',').any(|name| format!("{feature:?}") == name),
         None => true,
@@ -215,7 +215,8 @@ impl Generator {
         let has_values = statements.iter().any(|statement| !statement.values.is_empty());
         let way = self.rng.below(10);
         // Beside another statement's function a name in a column may come from there, which keeps the backend.
-        let apart = statements.len() > 1 && statements.iter().any(|statement| statement.text.contains("set_config(s, v"));
+        let apart =
+            statements.len() > 1 && statements.iter().any(|statement| statement.text.contains("set_config(s, v"));
         if !has_values && way < 6 && !apart {
             return vec![Message::Query(statements.into_iter().map(|statement| statement.text).collect())];
         }

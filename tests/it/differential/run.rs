@@ -227,7 +227,9 @@ impl<'a> Sessions<'a> {
     /// Has somebody ask for what was drawn, so that it is known that draws matter here.
     async fn ask_for_drawn(&self) {
         let mut client = WireClient::open(self.address).await;
-        client.send(&frame::startup(3, 0, &[("user", self.cast.user), ("database", self.side.database.as_str())])).await;
+        client
+            .send(&frame::startup(3, 0, &[("user", self.cast.user), ("database", self.side.database.as_str())]))
+            .await;
         client.until(b'Z').await;
         client.send(&frame::query("select lastval()")).await;
         client.until(b'Z').await;
