@@ -183,7 +183,7 @@ impl Generator {
             return Deed::Say(self.said(vec![begin.into()]));
         }
         match feature {
-            Feature::Named => Deed::Say(self.named()),
+            Feature::Named => Deed::Say(self.named(status)),
             Feature::Portals => Deed::Say(self.portals()),
             _ => {
                 let first = self.statement(feature);
@@ -248,8 +248,9 @@ impl Generator {
         messages
     }
 
-    /// Messages about named statements, each of which may be there or not.
-    fn named(&mut self) -> Vec<Message> {
+    /// Messages about named statements, each of which may be there or not. In a failed transaction a backend can't be
+    /// given one that it lacks to describe it.
+    fn named(&mut self, status: u8) -> Vec<Message> {
         let mut messages = Vec::new();
         let mut count = 1 + self.rng.below(3);
         while count > 0 {
@@ -257,7 +258,8 @@ impl Generator {
             let name = (*self.rng.pick(&["n1", "n2", "n3"])).to_owned();
             match self.rng.below(8) {
                 0 => messages.push(Message::CloseStatement(name)),
-                1 => messages.push(Message::DescribeStatement(name)),
+                1 if status != b'E' => messages.push(Message::DescribeStatement(name)),
+                1 => {}
                 2 => messages.push(Message::Sync),
                 3 | 4 => {
                     let feature = *self.rng.pick(&self.features);
