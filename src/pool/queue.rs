@@ -211,7 +211,7 @@ impl<T> Queue<T> {
     }
 
     /// Calls who is `alike` and stands less than `patience` behind the first of all, rather one of `worker`. Looks at
-    /// [`ALIKE_SEARCH`] of each lane.
+    /// `ALIKE_SEARCH` of each lane.
     pub fn call_alike(
         &mut self,
         worker: Option<usize>,

@@ -300,9 +300,12 @@ impl Session {
             return self.forward(Kind::Close);
         };
         let name = Names::key(name);
+        let by_sql = self.state.has_prepared(name);
+        if by_sql {
+            self.state.note(Effects::DEALLOCATES, b"");
+        }
         let turn = self.turn.get_or_insert_default();
-        if leased.is_some_and(|leased| self.state.has_prepared(name) || turn.has_own(leased, name) != Known::Now(false))
-        {
+        if leased.is_some_and(|leased| by_sql || turn.has_own(leased, name) != Known::Now(false)) {
             let effects = [Effect::Name(name.into(), None), Effect::Own(name.into(), false)];
             turn.expect(Expect::new(Kind::Close, Who::Forward), effects);
             turn.open_batch();
