@@ -276,7 +276,9 @@ impl Session {
                 leased.held.clear();
                 leased.carried.profile = self.rules.profiles.fresh();
                 let told = std::mem::replace(&mut self.profile, Arc::clone(&self.startup));
-                turn.reset = Reset::All { told, superuser: None };
+                if !matches!(turn.reset, Reset::All { .. }) {
+                    turn.reset = Reset::All { told, superuser: None };
+                }
                 self.state.discard();
                 turn.discarded = true;
             }

@@ -138,7 +138,8 @@ impl Session {
         let callees = std::mem::take(&mut turn.unknown);
         let mut text = if turn.look_failed { IN_NO_HURRY.to_vec() } else { Vec::new() };
         text.extend_from_slice(&question(parts, self.state.custom(), &callees));
-        let resets = parts.contains(Parts::SETTINGS) && self.state.take_unnamed();
+        // What is learnt of functions may be a reason to ask again, which must find the settings still there.
+        let resets = parts.contains(Parts::SETTINGS) && callees.is_empty() && self.state.take_unnamed();
         text.extend_from_slice(if resets { FORGETTING } else { b"" });
         turn.looking = Some(Look { parts, callees, resets, custom: self.state.custom().len(), ..Look::default() });
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);

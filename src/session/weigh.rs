@@ -121,7 +121,8 @@ impl Session {
         }
         let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
-        if effects.any_of(Effects::NOTIFIES) || (effects.any_of(Effects::RUNS) && names_notify(text)) {
+        // What a DO block calls is not read.
+        if effects.any_of(Effects::NOTIFIES | Effects::RUNS) {
             self.turn.get_or_insert_default().notified = true;
         }
         // Most who ask compare it with others' in the same statement.
@@ -212,9 +213,4 @@ fn own_setting(command: &Command) -> Option<&[u8]> {
 /// Whether a text names a function that tells what was drawn from a sequence, strings and comments included.
 fn names_drawn(text: &[u8]) -> bool {
     text.windows(7).any(|word| word.eq_ignore_ascii_case(b"currval") || word.eq_ignore_ascii_case(b"lastval"))
-}
-
-/// Whether a text that holds code names a way to notify.
-fn names_notify(text: &[u8]) -> bool {
-    text.windows(6).any(|word| word.eq_ignore_ascii_case(b"notify"))
 }
