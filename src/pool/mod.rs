@@ -206,7 +206,7 @@ pub struct PoolSnapshot<E> {
     pub turned_away_total: u64,
     /// Pins taken, by what for.
     pub pins_total: PinCounts,
-    /// Pins refused at once.
+    /// Pins refused at once, because there are none to wait for.
     pub pins_refused_total: u64,
     /// Of leases that ended; of long ones also what is older than a second.
     pub traffic: Traffic,

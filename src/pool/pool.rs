@@ -168,12 +168,10 @@ impl<M: Manager> Pool<M> {
             lease.now_pinned();
             return Ok(());
         }
-        state.totals.pins_refused += 1;
-        if denied {
-            Err(PinFault::Denied)
-        } else {
-            Err(PinFault::Exhausted(Box::new(state.pins_exhausted(account, now))))
-        }
+        let exhausted = state.pins_exhausted(account, now);
+        // Where there are any the caller may wait.
+        state.totals.pins_refused += u64::from(denied || exhausted.limit == 0);
+        if denied { Err(PinFault::Denied) } else { Err(PinFault::Exhausted(Box::new(exhausted))) }
     }
 
     /// Who holds the pins, and what for.

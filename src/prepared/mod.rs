@@ -21,6 +21,9 @@ pub const NEVER: &[u8] = b"pgweir: no such statement";
 /// Texts longer than this are not searched by [`may_forget`].
 const SEARCHED: usize = 1024;
 
+/// Digits of the least process id that pgweir gives.
+const DIGITS: usize = 7;
+
 /// Whether a text may drop statements, or reset what a session has set, behind the protocol's back: DEALLOCATE and
 /// DISCARD stand in it, or it is too long to search.
 #[must_use]
@@ -44,6 +47,19 @@ pub fn may_copy(text: &[u8]) -> bool {
         && memchr::memchr2_iter(b'd', b'D', text).any(|at| stands_before(at, b"st"))
 }
 
+/// Whether a number stands in a text that is long enough for a process id of pgweir's: seven digits.
+#[must_use]
+pub fn may_mention(text: &[u8]) -> bool {
+    // Any seven in a row cover the end of a chunk.
+    let ends = (DIGITS - 1..text.len()).step_by(DIGITS);
+    let is_digit = |at: &usize| text.get(*at).is_some_and(u8::is_ascii_digit);
+    ends.filter(is_digit).any(|end| {
+        let after = (end + 1..).take_while(is_digit).count();
+        let before = (0..end).rev().take_while(is_digit).count();
+        before + 1 + after >= DIGITS
+    })
+}
+
 /// The name under which backends hold the shared statement with this id.
 #[must_use]
 pub fn backend_name(id: u64) -> Box<[u8]> {
@@ -60,6 +76,16 @@ mod tests {
         assert!(may_forget(b"select 'd'; /* x */ Deallocate all"));
         assert!(!may_forget(b"select d, dead from deal where disc = 1"));
         assert!(may_forget(&[b' '; SEARCHED + 1]));
+    }
+
+    #[test]
+    fn a_process_id_is_found_wherever_it_stands() {
+        for before in 0..20 {
+            let text = format!("{}4194305{}", "x".repeat(before), "y".repeat(before % 9));
+            assert!(may_mention(text.as_bytes()), "{text}");
+        }
+        assert!(!may_mention(b"select 419430, 123456 from t where n = 999999"));
+        assert!(!may_mention(b"1234567890 ".get(..6).unwrap()));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Statement {
     pub forgets: bool,
     /// Whether executing it may ask for COPY data ([`super::may_copy`]).
     pub copies: bool,
+    /// Whether it may mention a process ([`super::may_mention`]).
+    pub mentions: bool,
     /// What is known of its text.
     pub weighed: Weighed,
     /// A number for the tags in its comments, by whoever reads them.
@@ -254,6 +256,7 @@ impl Registry {
             name,
             forgets: super::may_forget(text),
             copies: super::may_copy(text),
+            mentions: super::may_mention(text),
             weighed,
             tags: OnceLock::new(),
             promotion: Promotion::default(),

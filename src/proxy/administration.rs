@@ -45,10 +45,11 @@ impl Serve {
 
     /// A transaction has ended: tells others what it may have changed for them.
     pub(super) fn tell_others(&mut self, now: Instant) {
-        for pattern in self.session.take_administered() {
+        let (administered, done) = self.session.take_administered();
+        for pattern in administered {
             for command in commands(&pattern) {
-                // Whether it failed is not looked at: what was needlessly retired is opened again.
-                self.route.administration.after(&command, &self.route.target.endpoint(), true, now);
+                // What was done may have been rolled back: what was needlessly retired is opened again.
+                self.route.administration.after(&command, &self.route.target.endpoint(), done, now);
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use tokio::time::Instant;
 
-use super::active::Active;
+use super::active::{Active, Ownership};
 use super::ending::Ending;
 use super::serve::Serve;
-use crate::notify::{Channel, Subscriber, Ticket, When};
+use crate::notify::{Channel, Full, Subscriber, Ticket, When};
 use crate::session::{Change, Outgoing, Wait, Wanted};
 use crate::sql::{Command, Pattern, name_bytes};
+use crate::stats::Limit;
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -27,7 +28,7 @@ impl Serve {
             _ => false,
         };
         if let Some(full) = self.subscriber.as_ref().and_then(|subscriber| subscriber.overflow()) {
-            return Err(Ending::Told(full.fault()));
+            return Err(self.too_much_mail(full));
         }
         if self.session.take_discarded() {
             self.subscriber = None;
@@ -197,14 +198,24 @@ impl Serve {
             return Ok(None);
         };
         let mut mail = Vec::new();
-        subscriber.take(&mut mail, GIVEN_AT_ONCE).map_err(|full| Ending::Told(full.fault()))?;
+        subscriber.take(&mut mail, GIVEN_AT_ONCE).map_err(|full| self.too_much_mail(full))?;
         Ok(Some(mail))
+    }
+
+    /// The client is told that more waits for it than may, and closed.
+    fn too_much_mail(&self, full: Full) -> Ending {
+        self.route.limit_hits.hit(Limit::Notifications);
+        Ending::Told(full.fault())
     }
 
     /// The transaction that has ended has notified: its backend is kept until those who listen have heard it, so that
     /// they are told who it was. Whether that must be waited for.
     pub(super) fn is_being_heard(&mut self, active: &mut Active) -> bool {
         if self.session.take_notified() {
+            if let Ownership::Leased { lease, .. } = &active.ownership {
+                // It may have turned out only now.
+                lease.holder.notifies();
+            }
             active.settling = self.route.hub.barrier(&self.route.target.endpoint(), &self.handle);
         }
         active.settling.is_some()

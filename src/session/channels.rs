@@ -158,6 +158,10 @@ impl Session {
         if !listens && !armed {
             return Ok(());
         }
+        if turn.is_behind() {
+            // What an earlier batch notifies must not be heard.
+            return Err(Ahead::Wait(Verdict::Hold(Wait::Replies)));
+        }
         turn.ledger.get_or_insert_default().unarmed = !armed;
         let listens = followed.filter(|_| listens).map(Arc::clone);
         turn.hearing = Hearing::Wanted(Wanted::Ahead { listens, armed });

@@ -1,5 +1,7 @@
 //! One reply that the backend, or pgweir itself, owes.
 
+use std::collections::VecDeque;
+
 use super::measuring::Measure;
 use super::mending::Mended;
 use crate::prepared::Named;
@@ -55,6 +57,8 @@ pub(super) struct Expect {
     pub(super) mended: Option<Box<Mended>>,
     /// What is to be told of it.
     pub(super) measure: Option<Measure>,
+    /// Statements that the DEALLOCATEs of a Query name, in their order.
+    pub(super) drops: VecDeque<Box<[u8]>>,
 }
 
 impl Expect {
@@ -71,6 +75,7 @@ impl Expect {
             followed: false,
             mended: None,
             measure: None,
+            drops: VecDeque::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::making_way::is_administration;
 use super::mending::Reset;
 use super::reports;
 use super::turn::{Kind, Turn, Who};
@@ -125,7 +126,6 @@ impl Session {
             turn.measure_ready(now, out);
         }
         turn.confirm(names, leased);
-        turn.answer_fakes_at_head(names, &mut out.after);
         if let Some((statement, sent)) = turn.measured.take() {
             statement.measured(now.saturating_duration_since(sent));
         }
@@ -148,6 +148,9 @@ impl Session {
         {
             turn.ready_kept = true;
             return Ok(Verdict::Swallow);
+        }
+        if let Self { turn: Some(turn), names, .. } = self {
+            turn.answer_fakes_at_head(names, &mut out.after);
         }
         Ok(to.verdict())
     }
@@ -275,6 +278,7 @@ impl Session {
         if let Some(ledger) = &mut turn.ledger {
             ledger.done(frame.body, followed, &mut turn.told);
         }
+        turn.has_administered |= !turn.administered.is_empty() && is_administration(frame.body);
         match frame.body {
             b"DEALLOCATE\0" => self.deallocated(leased),
             b"DEALLOCATE ALL\0" => {
@@ -287,7 +291,9 @@ impl Session {
                 leased.held.clear();
                 leased.carried.profile = self.rules.profiles.fresh();
                 let told = std::mem::replace(&mut self.profile, Arc::clone(&self.startup));
-                turn.reset = Reset::All { told, superuser: None };
+                if !matches!(turn.reset, Reset::All { .. }) {
+                    turn.reset = Reset::All { told, superuser: None };
+                }
                 self.state.discard();
                 turn.discarded = true;
             }

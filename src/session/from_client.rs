@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use super::channels::Ahead;
 use super::listening::Hearing;
 use super::measuring::Measure;
+use super::mending::Mending;
+use super::own_names::drops;
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
@@ -65,7 +67,10 @@ impl Session {
         turn.crowded = false;
         let ends_batch = turn.open_batch && matches!(frame.tag, client::SYNC | client::FLUSH);
         // What the backend is being asked decides where the next statement may run.
-        let waits = turn.is_forgetting() || turn.is_resetting() || turn.looking.is_some();
+        let asks = turn.is_forgetting() || turn.is_resetting() || turn.looking.is_some();
+        // Nor can it be told the session's settings in the middle of something.
+        let carried = leased.as_ref().map(|leased| &leased.carried.profile);
+        let waits = asks || (turn.is_tidying() && carried.is_some_and(|carried| *carried != self.profile));
         // What comes next could notify, which must not be heard before the ReadyForQuery of what came before.
         let listens = self.listening || turn.ledger.is_some();
         let unheard = listens && (turn.ready_kept || turn.is_behind());
@@ -99,12 +104,13 @@ impl Session {
         out: &mut Outgoing,
         now: Instant,
     ) -> Result<Verdict, Broken> {
+        self.mend_before(frame, out);
         match frame.tag {
             client::QUERY => Ok(self.query(frame, leased, out, now)),
             client::PARSE => Ok(self.parse(frame, leased, out, now)),
             client::BIND => Ok(self.bind(frame, leased, out, now)),
             client::DESCRIBE => Ok(self.describe(frame, leased, out)),
-            client::CLOSE => Ok(self.close(frame, now, out)),
+            client::CLOSE => Ok(self.close(frame, Some(leased), now, out)),
             client::EXECUTE => Ok(self.execute(frame, out, now)),
             client::SYNC => Ok(self.ending_batch(Kind::Sync)),
             client::FLUSH => Ok(self.flush(out)),
@@ -131,7 +137,7 @@ impl Session {
                 Ok(Verdict::Swallow)
             }
             client::CLOSE if matches!(Target::read(frame.tag, frame.body), Ok(Target::Statement(_))) => {
-                Ok(self.close(frame, now, out))
+                Ok(self.close(frame, None, now, out))
             }
             client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL => Ok(Verdict::Swallow),
             client::QUERY if self.rules.hold == Hold::Statement && opens_block(frame.body) => {
@@ -271,6 +277,7 @@ impl Session {
         expect.followed = followed.is_some();
         expect.measure = measure;
         turn.measures.begin_query();
+        expect.drops = drops(&weighed).collect();
         turn.follow(followed);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {
@@ -313,11 +320,24 @@ impl Session {
         // Its rows pass unseen: what is ours must not come after them.
         turn.answer_fakes(&mut self.names, &mut out.before);
         let expect = turn.execution(portal.unwrap_or_default()).following(followed.is_some()).measuring(measure);
-        turn.expect(expect, []);
+        match turn.drops.iter().find(|(name, _)| Some(&**name) == portal) {
+            Some((_, dropped)) => {
+                let effects = [Effect::Name(dropped.clone(), None), Effect::Own(dropped.clone(), false)];
+                turn.expect(expect, effects);
+            }
+            None => turn.expect(expect, []),
+        }
         turn.follow(followed);
         turn.open_batch();
         let mending = turn.mends.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, mending)| mending.clone());
-        let Some(mending) = mending.filter(|_| frame.is_whole()) else { return Verdict::Forward };
+        let mending = match mending.filter(|_| frame.is_whole()) {
+            Some(Mending::AtOnce(mending)) => mending,
+            Some(Mending::BeforeMore(mending)) => {
+                turn.mend_next = Some(mending);
+                return Verdict::Forward;
+            }
+            None => return Verdict::Forward,
+        };
         build::write_frame(&mut out.to_backend, frame.tag, |to| to.extend_from_slice(frame.body));
         self.execute_mending(&mending, &mut out.to_backend);
         Verdict::Replace(frame.len)

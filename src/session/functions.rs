@@ -32,13 +32,15 @@ pub struct Functions {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Callee {
     Function(Box<[u8]>),
-    /// The triggers of this table.
+    /// The triggers of this table, and functions in its rules and defaults.
     Triggers(Box<[u8]>),
 }
 
 #[derive(Debug, Default)]
 struct Known {
     may_leave: bool,
+    draws: bool,
+    notifies: bool,
     unnamed: Unnamed,
     custom: Vec<Vec<u8>>,
     calls: Vec<Callee>,
@@ -50,6 +52,9 @@ struct Known {
 pub(super) struct Judgement {
     /// Something may stay behind, in the session or as one of these custom settings.
     pub(super) may_leave: bool,
+    /// Values may be drawn from sequences.
+    pub(super) draws: bool,
+    pub(super) notifies: bool,
     pub(super) custom: Vec<Vec<u8>>,
     /// Whether that may be custom settings that are not among these.
     pub(super) unnamed: Unnamed,
@@ -87,6 +92,8 @@ impl Functions {
         let ended = self.visit(callees, |callee, known| match known {
             Some(known) if known.learnt.is_some_and(|at| now < at + BELIEVED) => {
                 judgement.may_leave |= known.may_leave;
+                judgement.draws |= known.draws;
+                judgement.notifies |= known.notifies;
                 judgement.unnamed = judgement.unnamed.max(known.unnamed);
                 judgement.custom.extend(known.custom.iter().cloned());
                 true
@@ -147,6 +154,8 @@ impl Functions {
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
         self.add(Callee::function(name), |known| {
             known.may_leave |= stateful || leaves;
+            known.draws |= words.effects.any_of(Effects::DRAWS);
+            known.notifies |= words.effects.any_of(Effects::NOTIFIES);
             known.unnamed = known.unnamed.max(unnamed);
             known.custom.extend(custom_names(body).map(String::into_bytes));
             known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));
@@ -154,7 +163,7 @@ impl Functions {
         words.effects.any_of(Effects::READS_SEQUENCE)
     }
 
-    /// A table has a trigger that calls this function.
+    /// A write of this table may call this function.
     pub(super) fn learn_trigger(&self, table: &[u8], function: &[u8]) {
         self.add(Callee::triggers(table), |known| known.calls.push(Callee::function(function)));
     }

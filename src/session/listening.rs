@@ -157,9 +157,10 @@ impl Session {
 
     /// Everything has been heard: gives the ReadyForQuery.
     pub fn give_ready(&mut self, to_client: &mut Vec<u8>) {
-        if let Some(turn) = self.turn.as_mut().filter(|turn| turn.ready_kept) {
-            turn.ready_kept = false;
+        let Self { turn: Some(turn), names, .. } = self else { return };
+        if std::mem::take(&mut turn.ready_kept) {
             to_client.extend_from_slice(&build::ready_for_query(turn.status));
+            turn.answer_fakes_at_head(names, to_client);
         }
     }
 }

@@ -61,6 +61,20 @@ const TRIGGERS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_trigge
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) tgfoid \
     WHERE NOT tgisinternal AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
+/// Functions in the defaults of columns of tables with one of these names, and in their rules.
+const IN_DEFAULTS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_class \
+    JOIN pg_catalog.pg_attrdef ON adrelid OPERATOR(pg_catalog.=) pg_class.oid \
+    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass \
+    AND objid OPERATOR(pg_catalog.=) pg_attrdef.oid \
+    JOIN pg_catalog.pg_proc ON refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+    AND refobjid OPERATOR(pg_catalog.=) pg_proc.oid WHERE relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+const IN_RULES: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_class \
+    JOIN pg_catalog.pg_rewrite ON ev_class OPERATOR(pg_catalog.=) pg_class.oid \
+    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
+    AND objid OPERATOR(pg_catalog.=) pg_rewrite.oid \
+    JOIN pg_catalog.pg_proc ON refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+    AND refobjid OPERATOR(pg_catalog.=) pg_proc.oid WHERE relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+
 /// Tables with one of these names of which a column's default asks what was drawn from a sequence.
 const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
     JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) adrelid \
@@ -124,7 +138,8 @@ impl Session {
         let callees = std::mem::take(&mut turn.unknown);
         let mut text = if turn.look_failed { IN_NO_HURRY.to_vec() } else { Vec::new() };
         text.extend_from_slice(&question(parts, self.state.custom(), &callees));
-        let resets = parts.contains(Parts::SETTINGS) && self.state.take_unnamed();
+        // What is learnt of functions may be a reason to ask again, which must find the settings still there.
+        let resets = parts.contains(Parts::SETTINGS) && callees.is_empty() && self.state.take_unnamed();
         text.extend_from_slice(if resets { FORGETTING } else { b"" });
         turn.looking = Some(Look { parts, callees, resets, custom: self.state.custom().len(), ..Look::default() });
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
@@ -200,6 +215,7 @@ impl Session {
         }
         self.rules.functions.learnt(callees.clone(), now);
         let judgement = self.rules.functions.judge(callees.into_iter(), now);
+        self.note_called(&judgement);
         let new = judgement.custom.iter().any(|name| !self.state.custom().iter().any(|known| **known == **name));
         let began_a_name = self.turn.as_mut().is_some_and(|turn| std::mem::take(&mut turn.began_a_name));
         self.note_unnamed(match judgement.unnamed {
@@ -253,8 +269,9 @@ fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
         })
     };
     write_one_of(&mut text, FUNCTIONS, functions);
-    write_one_of(&mut text, TRIGGERS, tables());
-    write_one_of(&mut text, DEFAULTS, tables());
+    for select in [TRIGGERS, IN_DEFAULTS, IN_RULES, DEFAULTS] {
+        write_one_of(&mut text, select, tables());
+    }
     text
 }
 

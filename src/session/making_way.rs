@@ -52,11 +52,19 @@ impl Session {
         }
     }
 
-    /// The texts with such commands that were sent in the transaction that has ended.
+    /// The texts with such commands that were sent in the transaction that has ended, and whether any of the commands
+    /// was done; a ROLLBACK is not looked at.
     #[must_use]
-    pub fn take_administered(&mut self) -> Vec<Arc<Pattern>> {
-        self.turn.as_mut().map(|turn| std::mem::take(&mut turn.administered)).unwrap_or_default()
+    pub fn take_administered(&mut self) -> (Vec<Arc<Pattern>>, bool) {
+        let Some(turn) = &mut self.turn else { return (Vec::new(), false) };
+        (std::mem::take(&mut turn.administered), std::mem::take(&mut turn.has_administered))
     }
+}
+
+/// Whether a CommandComplete answers a command that others must hear of.
+pub(super) fn is_administration(tag: &[u8]) -> bool {
+    let kinds: [&[u8]; 5] = [b"ALTER DATABASE", b"ALTER ROLE", b"CREATE DATABASE", b"DROP DATABASE", b"DROP ROLE"];
+    kinds.iter().any(|kind| tag.starts_with(kind))
 }
 
 fn needs_alone(command: &Command) -> bool {

@@ -2,20 +2,32 @@
 //! the server's default. So a statement that puts a setting back is followed by one of pgweir's, in the same message
 //! and transaction, that sets what the client started with; the client sees no reply to it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::turn::{Expect, Kind, Turn, Who};
-use super::{Session, reports};
+use super::turn::{Expect, Kind, Known, Turn, Who};
+use super::{Outgoing, Session, reports};
+use crate::prepared::{Names, Statement};
 use crate::settings::{AUTHORIZATION, Profile, ROLE, write_literal};
-use crate::sql::{Command, Effects, Lexer, Token, TokenKind, Weighed, statements};
+use crate::sql::{Command, Discard, Effects, Lexer, Lexing, Token, TokenKind, Weighed, statements};
+use crate::wire::Frame;
 use crate::wire::build;
-use crate::wire::view::Transaction;
+use crate::wire::tag::client;
+use crate::wire::view::{self, Bind, Parse, Transaction};
 
 /// The name of pgweir's statement and portal for a client that uses the extended protocol.
 const NAME: &[u8] = b"__pgweir_mending";
 
 /// A value to set: its name, the value, whether for the transaction alone.
 type Wanted<'a> = (&'a [u8], &'a [u8], bool);
+
+/// A statement that sets settings to what the client started with, and when it is executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Mending {
+    AtOnce(Vec<u8>),
+    /// When more comes in the same batch.
+    BeforeMore(Vec<u8>),
+}
 
 /// Whether commands since the last ReadyForQuery put settings back to their defaults.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -110,10 +122,39 @@ impl Session {
     }
 
     /// The statement that brings back what the client started with, after one that is executed on its own.
-    pub(super) fn mending_of(&self, weighed: &Weighed) -> Option<Vec<u8>> {
+    pub(super) fn mending_of(&self, weighed: &Weighed) -> Option<Mending> {
+        if is_discard_all(weighed) {
+            return self.mending(&Command::Reset(None), false).map(Mending::BeforeMore);
+        }
         match &*self.unsetting(weighed)?.traits.commands {
-            [command] => self.mending(command, false),
+            [command] => self.mending(command, false).map(Mending::AtOnce),
             _ => None,
+        }
+    }
+
+    /// Brings back what the client started with where its batch goes on after DISCARD ALL. Another DISCARD ALL must
+    /// find no transaction, which a statement of pgweir's would begin.
+    pub(super) fn mend_before(&mut self, frame: &Frame<'_>, out: &mut Outgoing) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.mend_next.is_some()) else { return };
+        let goes_on = match frame.tag {
+            client::SYNC => {
+                turn.mend_next = None;
+                false
+            }
+            client::QUERY | client::FUNCTION_CALL => true,
+            client::PARSE => Parse::read(frame.body).is_ok_and(|parse| !is_discard_all(&self.weigh(parse.text))),
+            client::BIND => Bind::read(frame.body).is_ok_and(|bind| {
+                let named = turn.named(&self.names, Names::key(bind.statement));
+                !matches!(named, Known::Now(Some(named)) if is_discard_all(&named.statement.weighed))
+            }),
+            _ => false,
+        };
+        if !goes_on {
+            return;
+        }
+        if let Some(mending) = self.turn.as_mut().and_then(|turn| turn.mend_next.take()) {
+            self.execute_mending(&mending, &mut out.to_backend);
+            self.state.note(Effects::SETTINGS, b"");
         }
     }
 
@@ -183,29 +224,102 @@ impl Session {
 
     /// Writes a statement in which set_config('x', NULL, …) says the value that the client started with instead.
     fn write_with_values(&self, to: &mut Vec<u8>, statement: &[u8], inserted: &mut Vec<(usize, usize)>) {
-        use TokenKind::{Comma, Open, Text, Word};
-        let lexing = self.lexing();
-        let tokens: Vec<Token> = Lexer::new(statement, lexing).collect();
-        let is = |token: &Token, word: &str| token.of(statement).eq_ignore_ascii_case(word.as_bytes());
         let mut from = 0;
-        for window in tokens.windows(5) {
-            let [call, open, name, comma, null] = window else { continue };
-            let kinds = [call.kind, open.kind, comma.kind, null.kind] == [Word, Open, Comma, Word];
-            let Text(_) = name.kind else { continue };
-            if !kinds || !is(call, "set_config") || !is(null, "null") {
+        for Call { name, value } in calls(statement, self.lexing()) {
+            if !value.of(statement).eq_ignore_ascii_case(b"null") {
                 continue;
             }
-            let quoted = name.of(statement).to_ascii_lowercase();
-            let named = quoted.strip_prefix(b"'").and_then(|name| name.strip_suffix(b"'"));
-            let Some(value) = named.and_then(|name| self.startup.get(name)) else { continue };
-            to.extend_from_slice(statement.get(from..null.start).unwrap_or_default());
+            let Some(value_then) = quoted(&name, statement).and_then(|name| self.startup.get(&name)) else { continue };
+            to.extend_from_slice(statement.get(from..value.start).unwrap_or_default());
             let start = characters(to);
-            write_literal(to, value);
-            inserted.push((start, (characters(to) - start).saturating_sub(null.end - null.start)));
-            from = null.end;
+            write_literal(to, value_then);
+            inserted.push((start, (characters(to) - start).saturating_sub(value.end - value.start)));
+            from = value.end;
         }
         to.extend_from_slice(statement.get(from..).unwrap_or_default());
     }
+
+    /// A text to prepare in which set_config('x', NULL, …) says the value that the client started with; `None` where
+    /// it may go as it is.
+    pub(super) fn mended_text(&self, weighed: &Weighed, text: &[u8]) -> Option<Vec<u8>> {
+        self.unsetting(weighed)?;
+        let mut mended = Vec::with_capacity(text.len());
+        self.write_with_values(&mut mended, text, &mut Vec::new());
+        (mended != text).then_some(mended)
+    }
+
+    /// The same for set_config('x', $1, …) where a Bind, whose body this is, gives NULL: the body with values
+    /// instead. The name may be bound, too.
+    pub(super) fn mended_values(&self, statement: &Statement, body: &[u8]) -> Option<Vec<u8>> {
+        self.unsetting(&statement.weighed)?;
+        let bound = view::bound(body)?;
+        let parameter = |token: &Token| {
+            let number = token.of(&statement.text).strip_prefix(b"$")?;
+            let number: usize = std::str::from_utf8(number).ok()?.parse().ok()?;
+            bound.get(number.checked_sub(1)?)
+        };
+        let mut values = BTreeMap::new();
+        for Call { name, value } in calls(&statement.text, self.lexing()) {
+            let Some(Err(at)) = parameter(&value) else { continue };
+            let name = match parameter(&name) {
+                Some(Ok(value)) => Some(value.bytes.to_ascii_lowercase()),
+                Some(Err(_)) => None,
+                None => quoted(&name, &statement.text),
+            };
+            let value = name.and_then(|name| self.startup.get(&name));
+            // One value for two settings can't be right for both.
+            values.entry(*at).and_modify(|other| *other = value.filter(|_| *other == value)).or_insert(value);
+        }
+        let mut mended = Vec::with_capacity(body.len() + 64);
+        let mut from = 0;
+        for (at, value) in values {
+            let Some(value) = value else { continue };
+            mended.extend_from_slice(body.get(from..at).unwrap_or_default());
+            mended.extend_from_slice(&i32::try_from(value.len()).ok()?.to_be_bytes());
+            mended.extend_from_slice(value);
+            from = at + size_of::<i32>();
+        }
+        mended.extend_from_slice(body.get(from..).unwrap_or_default());
+        (from > 0).then_some(mended)
+    }
+}
+
+fn is_discard_all(weighed: &Weighed) -> bool {
+    matches!(weighed, Weighed::Known(pattern) if matches!(&*pattern.traits.commands, [Command::Discard(Discard::All)]))
+}
+
+/// The beginning of a call of set_config.
+struct Call {
+    name: Token,
+    value: Token,
+}
+
+/// The calls of set_config in a statement whose first two arguments are one token each, casts aside.
+fn calls(statement: &[u8], lexing: Lexing) -> Vec<Call> {
+    let tokens: Vec<Token> = Lexer::new(statement, lexing).collect();
+    let is_call = |pair: &[Token]| {
+        let [call, open] = pair else { return false };
+        call.of(statement).eq_ignore_ascii_case(b"set_config") && open.kind == TokenKind::Open
+    };
+    let starts = (0..tokens.len()).filter(|at| tokens.get(*at..at + 2).is_some_and(is_call));
+    let call = |at: usize| {
+        let mut rest = tokens.get(at + 2..)?.iter();
+        let name = rest.next()?;
+        let mut rest = rest.as_slice();
+        while let [Token { kind: TokenKind::Cast, .. }, Token { kind: TokenKind::Word, .. }, after @ ..] = rest {
+            rest = after;
+        }
+        let [Token { kind: TokenKind::Comma, .. }, value, Token { kind, .. }, ..] = rest else { return None };
+        matches!(kind, TokenKind::Comma | TokenKind::Cast).then_some(Call { name: *name, value: *value })
+    };
+    starts.filter_map(call).collect()
+}
+
+/// The setting that a string names.
+fn quoted(token: &Token, statement: &[u8]) -> Option<Vec<u8>> {
+    let TokenKind::Text(_) = token.kind else { return None };
+    let named = token.of(statement).strip_prefix(b"'")?.strip_suffix(b"'")?;
+    Some(named.to_ascii_lowercase())
 }
 
 /// How many characters a text in UTF-8, or in an encoding of single bytes that are no part of one, has.

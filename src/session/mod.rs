@@ -60,7 +60,7 @@ pub use functions::Functions;
 use listening::Hearing;
 pub use listening::Wanted;
 pub use measuring::{Cause, Ended, Event, Failure, Measuring, ReadTags, Sampled, Values};
-pub use processes::Mention;
+pub use processes::{Mention, write_process};
 pub use state::Keeps;
 use state::State;
 use turn::{Effect, Expect, Kind, Turn, Who};

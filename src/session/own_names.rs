@@ -4,65 +4,119 @@
 //! reads, executes, makes or drops prepared statements by name, the backend is given the client's under the names
 //! that it knows. Before the backend goes back they are closed.
 
-use std::sync::Arc;
+use tokio::time::Instant;
 
-use super::turn::{Effect, Expect, Kind, Who};
-use super::{Leased, Outgoing, Session};
+use super::turn::{Effect, Expect, Kind, Known, Who};
+use super::{Leased, Outgoing, Session, Verdict, Wait};
+use crate::prepared::{Named, Names};
 use crate::sql::{Command, Effects, Weighed};
+use crate::wire::Frame;
 use crate::wire::build;
-use crate::wire::view::Transaction;
+use crate::wire::view::{Target, Transaction};
 
 /// What needs statements under the client's names; so does DEALLOCATE of one of them.
 const BY_NAME: Effects = Effects::PREPARES.with(Effects::EXECUTES).with(Effects::READS_PREPARED);
 
 impl Session {
+    /// Close: of a statement it ends a name of the client's, whatever backends hold.
+    pub(super) fn close(
+        &mut self,
+        frame: &Frame<'_>,
+        leased: Option<&Leased<'_>>,
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Verdict {
+        let target = Target::read(frame.tag, frame.body);
+        if let (Ok(Target::Portal(name)), Some(turn)) = (&target, &mut self.turn) {
+            turn.portal_ends(name, now, out);
+        }
+        let Ok(Target::Statement(name)) = target else {
+            return self.forward(Kind::Close);
+        };
+        let name = Names::key(name);
+        let by_sql = self.state.has_prepared(name);
+        if by_sql {
+            self.state.note(Effects::DEALLOCATES, b"");
+        }
+        let turn = self.turn.get_or_insert_default();
+        if leased.is_some_and(|leased| by_sql || turn.has_own(leased, name) != Known::Now(false)) {
+            let effects = [Effect::Name(name.into(), None), Effect::Own(name.into(), false)];
+            turn.expect(Expect::new(Kind::Close, Who::Forward), effects);
+            turn.open_batch();
+            return Verdict::Forward;
+        }
+        // Backends keep what they hold: others use it too. Closing what does not exist is no error.
+        let effects = [Effect::Name(name.into(), None)];
+        turn.expect(Expect::new(Kind::Close, Who::Fake(&build::CLOSE_COMPLETE)), effects);
+        Verdict::Swallow
+    }
+
     /// Has the client's statements on the backend under its own names, where a text is about to need them. Whether
     /// anything was sent for that.
     pub(super) fn bring_own_names(&mut self, weighed: &Weighed, leased: &Leased<'_>, out: &mut Outgoing) -> bool {
-        if !self.is_by_name(weighed) || self.transaction() == Transaction::Failed {
+        if !is_by_name(weighed) || self.transaction() == Transaction::Failed {
             return false;
         }
         let effects = self.effects_of(weighed, b"");
         let before = out.to_backend.len();
         if effects.any_of(Effects::READS_PREPARED) {
-            for id in leased.held.ids().collect::<Vec<_>>() {
+            for id in self.turn.get_or_insert_default().all_held(leased) {
                 self.inject_close(id, out);
             }
         }
-        let turn = self.turn.get_or_insert_default();
-        for (name, named) in self.names.named().filter(|(name, _)| !leased.held.own().iter().any(|own| **own == **name))
-        {
-            build::write_parse(&mut out.to_backend, name, &named.statement.text, &named.statement.types);
-            turn.expect(Expect::new(Kind::Parse, Who::Skip), [Effect::Own(name.into(), true)]);
-            turn.open_batch();
+        for (name, named) in self.turn.get_or_insert_default().all_named(&self.names) {
+            self.bring_own_name(&name, &named, leased, out);
         }
         if let Weighed::Known(pattern) = weighed {
-            let pattern = Arc::clone(pattern);
             for command in &pattern.traits.commands {
-                match command {
-                    Command::Deallocate(Some(name)) => turn.deallocates.push_back(name.as_bytes().into()),
-                    Command::Prepare(name) => self.state.note_prepared(name.as_bytes()),
-                    _ => {}
+                if let Command::Prepare(name) = command {
+                    self.state.note_prepared(name.as_bytes());
                 }
             }
         }
         out.to_backend.len() > before
     }
 
-    /// Whether it is being settled which of the client's names are on the backend.
+    fn bring_own_name(&mut self, name: &[u8], named: &Named, leased: &Leased<'_>, out: &mut Outgoing) {
+        let turn = self.turn.get_or_insert_default();
+        if turn.has_own(leased, name) != Known::Now(false) {
+            return;
+        }
+        build::write_parse(&mut out.to_backend, name, &named.statement.text, &named.statement.types);
+        turn.expect(Expect::new(Kind::Parse, Who::Skip), [Effect::Own(name.into(), true)]);
+        turn.open_batch();
+    }
+
+    /// Has a statement that deals with statements by their names, itself among them, on the backend under the name
+    /// that the client knows it by. `Err` where that must wait.
+    pub(super) fn use_own_name(
+        &mut self,
+        name: &[u8],
+        named: &Named,
+        leased: &Leased<'_>,
+        out: &mut Outgoing,
+    ) -> Result<(), Verdict> {
+        if self.is_naming(&named.statement.weighed) {
+            return Err(Verdict::Hold(Wait::Replies));
+        }
+        self.bring_own_name(Names::key(name), named, leased, out);
+        Ok(())
+    }
+
+    /// Whether a client's statement is used under the client's name for it. In a failed transaction nothing can be
+    /// parsed, and nothing is done.
+    pub(super) fn goes_by_own_name(&self, name: &[u8], weighed: &Weighed) -> bool {
+        !name.is_empty() && is_by_name(weighed) && self.transaction() != Transaction::Failed
+    }
+
+    /// Whether it is being settled which of the client's names are on the backend, and what they stand for.
     pub(super) fn is_naming(&self, weighed: &Weighed) -> bool {
-        self.is_by_name(weighed) && self.turn.as_ref().is_some_and(|turn| turn.is_naming())
+        is_by_name(weighed) && self.turn.as_ref().is_some_and(|turn| turn.is_naming())
     }
 
-    fn is_by_name(&self, weighed: &Weighed) -> bool {
-        let Weighed::Known(pattern) = weighed else { return false };
-        let drops_one = |command: &Command| matches!(command, Command::Deallocate(Some(_)));
-        pattern.traits.effects.any_of(BY_NAME) || pattern.traits.commands.iter().any(drops_one)
-    }
-
-    /// A statement was dropped by SQL.
+    /// A statement of a Query has dropped the next of the statements that the Query names.
     pub(super) fn deallocated(&mut self, leased: &mut Leased<'_>) {
-        let Some(name) = self.turn.as_mut().and_then(|turn| turn.deallocates.pop_front()) else { return };
+        let Some(name) = self.turn.as_mut().and_then(|turn| turn.queue.front_mut()?.drops.pop_front()) else { return };
         self.names.set(&name, None);
         leased.held.set_own(&name, false);
     }
@@ -84,4 +138,22 @@ impl Session {
         turn.end_batch();
         Some(closing)
     }
+}
+
+/// Whether a text needs statements under the client's names.
+pub(super) fn is_by_name(weighed: &Weighed) -> bool {
+    let Weighed::Known(pattern) = weighed else { return false };
+    pattern.traits.effects.any_of(BY_NAME) || drops(weighed).next().is_some()
+}
+
+/// The statements that DEALLOCATE names in a text.
+pub(super) fn drops(weighed: &Weighed) -> impl Iterator<Item = Box<[u8]>> {
+    let commands = match weighed {
+        Weighed::Known(pattern) => &*pattern.traits.commands,
+        _ => &[],
+    };
+    commands.iter().filter_map(|command| match command {
+        Command::Deallocate(Some(name)) => Some(name.as_bytes().into()),
+        _ => None,
+    })
 }

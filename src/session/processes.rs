@@ -1,11 +1,15 @@
 //! Process ids in what a client sends: the ones that pgweir gave at logins are no backend's, and PostgreSQL knows none
 //! of them. In calls that take one, and in statements over views that list them, each is replaced by that of the
-//! backend its session has at the moment, with as many bytes.
+//! backend its session has at the moment, with as many bytes. A prepared text keeps the ids that its client wrote: it
+//! is parsed anew, with the backends of that moment, whenever it is bound later than in the batch that parsed it.
 
-use super::{Session, Verdict, Wait};
-use crate::sql::{Effects, Lexer, Pattern, Quoting, TokenKind, Weighed};
+use std::sync::Arc;
+
+use super::{Leased, Outgoing, Session, Verdict, Wait};
+use crate::prepared::{Kind, Statement};
+use crate::sql::{Effects, Lexer, Lexing, Pattern, Quoting, TokenKind, Weighed};
 use crate::wire::Frame;
-use crate::wire::view::{self, query_text};
+use crate::wire::view::{self, Parse, query_text};
 
 /// The least that pgweir gives; see `clients`.
 const FIRST: i64 = 4_194_305;
@@ -32,13 +36,27 @@ impl Mention {
     }
 }
 
-/// What is known of the mentions in the frame that waits.
+/// What is known of the mentions in the frame that waits, or in the prepared text that it uses.
 #[derive(Debug, Default)]
 pub(super) enum Mentions {
-    Replaced,
+    /// Those in the frame are.
+    Replaced {
+        /// The text of a Parse as the client sent it.
+        text: Option<Box<[u8]>>,
+    },
     #[default]
     Unasked,
-    Wanted(Vec<Mention>),
+    Wanted {
+        mentions: Vec<Mention>,
+        text: Option<Box<[u8]>>,
+    },
+    /// A prepared text mentions processes.
+    Prepared {
+        given: Vec<i32>,
+        /// Those that are sessions', with their backends'.
+        found: Vec<(i32, i32)>,
+        asked: bool,
+    },
 }
 
 impl Session {
@@ -46,25 +64,88 @@ impl Session {
     pub(super) fn must_name_in_text(&mut self, weighed: &Weighed, frame: &Frame<'_>) -> Option<Verdict> {
         frame.is_whole().then_some(())?;
         let text = query_text(frame.body);
+        let (may, lexing) = (may_be_about_processes(weighed, text), self.lexing());
+        self.must_name(may, || mentions_in(text, lexing))
+    }
+
+    /// What a Parse makes, where its text mentions processes: a statement of the client's own that keeps the text as
+    /// the client sent it. `Err` while they must be found.
+    pub(super) fn mentioning(
+        &mut self,
+        parse: &Parse<'_>,
+        statement: Arc<Statement>,
+    ) -> Result<Arc<Statement>, Verdict> {
+        if !statement.mentions || !may_be_about_processes(&statement.weighed, parse.text) {
+            return Ok(statement);
+        }
         let lexing = self.lexing();
-        let lists = || LISTS.iter().any(|name| text.windows(name.len()).any(|word| word.eq_ignore_ascii_case(name)));
-        let may = match weighed {
-            Weighed::Anything => false,
-            Weighed::Known(pattern) => may_mention(pattern),
-            Weighed::Later(_) => lists(),
-        };
-        self.must_name(may, || {
-            let mut mentions = Vec::new();
-            for token in Lexer::new(text, lexing) {
-                let quoted = usize::from(token.kind == TokenKind::Text(Quoting::Plain));
-                let (at, len) = (token.start + quoted, (token.end - token.start).saturating_sub(2 * quoted));
-                let digits = text.get(at..at + len).unwrap_or_default();
-                if (token.kind == TokenKind::Number || quoted == 1) && is_mention(digits, false) {
-                    mentions.push(Mention { at, len, binary: false });
-                }
+        let turn = self.turn.get_or_insert_default();
+        if let Mentions::Replaced { text: Some(text) } = std::mem::take(&mut turn.mentions) {
+            let (registry, weighed) = (&self.rules.registry, statement.weighed.clone());
+            return Ok(match parse.name {
+                b"" => registry.private(&text, parse.types, weighed),
+                _ => registry.unshared(&text, parse.types, weighed),
+            });
+        }
+        let mut mentions = mentions_in(parse.text, lexing);
+        if mentions.is_empty() {
+            return Ok(statement);
+        }
+        // The name and its zero go before the text.
+        mentions.iter_mut().for_each(|mention| mention.at += parse.name.len() + 1);
+        turn.mentions = Mentions::Wanted { mentions, text: Some(parse.text.into()) };
+        Err(Verdict::Hold(Wait::Processes))
+    }
+
+    /// Has a statement that mentions processes parsed anew for the backends of now, unless this batch does that
+    /// already. `Err` while they must be found.
+    pub(super) fn mention_anew(
+        &mut self,
+        statement: &Arc<Statement>,
+        leased: &mut Leased<'_>,
+        out: &mut Outgoing,
+    ) -> Result<(), Verdict> {
+        if self.turn.as_ref().is_some_and(|turn| turn.parses(statement.id)) {
+            return Ok(());
+        }
+        if let Some(text) = self.text_for_now(statement)? {
+            if statement.kind == Kind::Shared {
+                self.inject_close(statement.id, out);
             }
-            mentions
-        })
+            self.inject_parse(statement, &text, leased, out);
+        }
+        Ok(())
+    }
+
+    /// The text of a prepared statement with the backends that the processes in it have now; `None` where it mentions
+    /// none. `Err` while they must be found.
+    fn text_for_now(&mut self, statement: &Statement) -> Result<Option<Vec<u8>>, Verdict> {
+        if !statement.mentions || !may_be_about_processes(&statement.weighed, &statement.text) {
+            return Ok(None);
+        }
+        let mentions = mentions_in(&statement.text, self.lexing());
+        if mentions.is_empty() {
+            return Ok(None);
+        }
+        let process = |mention: &Mention| mention.process(statement.text.get(mention.at..mention.at + mention.len)?);
+        let turn = self.turn.get_or_insert_default();
+        let found = match &mut turn.mentions {
+            Mentions::Prepared { asked: true, found, .. } => std::mem::take(found),
+            _ => {
+                let given = mentions.iter().filter_map(process).collect();
+                turn.mentions = Mentions::Prepared { given, found: Vec::new(), asked: false };
+                return Err(Verdict::Hold(Wait::Processes));
+            }
+        };
+        turn.mentions = Mentions::Unasked;
+        let mut text = statement.text.to_vec();
+        for mention in &mentions {
+            let Some((_, backend)) = found.iter().find(|(given, _)| process(mention) == Some(*given)) else { continue };
+            if let Some(place) = text.get_mut(mention.at..mention.at + mention.len) {
+                write_process(place, *backend, false);
+            }
+        }
+        Ok(Some(text))
     }
 
     /// The same for the values of a Bind.
@@ -74,22 +155,22 @@ impl Session {
         self.must_name(may, || {
             let values = view::bound_values(frame.body).unwrap_or_default().into_iter();
             let mentions = values.filter(|value| is_mention(value.bytes, value.binary));
-            mentions.map(|value| Mention { at: value.at, len: value.bytes.len(), binary: value.binary }).collect()
+            let mentions = mentions.map(|value| Mention { at: value.at, len: value.bytes.len(), binary: value.binary });
+            mentions.take(MOST).collect()
         })
     }
 
     fn must_name(&mut self, may: bool, find: impl FnOnce() -> Vec<Mention>) -> Option<Verdict> {
         may.then_some(())?;
-        if matches!(self.turn.as_ref()?.mentions, Mentions::Replaced) {
+        if matches!(self.turn.as_ref()?.mentions, Mentions::Replaced { .. }) {
             self.turn.get_or_insert_default().mentions = Mentions::Unasked;
             return None;
         }
-        let mut mentions = find();
-        mentions.truncate(MOST);
+        let mentions = find();
         if mentions.is_empty() {
             return None;
         }
-        self.turn.get_or_insert_default().mentions = Mentions::Wanted(mentions);
+        self.turn.get_or_insert_default().mentions = Mentions::Wanted { mentions, text: None };
         Some(Verdict::Hold(Wait::Processes))
     }
 
@@ -97,20 +178,79 @@ impl Session {
     #[must_use]
     pub fn mentions(&self) -> Vec<Mention> {
         match self.turn.as_ref().map(|turn| &turn.mentions) {
-            Some(Mentions::Wanted(mentions)) => mentions.clone(),
+            Some(Mentions::Wanted { mentions, .. }) => mentions.clone(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The processes that the prepared text mentions which the frame that waits uses.
+    #[must_use]
+    pub fn mentioned(&self) -> Vec<i32> {
+        match self.turn.as_ref().map(|turn| &turn.mentions) {
+            Some(Mentions::Prepared { given, .. }) => given.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// One of these is a session's, whose backend is this process.
+    pub fn process_is(&mut self, given: i32, backend: i32) {
+        if let Some(Mentions::Prepared { found, .. }) = self.turn.as_mut().map(|turn| &mut turn.mentions) {
+            found.push((given, backend));
         }
     }
 
     /// Whether a frame whose mentions are replaced waits to be judged again.
     #[must_use]
     pub fn is_about_to_mention(&self) -> bool {
-        self.turn.as_ref().is_some_and(|turn| matches!(turn.mentions, Mentions::Replaced))
+        let about = |mentions: &Mentions| matches!(mentions, Mentions::Replaced { .. } | Mentions::Prepared { .. });
+        self.turn.as_ref().is_some_and(|turn| about(&turn.mentions))
     }
 
-    /// They are replaced, as far as they are sessions': the frame that waits can be judged again.
+    /// They are replaced, or known, as far as they are sessions': the frame that waits can be judged again.
     pub fn processes_are_named(&mut self) {
-        self.turn.get_or_insert_default().mentions = Mentions::Replaced;
+        let mentions = &mut self.turn.get_or_insert_default().mentions;
+        match mentions {
+            Mentions::Prepared { asked, .. } => *asked = true,
+            Mentions::Wanted { text, .. } => *mentions = Mentions::Replaced { text: text.take() },
+            Mentions::Replaced { .. } | Mentions::Unasked => *mentions = Mentions::Replaced { text: None },
+        }
+    }
+}
+
+/// Whether a text has to do with process ids.
+fn may_be_about_processes(weighed: &Weighed, text: &[u8]) -> bool {
+    match weighed {
+        Weighed::Anything => false,
+        Weighed::Known(pattern) => may_mention(pattern),
+        Weighed::Later(_) => {
+            LISTS.iter().any(|name| text.windows(name.len()).any(|word| word.eq_ignore_ascii_case(name)))
+        }
+    }
+}
+
+/// Where a text mentions processes, as numbers or as strings.
+fn mentions_in(text: &[u8], lexing: Lexing) -> Vec<Mention> {
+    let mention = |token: crate::sql::Token| {
+        let quoted = usize::from(token.kind == TokenKind::Text(Quoting::Plain));
+        let (at, len) = (token.start + quoted, (token.end - token.start).saturating_sub(2 * quoted));
+        let digits = text.get(at..at + len).unwrap_or_default();
+        let is = (token.kind == TokenKind::Number || quoted == 1) && is_mention(digits, false);
+        is.then_some(Mention { at, len, binary: false })
+    };
+    Lexer::new(text, lexing).filter_map(mention).take(MOST).collect()
+}
+
+/// Writes a process id with as many bytes as there are.
+pub fn write_process(bytes: &mut [u8], process: i32, binary: bool) {
+    if binary {
+        let number = i64::from(process).to_be_bytes();
+        let from = number.len().saturating_sub(bytes.len());
+        bytes.copy_from_slice(number.get(from..).unwrap_or_default());
+        return;
+    }
+    let digits = format!("{process:0width$}", width = bytes.len());
+    if digits.len() == bytes.len() {
+        bytes.copy_from_slice(digits.as_bytes());
     }
 }
 
@@ -136,4 +276,21 @@ fn number(bytes: &[u8], binary: bool) -> Option<i64> {
     }
     let four = || <[u8; 4]>::try_from(bytes).map(|bytes| i64::from(i32::from_be_bytes(bytes)));
     four().or_else(|_| <[u8; 8]>::try_from(bytes).map(i64::from_be_bytes)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_with_as_many_bytes_as_there_were() {
+        let mut digits = *b"4194310";
+        write_process(&mut digits, 731, false);
+        assert_eq!(&digits, b"0000731");
+        for bytes in [&mut [0xff_u8; 4][..], &mut [0xff_u8; 8][..]] {
+            write_process(bytes, 731, true);
+            let mention = Mention { at: 0, len: bytes.len(), binary: true };
+            assert_eq!(mention.process(bytes), Some(731));
+        }
+    }
 }

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 use super::channels::Ahead;
 use super::columns::Fitness;
 use super::from_client::{block_refused, opens_block};
+use super::measuring::Measure;
+use super::own_names::{drops, is_by_name};
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{self, Kind as StatementKind, NEVER, Named, Names, Standing, Statement};
@@ -51,61 +53,93 @@ impl Session {
                     self.fail_there(&too_many_statements(self.rules.client_statements), out);
                     return Verdict::Swallow;
                 }
-                Known::Now(None) if self.state.has_prepared(name) => return self.parse_under_own_name(&parse, now),
                 Known::Now(None) => {}
             }
         }
-        let statement = self.statement_of(&parse, now);
+        let mut parse = parse;
+        let mut statement = self.statement_of(&parse, now);
+        let mended = self.mended_text(&statement.weighed, parse.text);
+        if let Some(text) = &mended {
+            parse.text = text;
+            statement = self.statement_of(&parse, now);
+        }
+        let statement = match self.mentioning(&parse, statement) {
+            Ok(statement) => statement,
+            Err(verdict) => return verdict,
+        };
+        if self.state.has_prepared(name) || self.goes_by_own_name(name, &statement.weighed) {
+            return self.parse_under_own_name((frame, &parse), statement, now, out);
+        }
         let number = statement.next_parse();
         let measure = self.measure_parse(&statement, now);
+        let warned_of = !self.lexing().conforming && parse.text.contains(&b'\\');
         let turn = self.turn.get_or_insert_default();
         match (statement.kind, turn.holds(leased, statement.id)) {
             (StatementKind::Shared, Known::Later) => Verdict::Hold(Wait::Replies),
             (StatementKind::Shared, Known::Now(Some(copy))) if !statement.is_doubtful(copy) => {
                 let deferred = Deferred { name: name.into(), named: Named::new(statement, number) };
-                // In a transaction that has failed, or may have, PostgreSQL would refuse it.
-                if turn.status == Transaction::Failed || turn.is_behind() {
+                // In a transaction that has failed, or may have, PostgreSQL would refuse it; others it warns of.
+                if turn.status == Transaction::Failed || turn.is_behind() || warned_of {
                     self.parse_for_real(deferred, out, now);
                 } else {
                     turn.deferred = Some(deferred);
                 }
                 Verdict::Swallow
             }
-            (kind, copy) => {
+            (_, copy) => {
                 if matches!(copy, Known::Now(Some(_))) {
                     self.inject_close(statement.id, out);
                 }
-                self.make_room(kind, leased, out);
-                let turn = self.turn.get_or_insert_default();
-                let on_backend = match kind {
-                    StatementKind::Private => Effect::Unnamed(Some(statement.id)),
-                    StatementKind::Shared => Effect::Hold(statement.id, number),
-                };
-                build::write_parse(&mut out.to_backend, &statement.name, parse.text, parse.types);
-                let named = Named::new(statement, number);
-                let effects = [Effect::Name(name.into(), Some(named.clone())), on_backend];
-                turn.expect(Expect::new(Kind::Parse, Who::Forward).measuring(measure), effects);
-                turn.open_batch();
-                if kind == StatementKind::Shared {
-                    // Another backend's copy is compared with the columns of now.
-                    build::write_describe_statement(&mut out.to_backend, &named.statement.name);
-                    turn.expect(Expect::new(Kind::Describe, Who::Skip).about(named), []);
-                }
+                self.parse_there((&parse, name), Named::new(statement, number), measure, leased, out);
                 Verdict::Replace(frame.len)
             }
         }
     }
 
-    /// Lets PostgreSQL say whether SQL's PREPARE has taken the name.
-    fn parse_under_own_name(&mut self, parse: &Parse<'_>, now: Instant) -> Verdict {
-        let statement = self.statement_of(parse, now);
-        let named = Named::new(Arc::clone(&statement), statement.next_parse());
-        let effects = [Effect::Name(parse.name.into(), Some(named)), Effect::Own(parse.name.into(), true)];
+    /// Has the backend parse a statement for the client.
+    fn parse_there(
+        &mut self,
+        (parse, name): (&Parse<'_>, &[u8]),
+        named: Named,
+        measure: Option<Measure>,
+        leased: &Leased<'_>,
+        out: &mut Outgoing,
+    ) {
+        let (kind, id) = (named.statement.kind, named.statement.id);
+        self.make_room(kind, leased, out);
+        let turn = self.turn.get_or_insert_default();
+        let on_backend = match kind {
+            StatementKind::Private => Effect::Unnamed(Some(id)),
+            StatementKind::Shared => Effect::Hold(id, named.parse),
+        };
+        build::write_parse(&mut out.to_backend, &named.statement.name, parse.text, parse.types);
+        let effects = [Effect::Name(name.into(), Some(named.clone())), on_backend];
+        turn.expect(Expect::new(Kind::Parse, Who::Forward).measuring(measure), effects);
+        turn.open_batch();
+        if kind == StatementKind::Shared {
+            // Another backend's copy is compared with the columns of now.
+            build::write_describe_statement(&mut out.to_backend, &named.statement.name);
+            turn.expect(Expect::new(Kind::Describe, Who::Skip).about(named), []);
+        }
+    }
+
+    /// Lets PostgreSQL say whether SQL's PREPARE has taken the name, and what the statement's own name is.
+    fn parse_under_own_name(
+        &mut self,
+        (frame, parse): (&Frame<'_>, &Parse<'_>),
+        statement: Arc<Statement>,
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Verdict {
         let measure = self.measure_parse(&statement, now);
+        let number = statement.next_parse();
+        let (name, named) = (Names::key(parse.name), Named::new(statement, number));
+        let effects = [Effect::Name(name.into(), Some(named)), Effect::Own(name.into(), true)];
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Parse, Who::Forward).measuring(measure), effects);
         turn.open_batch();
-        Verdict::Forward
+        build::write_parse(&mut out.to_backend, parse.name, parse.text, parse.types);
+        Verdict::Replace(frame.len)
     }
 
     /// The statement that a Parse names: shared where it has a name or recurs, else the client's own.
@@ -128,8 +162,8 @@ impl Session {
             None => registry.private(parse.text, parse.types, weigh()),
             Some(shared) => {
                 let statement = match shared.standing() {
-                    Standing::Promoted => Arc::clone(&shared),
-                    Standing::Candidate | Standing::Demoted => {
+                    Standing::Promoted if !is_by_name(&shared.weighed) => Arc::clone(&shared),
+                    Standing::Promoted | Standing::Candidate | Standing::Demoted => {
                         registry.private(parse.text, parse.types, shared.weighed.clone())
                     }
                 };
@@ -178,14 +212,11 @@ impl Session {
                 return Verdict::Swallow;
             }
         }
+        if self.is_naming(&statement.weighed) {
+            return Verdict::Hold(Wait::Replies);
+        }
         self.bring_own_names(&statement.weighed, leased, out);
-        let verdict = if *statement.name == *bind.statement {
-            Verdict::Forward
-        } else {
-            let rest = frame.len - bind.names_len();
-            build::write_bind_head(&mut out.to_backend, bind.portal, &statement.name, rest);
-            Verdict::Replace(bind.names_len())
-        };
+        let verdict = self.bind_on_backend((frame, &bind), statement, out);
         self.note(&statement.weighed, &statement.text, now);
         self.note_values(&statement.weighed, frame);
         self.measure_bind((bind.portal, statement), frame, now, out);
@@ -193,6 +224,8 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         turn.mends.retain(|(portal, _)| **portal != *bind.portal);
         turn.mends.extend(mending.map(|mending| (bind.portal.into(), mending)));
+        turn.drops.retain(|(portal, _)| **portal != *bind.portal);
+        turn.drops.extend(drops(&statement.weighed).map(|name| (bind.portal.into(), name)));
         turn.bound(bind.portal, statement, followed);
         // An unnamed statement is prepared anew before long.
         let portrays = bind.portal.is_empty() && !bind.statement.is_empty();
@@ -200,6 +233,28 @@ impl Session {
         turn.expect(Expect { vouches, portrays, ..expect }, []);
         turn.open_batch();
         verdict
+    }
+
+    /// Says a Bind as the backend must be told it.
+    fn bind_on_backend(
+        &self,
+        (frame, bind): (&Frame<'_>, &Bind<'_>),
+        statement: &Statement,
+        out: &mut Outgoing,
+    ) -> Verdict {
+        let own = self.goes_by_own_name(bind.statement, &statement.weighed);
+        let name = if own { bind.statement } else { &statement.name };
+        let mended = if frame.is_whole() { self.mended_values(statement, frame.body) } else { None };
+        if let Some(values) = mended.as_ref().and_then(|body| body.get(bind.names_len()..)) {
+            build::write_bind_head(&mut out.to_backend, bind.portal, name, values.len());
+            out.to_backend.extend_from_slice(values);
+            return Verdict::Replace(frame.len);
+        }
+        if *name == *bind.statement {
+            return Verdict::Forward;
+        }
+        build::write_bind_head(&mut out.to_backend, bind.portal, name, frame.len - bind.names_len());
+        Verdict::Replace(bind.names_len())
     }
 
     /// Notes settings that may be named by a value that is bound.
@@ -223,7 +278,9 @@ impl Session {
             Ok(usable) => usable,
             Err(verdict) => return verdict,
         };
-        build::write_describe_statement(&mut out.to_backend, &named.statement.name);
+        let own = self.goes_by_own_name(name, &named.statement.weighed);
+        let on_backend = if own { name } else { &named.statement.name };
+        build::write_describe_statement(&mut out.to_backend, on_backend);
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect { vouches, ..Expect::new(Kind::Describe, Who::Forward).about(named) }, []);
         turn.open_batch();
@@ -242,24 +299,6 @@ impl Session {
             }
             None => self.forward(Kind::Describe),
         }
-    }
-
-    pub(super) fn close(&mut self, frame: &Frame<'_>, now: Instant, out: &mut Outgoing) -> Verdict {
-        let target = Target::read(frame.tag, frame.body);
-        if let (Ok(Target::Portal(name)), Some(turn)) = (&target, &mut self.turn) {
-            turn.portal_ends(name, now, out);
-        }
-        let Ok(Target::Statement(name)) = target else {
-            return self.forward(Kind::Close);
-        };
-        if self.state.has_prepared(Names::key(name)) {
-            return self.forward(Kind::Close);
-        }
-        // Backends keep what they hold: others use it too. Closing what does not exist is no error.
-        let turn = self.turn.get_or_insert_default();
-        let effects = [Effect::Name(Names::key(name).into(), None)];
-        turn.expect(Expect::new(Kind::Close, Who::Fake(&build::CLOSE_COMPLETE)), effects);
-        Verdict::Swallow
     }
 
     // === statements on the backend ===
@@ -282,6 +321,13 @@ impl Session {
             }
             Known::Now(Some(named)) => named,
         };
+        if self.goes_by_own_name(name, &named.statement.weighed) {
+            return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
+        }
+        if named.statement.mentions && self.transaction() != Transaction::Failed {
+            self.mention_anew(&named.statement, leased, out)?;
+        }
+        let turn = self.turn.get_or_insert_default();
         let here = match named.statement.kind {
             StatementKind::Shared => turn.holds(leased, named.statement.id),
             StatementKind::Private => match turn.unnamed(leased) {
@@ -305,16 +351,22 @@ impl Session {
                 if copy.is_some() {
                     self.inject_close(named.statement.id, out);
                 }
-                self.inject_parse(&named.statement, leased, out);
+                self.inject_parse(&named.statement, &named.statement.text, leased, out);
             }
         }
         let failed = self.transaction() == Transaction::Failed;
         if named.shape.is_none() || failed { Ok((named, false)) } else { Err(self.inject_describe(named, out)) }
     }
 
-    fn inject_parse(&mut self, statement: &Arc<Statement>, leased: &mut Leased<'_>, out: &mut Outgoing) {
+    pub(super) fn inject_parse(
+        &mut self,
+        statement: &Arc<Statement>,
+        text: &[u8],
+        leased: &mut Leased<'_>,
+        out: &mut Outgoing,
+    ) {
         self.make_room(statement.kind, leased, out);
-        build::write_parse(&mut out.to_backend, &statement.name, &statement.text, &statement.types);
+        build::write_parse(&mut out.to_backend, &statement.name, text, &statement.types);
         let effect = match statement.kind {
             StatementKind::Private => Effect::Unnamed(Some(statement.id)),
             StatementKind::Shared => Effect::Hold(statement.id, statement.next_parse()),

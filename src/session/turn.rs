@@ -1,7 +1,7 @@
 //! What a session owes and is owed while it is active: the queue of expected replies, and effects that hold only
 //! once a reply has confirmed them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
 use super::measuring::Measures;
-use super::mending::Reset;
+use super::mending::{Mending, Reset};
 use super::processes::Mentions;
 use super::repeat::Batch;
 use super::statements::Deferred;
@@ -95,13 +95,17 @@ pub(super) struct Turn {
     /// The unnamed or named portals that decide what the session listens to.
     pub(super) listens: Vec<(Box<[u8]>, Arc<Pattern>)>,
     /// Portals after whose execution settings are to be set to what the client started with.
-    pub(super) mends: Vec<(Box<[u8]>, Vec<u8>)>,
+    pub(super) mends: Vec<(Box<[u8]>, Mending)>,
+    /// The statement that does that if the batch goes on.
+    pub(super) mend_next: Option<Vec<u8>>,
     /// Texts with commands that concern other connections.
     pub(super) administered: Vec<Arc<Pattern>>,
+    /// One of these commands was done.
+    pub(super) has_administered: bool,
     /// Values were drawn from sequences.
     pub(super) drew: bool,
-    /// Statements that DEALLOCATE names in what was sent, in that order.
-    pub(super) deallocates: VecDeque<Box<[u8]>>,
+    /// Portals whose execution drops a statement, and its name.
+    pub(super) drops: Vec<(Box<[u8]>, Box<[u8]>)>,
     /// What was called and is not known yet.
     pub(super) unknown: Vec<Callee>,
     /// One of these was given a string that may be the beginning of a setting's name.
@@ -186,6 +190,14 @@ impl Turn {
         self.reset != Reset::No && !self.open_batch && !self.queue.is_empty()
     }
 
+    /// Whether all that is owed is the answer to what was said after a transaction, to make the backend tidy.
+    pub(super) fn is_tidying(&self) -> bool {
+        let idle = self.status == Transaction::Idle && !self.open_batch && self.deferred.is_none();
+        let adopts = |pending: &Pending| matches!(pending.effect, Effect::Profile(_));
+        let ours = !self.queue.is_empty() && self.queue.iter().all(Expect::is_skipped);
+        idle && ours && !self.pending.iter().any(adopts)
+    }
+
     /// Adds a reply and the effects that it will confirm.
     pub(super) fn expect<const N: usize>(&mut self, mut expect: Expect, effects: [Effect; N]) {
         expect.effects = u8::try_from(N).unwrap_or(u8::MAX);
@@ -266,6 +278,15 @@ impl Turn {
         pending.unwrap_or_else(|| Known::Now(leased.held.parse_of(id)))
     }
 
+    /// Whether the batch at hand parses a statement.
+    pub(super) fn parses(&self, id: u64) -> bool {
+        let parses = |effect: &Effect| match effect {
+            Effect::Hold(other, _) | Effect::Unnamed(Some(other)) => *other == id,
+            _ => false,
+        };
+        self.pending.iter().any(|pending| pending.batch == self.batch && parses(&pending.effect))
+    }
+
     /// Which statement is the backend's unnamed one.
     pub(super) fn unnamed(&self, leased: &Leased<'_>) -> Known<Option<u64>> {
         let pending = self.newest(|effect| match effect {
@@ -283,9 +304,52 @@ impl Turn {
         leased.held.surplus(coming, leaving)
     }
 
-    /// Whether an earlier batch puts names of the client on the backend, or takes them off.
+    /// Whether an earlier batch puts statements on the backend, or takes them off, or gives names to them.
     pub(super) fn is_naming(&self) -> bool {
-        self.pending.iter().any(|pending| pending.batch != self.batch && matches!(pending.effect, Effect::Own(..)))
+        self.pending.iter().any(|pending| match &pending.effect {
+            Effect::Own(..) | Effect::Hold(..) | Effect::Drop(_) => pending.batch != self.batch,
+            Effect::Name(name, _) => pending.batch != self.batch && !name.is_empty(),
+            Effect::Profile(_) | Effect::Unnamed(_) => false,
+        })
+    }
+
+    /// Whether a statement of the client is on the backend under its own name.
+    pub(super) fn has_own(&self, leased: &Leased<'_>, name: &[u8]) -> Known<bool> {
+        let pending = self.newest(|effect| match effect {
+            Effect::Own(own, here) if **own == *name => Some(*here),
+            _ => None,
+        });
+        pending.unwrap_or_else(|| Known::Now(leased.held.own().iter().any(|own| **own == *name)))
+    }
+
+    /// All that the client has given names, if nothing that is at work fails.
+    pub(super) fn all_named(&self, names: &Names) -> Vec<(Box<[u8]>, Named)> {
+        let mut all: BTreeMap<&[u8], &Named> = names.named().collect();
+        for pending in &self.pending {
+            match &pending.effect {
+                Effect::Name(name, Some(named)) if !name.is_empty() => {
+                    all.insert(name, named);
+                }
+                Effect::Name(name, None) => {
+                    all.remove(&**name);
+                }
+                _ => {}
+            }
+        }
+        all.into_iter().map(|(name, named)| (name.into(), named.clone())).collect()
+    }
+
+    /// All shared statements that the backend holds, if nothing that is at work fails.
+    pub(super) fn all_held(&self, leased: &Leased<'_>) -> BTreeSet<u64> {
+        let mut all: BTreeSet<u64> = leased.held.ids().collect();
+        for pending in &self.pending {
+            match pending.effect {
+                Effect::Hold(id, _) => all.insert(id),
+                Effect::Drop(id) => all.remove(&id),
+                _ => false,
+            };
+        }
+        all
     }
 
     fn newest<T>(&self, read: impl Fn(&Effect) -> Option<T>) -> Option<Known<T>> {
@@ -311,6 +375,7 @@ impl Turn {
             self.wary.clear();
             self.listens.clear();
             self.mends.clear();
+            self.drops.clear();
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::functions::Callee;
+use super::functions::{Callee, Judgement};
 use super::{Keeps, Sequences, Session};
 use crate::sql::{
     Command, Effects, Encoding, Kind, Lexing, Pattern, Unnamed, Weighed, begins_a_name, do_bodies, unnamed_settings,
@@ -102,6 +102,10 @@ impl Session {
                 Some(pattern) => self.note_pattern(&pattern, b"", now),
                 None => self.state.note(Effects::CALLS, b""),
             }
+            if let Some(turn) = &mut self.turn {
+                // What became of it was not looked at.
+                turn.has_administered |= !turn.administered.is_empty();
+            }
         }
     }
 
@@ -117,7 +121,8 @@ impl Session {
         }
         let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
-        if effects.any_of(Effects::NOTIFIES) {
+        // What a DO block calls is not read.
+        if effects.any_of(Effects::NOTIFIES | Effects::RUNS) {
             self.turn.get_or_insert_default().notified = true;
         }
         // Most who ask compare it with others' in the same statement.
@@ -133,6 +138,7 @@ impl Session {
             return self.state.note(effects, text);
         }
         let judgement = self.rules.functions.judge(callees(pattern), now);
+        self.note_called(&judgement);
         if judgement.may_leave {
             effects |= Effects::CALLS;
             if !judgement.unknown.is_empty() && begins_a_name(text, &self.lexing()) {
@@ -147,6 +153,18 @@ impl Session {
         self.state.note(effects, text);
     }
 
+    /// Notes what functions that are being called do beside what they may leave behind.
+    pub(super) fn note_called(&mut self, judgement: &Judgement) {
+        if judgement.draws {
+            self.note_sequences(Effects::DRAWS);
+        }
+        // What is not known yet may; it is asked about only this once.
+        if judgement.notifies || !judgement.unknown.is_empty() {
+            self.turn.get_or_insert_default().notified = true;
+        }
+    }
+
+    /// Notes that values were drawn from sequences, or asked for.
     fn note_sequences(&mut self, effects: Effects) {
         if !effects.any_of(Effects::DRAWS | Effects::READS_SEQUENCE) {
             return;

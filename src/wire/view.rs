@@ -81,7 +81,7 @@ pub struct BoundValue<'a> {
 /// whole (manual: "Message Formats", Bind).
 #[must_use]
 pub fn bound_values(body: &[u8]) -> Option<Vec<BoundValue<'_>>> {
-    Some(all_bound_values(body)?.into_iter().flatten().collect())
+    bound(body).map(|all| all.into_iter().filter_map(Result::ok).collect())
 }
 
 /// The most values of a Bind that are shown, and the most bytes of each.
@@ -99,10 +99,12 @@ pub fn sampled_values(body: &[u8]) -> Option<Vec<Option<Box<str>>>> {
         }
         String::from_utf8_lossy(bytes).into()
     };
-    Some(all_bound_values(body)?.into_iter().take(SAMPLED.0).map(|value| value.map(shown)).collect())
+    Some(bound(body)?.into_iter().take(SAMPLED.0).map(|value| value.ok().map(shown)).collect())
 }
 
-fn all_bound_values(body: &[u8]) -> Option<Vec<Option<BoundValue<'_>>>> {
+/// The same with those that are NULL: where in the body the length stands that says so.
+#[must_use]
+pub fn bound(body: &[u8]) -> Option<Vec<Result<BoundValue<'_>, usize>>> {
     fn number<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
         let (number, after) = rest.split_first_chunk::<N>()?;
         *rest = after;
@@ -114,14 +116,14 @@ fn all_bound_values(body: &[u8]) -> Option<Vec<Option<BoundValue<'_>>>> {
     let mut values = Vec::new();
     for index in 0..usize::from(u16::from_be_bytes(number(&mut rest)?)) {
         let format = if formats.len() == 1 { formats.first() } else { formats.get(index) };
+        let at = body.len() - rest.len();
         // A negative length is NULL.
         let Ok(len) = usize::try_from(i32::from_be_bytes(number(&mut rest)?)) else {
-            values.push(None);
+            values.push(Err(at));
             continue;
         };
-        let at = body.len() - rest.len();
         let (bytes, after) = rest.split_at_checked(len)?;
-        values.push(Some(BoundValue { bytes, at, binary: format == Some(&1) }));
+        values.push(Ok(BoundValue { bytes, at: at + size_of::<i32>(), binary: format == Some(&1) }));
         rest = after;
     }
     Some(values)

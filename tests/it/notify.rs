@@ -133,7 +133,7 @@ async fn listeners_outlive_a_restart_of_the_server() {
 
 #[tokio::test]
 async fn a_client_that_leaves_too_much_waiting_in_a_transaction_is_closed_and_told_why() {
-    let proxy = pgweir().pool_size(2).set("limits.notifications", "'16KB'").start().await;
+    let mut proxy = pgweir().pool_size(2).set("limits.notifications", "'16KB'").start().await;
     let (mut slow, mut quick) = (listening(&proxy, "n_full").await, listening(&proxy, "n_full").await);
     slow.query("begin").await;
     let mut other = proxy.wire().await;
@@ -147,6 +147,12 @@ async fn a_client_that_leaves_too_much_waiting_in_a_transaction_is_closed_and_to
     assert_eq!(fault.field(b'C').as_deref(), Some("54000"));
     assert!(fault.detail().contains("limits.notifications"));
     assert_eq!(quick.value("select 1").await, "1");
+    drop((quick, other));
+    proxy.signal("TERM");
+    proxy.wait_exit().await;
+    let log = proxy.log();
+    let told = log.lines().find(|line| line.contains("a limit was met") && line.contains("limits.notifications"));
+    assert!(told.is_some_and(|line| line.contains("\"times\":1")), "{log}");
 }
 
 #[tokio::test]

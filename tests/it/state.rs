@@ -345,6 +345,21 @@ async fn a_database_can_be_copied_and_dropped_though_backends_of_it_are_idle() {
 }
 
 #[tokio::test]
+async fn a_command_about_roles_that_fails_leaves_their_backends_alone() {
+    postgres().await.execute("create role s_kept superuser login; create table s_kept_table (n int)").await;
+    postgres().await.execute("alter table s_kept_table owner to s_kept").await;
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two) = (WireClient::login(proxy.address(), "s_kept", "postgres").await, proxy.wire().await);
+    let backend = "select pid from pg_stat_activity where pid = pg_backend_pid()";
+    let before = one.value(backend).await;
+    assert_eq!(code(&two.query("drop role s_kept").await).as_deref(), Some("2BP01"));
+    assert_eq!(code(&two.query("alter role s_kept connection limit -5").await).as_deref(), Some("22023"));
+    assert_eq!(one.value(backend).await, before);
+    assert_eq!(code(&two.query("alter role s_kept set work_mem = '3MB'").await), None);
+    eventually("its backend is another one", async || one.value(backend).await != before).await;
+}
+
+#[tokio::test]
 async fn notifications_reach_a_session_that_listens() {
     let proxy = pgweir().pool_size(2).start().await;
     let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
@@ -408,6 +423,30 @@ async fn a_session_is_found_and_signalled_by_the_process_id_that_it_was_told() {
     let answer = two.until(b'Z').await;
     assert!(answer.iter().any(|frame| frame.summary() == "DataRow(t)"), "{answer:?}");
     assert_eq!(code(&one.until_end().await).as_deref(), Some("57P01"));
+}
+
+#[tokio::test]
+async fn a_prepared_text_means_the_backend_that_a_session_has_when_it_is_bound() {
+    let proxy = pgweir().pool_size(3).start().await;
+    let (mut one, mut two, mut other) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    let sql = format!("select count(*) from pg_locks where locktype = 'virtualxid' and pid = '{}'", one.process_id());
+    let asks = |name: &str| [frame::bind("", name, &[]), frame::execute("", 0), frame::sync()].concat();
+    let rows = |answer: &[Frame]| answer.iter().find(|frame| frame.tag() == b'D').map(|row| row.cells());
+    one.query("begin").await;
+    for name in ["", "named"] {
+        two.send(&[frame::parse(name, &sql, &[]), asks(name)].concat()).await;
+        assert_eq!(rows(&two.until(b'Z').await), Some(vec![Some("1".to_owned())]), "{name:?}");
+    }
+    // Its backend is another's now, and it has the other's.
+    one.query("commit").await;
+    other.query("begin").await;
+    for name in ["", "named"] {
+        two.send(&asks(name)).await;
+        assert_eq!(rows(&two.until(b'Z').await), Some(vec![Some("0".to_owned())]), "{name:?}");
+    }
+    one.query("begin").await;
+    two.send(&asks("named")).await;
+    assert_eq!(rows(&two.until(b'Z').await), Some(vec![Some("1".to_owned())]));
 }
 
 #[tokio::test]

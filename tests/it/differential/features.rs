@@ -122,8 +122,8 @@ pub const FEATURES: &[(Feature, Support)] = &[
     (F::Named, Carried),
     (F::Portals, Carried),
     (F::SqlPrepare, Pinned),
-    (F::MixedPrepare, Missing("names of the protocol and of SQL are not one to pgweir")),
-    (F::ShowPrepared, Missing("names are one's own in a Query, but not in the extended protocol")),
+    (F::MixedPrepare, Pinned),
+    (F::ShowPrepared, Carried),
     (F::DiscardAll, Carried),
     (F::DiscardParts, Carried),
     (F::Temp, Pinned),
@@ -134,37 +134,22 @@ pub const FEATURES: &[(Feature, Support)] = &[
     (F::HoldCursors, Pinned),
     (F::Listen, Carried),
     (F::Notify, Carried),
-    (F::Senders, Missing("the process id is that of the backend")),
-    (F::Pids, Missing("process ids of clients mean nothing to PostgreSQL")),
-    (F::OwnPid, Missing("pg_backend_pid() is that of the backend")),
+    (F::Senders, Carried),
+    (F::Pids, Carried),
+    (F::OwnPid, Kept),
     (F::Draws, Carried),
-    (F::CurrentValues, Missing("draws do not pin")),
+    (F::CurrentValues, Kept),
     (F::SettingFunctions, Carried),
     (F::HiddenFunctions, Carried),
     (F::DeeperFunctions, Missing("what views, operators and domains call is not looked into")),
     (F::LeavingFunctions, Pinned),
 ];
 
-/// RESET, SET TO DEFAULT and set_config(…, null, …) for sessions that said something at startup.
-pub const RETURN_TO_STARTUP: Support = Missing("set_config with a bound NULL gives the server's default");
-
 /// DISCARD ALL and RESET after a change of role, for superusers.
 pub const REPORTS_OF_ROLES: Support = Carried;
 
 /// Features after which a superuser may be none.
 pub const ROLE_CHANGING: &[Feature] = &[F::Roles, F::RoleByName, F::LeavingFunctions];
-
-/// Features whose statements set settings back.
-pub const RETURNING: &[Feature] = &[
-    F::Settings,
-    F::LocalSettings,
-    F::ResetAll,
-    F::SetConfig,
-    F::BoundNames,
-    F::BoundCustom,
-    F::Quoting,
-    F::Characteristics,
-];
 
 /// How far pgweir is with `feature`.
 pub fn support(feature: Feature) -> Support {

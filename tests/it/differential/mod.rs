@@ -4,6 +4,7 @@
 //!
 //!     cargo test --test it differential
 //!     PGWEIR_DIFFERENTIAL=2000..2500 cargo test --test it differential     # these seeds
+//!     PGWEIR_DIFFERENTIAL_FEATURES=Pids,Listen …                           # programs of these alone
 //!     PGWEIR_DIFFERENTIAL_KIND=everything …                                # also what is known to be missing
 //!
 //! [`features`] says what programs may contain and what is missing yet, [`statements`] is their vocabulary,

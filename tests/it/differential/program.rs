@@ -54,6 +54,8 @@ pub struct Cast {
     pub backends: usize,
     /// Sessions that keep a backend free it as soon as nothing keeps it any more, so that there may be fewer backends.
     pub frees: bool,
+    /// They ask for values that they have drawn from sequences: the pool knows before they begin.
+    pub asks_drawn: bool,
 }
 
 /// Statements of one Query as its text.
@@ -129,6 +131,17 @@ impl Step {
             Deed::Say(messages) => messages.iter().flat_map(|message| message.bytes(pids)).collect(),
             Deed::Reconnect => frame::terminate(),
         }
+    }
+
+    /// Whether it names the process of the next session.
+    pub fn asks_of_next(&self) -> bool {
+        let named = |sql: &str| sql.contains("{pid:next}");
+        let Deed::Say(messages) = &self.deed else { return false };
+        messages.iter().any(|message| match message {
+            Message::Query(statements) => statements.iter().any(|sql| named(sql)),
+            Message::Parse { sql, .. } => named(sql),
+            _ => false,
+        })
     }
 
     fn script(&self, cast: &Cast) -> String {

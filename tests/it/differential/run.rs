@@ -117,6 +117,16 @@ impl View {
         let had = (0..self.status.len()).filter(has).count();
         self.status[session] != 0 && (has(&session) || had < self.backends)
     }
+
+    /// Whether a session has a backend through pgweir, too.
+    pub fn has_transaction(&self, session: usize) -> bool {
+        matches!(self.status[session], b'T' | b'E')
+    }
+
+    /// The session whose process is `{pid:next}` to this one.
+    pub fn next(&self, session: usize) -> usize {
+        (session + 1) % self.status.len()
+    }
 }
 
 /// Sessions of one run.
@@ -133,7 +143,7 @@ struct Sessions<'a> {
 }
 
 /// Runs what `next` gives, until it gives nothing more, directly. Steps of sessions that could get no backend of a
-/// pool of this size are left out.
+/// pool of this size are left out, as are those that ask for the process of one that has no backend there.
 pub async fn direct(
     (address, side): (SocketAddr, &Side),
     cast: &Cast,
@@ -149,7 +159,7 @@ pub async fn direct(
         let (status, holds) = (sessions.status.clone(), sessions.holds.clone());
         let view = View { status, holds, backends: cast.backends };
         let Some(step) = next(&view) else { break };
-        if !view.may_act(step.session) {
+        if !view.may_act(step.session) || (step.asks_of_next() && !view.has_transaction(view.next(step.session))) {
             continue;
         }
         match sessions.act(&step, None).await {
@@ -172,6 +182,9 @@ pub async fn direct(
 pub async fn pooled((address, side): (SocketAddr, &Side), cast: &Cast, recording: &Recording) -> Option<Difference> {
     side.reset().await;
     let mut sessions = Sessions::new(address, side, cast);
+    if cast.asks_drawn {
+        sessions.ask_for_drawn().await;
+    }
     for (session, direct) in recording.logins.iter().enumerate() {
         let (pgweir, trouble) = match sessions.login(session).await {
             Ok(frames) => (frames, None),
@@ -209,6 +222,19 @@ impl<'a> Sessions<'a> {
             told: vec![Vec::new(); count],
             numbers: Vec::new(),
         }
+    }
+
+    /// Has somebody ask for what was drawn, so that it is known that draws matter here.
+    async fn ask_for_drawn(&self) {
+        let mut client = WireClient::open(self.address).await;
+        client
+            .send(&frame::startup(3, 0, &[("user", self.cast.user), ("database", self.side.database.as_str())]))
+            .await;
+        client.until(b'Z').await;
+        client.send(&frame::query("select lastval()")).await;
+        client.until(b'Z').await;
+        client.send(&frame::terminate()).await;
+        client.until_end().await;
     }
 
     /// Asks the session itself, beside the program: by a statement and a portal that are gone at once.
@@ -364,15 +390,19 @@ fn normalised(mut frames: Vec<Frame>) -> Vec<Frame> {
     for reported in frames.chunk_by_mut(|one, other| one.tag() == b'S' && other.tag() == b'S') {
         reported.sort_by(|one, other| one.body().cmp(other.body()));
     }
+    let in_failed_transaction = frames.last().is_some_and(|last| last.tag() == b'Z' && last.body() == b"E");
     for frame in &mut frames {
         let own = frame.field(b'C').is_some_and(|code| OWN_ERRORS.contains(&code.as_str()));
         // A backend that others have used has a temporary schema already.
         let lacks_temporary = frame.field(b'C').is_some_and(|code| ABSENT.contains(&code.as_str()))
             && frame.field(b'M').is_some_and(|message| message.contains("pg_temp"));
+        // A backend that lacks the statement in a failed transaction cannot count its parameters.
+        let miscounts = in_failed_transaction && matches!(frame.field(b'C').as_deref(), Some("08P01" | "25P02"));
         let Frame::Message(tag, body) = frame else { continue };
         match tag {
             b'K' => *body = Bytes::new(),
             b'T' => *body = without_table_oids(body),
+            b'E' if miscounts => *body = Bytes::from_static(b"Mrefused in a failed transaction\0\0"),
             b'E' if own => *body = without_place(body),
             b'E' if lacks_temporary => *body = Bytes::from_static(b"Mnothing of this name in pg_temp\0\0"),
             _ => {}

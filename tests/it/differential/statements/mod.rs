@@ -102,6 +102,11 @@ pub fn deed(feature: F, rng: &mut Rng) -> Sql {
     }
 }
 
+/// A question about the session's own process.
+pub fn own_process() -> Sql {
+    objects::own_pid()
+}
+
 /// A question whose answer shows whether this feature's state is where it belongs.
 pub fn probe(feature: F, rng: &mut Rng) -> Sql {
     match feature {

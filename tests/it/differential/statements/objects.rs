@@ -208,15 +208,22 @@ pub fn leaving_function(rng: &mut Rng) -> Sql {
     .into()
 }
 
-/// `{pid:next}` is what the next session was told at its login.
+const OWN_PID: &str = "select count(*), max(application_name) from pg_stat_activity where pid = {pid:own}";
+
+pub fn own_pid() -> Sql {
+    OWN_PID.into()
+}
+
+/// `{pid:next}` is what the next session was told at its login. A transaction sees `pg_stat_activity` as it was when it
+/// first looked, when the next session's backend may not have been started.
 pub fn pid(rng: &mut Rng) -> Sql {
     one(
         rng,
         &[
             "select pg_cancel_backend({pid:next})",
-            "select count(*) from pg_stat_activity where pid = {pid:next}",
-            "select count(*), max(application_name) from pg_stat_activity where pid = {pid:own}",
-            "select pg_cancel_backend(pid) from pg_stat_activity where pid = {pid:next}",
+            "select count(*) from pg_locks where locktype = 'virtualxid' and pid = {pid:next}",
+            OWN_PID,
+            "select pg_cancel_backend(pid) from pg_locks where locktype = 'virtualxid' and pid = {pid:next}",
         ],
     )
     .into()
