@@ -27,7 +27,10 @@ use crate::config::{self, Budgets};
 use crate::sql::{Digest, Patterns};
 
 /// Lists that may wait to be added up; whoever fills one more does it himself.
-const ASIDE: usize = 16;
+const ASIDE: usize = 64;
+/// Lists that are worth adding up before the second is over, and empty ones that are kept.
+const SOME: usize = 4;
+const EMPTY: usize = 16;
 /// Pairs of database and user, and applications, that are told apart.
 const PLACES: usize = 10_000;
 const APPLICATIONS: usize = 10_000;
@@ -62,6 +65,8 @@ pub struct Insight {
 pub(super) struct Shared {
     state: Mutex<State>,
     aside: Mutex<Vec<Vec<Entry>>>,
+    /// Lists that were added up, for those to come.
+    empty: Mutex<Vec<Vec<Entry>>>,
     filled: Notify,
     pub(super) places: Places,
     pub(super) applications: Names,
@@ -103,6 +108,7 @@ impl Insight {
         let shared = Shared {
             state: Mutex::new(state),
             aside: Mutex::default(),
+            empty: Mutex::default(),
             filled: Notify::new(),
             places: Places::new(PLACES),
             applications: Names::new(APPLICATIONS),
@@ -368,19 +374,29 @@ impl Shared {
     pub(super) fn put_aside(&self, entries: Vec<Entry>) {
         let mut aside = self.aside.lock();
         aside.push(entries);
-        let crowded = aside.len() > ASIDE;
+        let (crowded, some) = (aside.len() > ASIDE, aside.len() >= SOME);
         drop(aside);
         if crowded {
             self.add_aside(&mut self.state.lock(), SystemTime::now());
-        } else {
+        } else if some {
             self.filled.notify_one();
         }
     }
 
+    /// A list to write to, which may have memory already.
+    pub(super) fn empty_list(&self) -> Vec<Entry> {
+        self.empty.lock().pop().unwrap_or_default()
+    }
+
     fn add_aside(&self, state: &mut State, now: SystemTime) {
         let aside = std::mem::take(&mut *self.aside.lock());
-        for entries in aside {
+        for mut entries in aside {
             self.add(state, &entries, now);
+            entries.clear();
+            let mut empty = self.empty.lock();
+            if empty.len() < EMPTY {
+                empty.push(entries);
+            }
         }
     }
 

@@ -15,8 +15,8 @@ use super::names::Place;
 use super::slow::SlowExecution;
 use crate::sql::Digest;
 
-/// Entries of a list that is full.
-const FULL: usize = 16 * 1024;
+/// Entries of a list that is full: few enough to stay in a processor's cache, where the next ones are written over them.
+const FULL: usize = 2 * 1024;
 /// Slow executions that one worker writes down between two mergers.
 const SLOW: usize = 256;
 
@@ -135,7 +135,7 @@ impl Recorder {
         if entries.len() < FULL {
             return;
         }
-        let empty = std::mem::take(&mut *self.spare.lock());
+        let empty = self.shared.empty_list();
         let full = std::mem::replace(&mut *entries, empty);
         drop(entries);
         self.shared.put_aside(full);

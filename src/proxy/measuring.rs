@@ -126,7 +126,7 @@ impl Serve {
         bytes_out: u64,
         (waited, drained): (Duration, Duration),
         now: Instant,
-    ) -> (Execution, Option<Values>, Option<Sampled>) {
+    ) -> (Execution, Option<Values>, Option<Box<Sampled>>) {
         let profile = self.session.profile();
         let name = || profile.get(b"application_name").unwrap_or_default();
         let execution = Execution {

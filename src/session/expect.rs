@@ -58,7 +58,7 @@ pub(super) struct Expect {
     /// What is to be told of it.
     pub(super) measure: Option<Measure>,
     /// Statements that the DEALLOCATEs of a Query name, in their order.
-    pub(super) drops: VecDeque<Box<[u8]>>,
+    pub(super) drops: Option<Box<VecDeque<Box<[u8]>>>>,
 }
 
 impl Expect {
@@ -75,7 +75,7 @@ impl Expect {
             followed: false,
             mended: None,
             measure: None,
-            drops: VecDeque::new(),
+            drops: None,
         }
     }
 

@@ -277,7 +277,8 @@ impl Session {
         expect.followed = followed.is_some();
         expect.measure = measure;
         turn.measures.begin_query();
-        expect.drops = drops(&weighed).collect();
+        let mut dropped = drops(&weighed).peekable();
+        expect.drops = dropped.peek().is_some().then(|| Box::new(dropped.collect()));
         turn.follow(followed);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {

@@ -80,7 +80,7 @@ pub struct Ended {
     /// What was bound, where that is wanted.
     pub values: Option<Box<Values>>,
     /// The statement itself, where that is wanted.
-    pub sampled: Option<Sampled>,
+    pub sampled: Option<Box<Sampled>>,
 }
 
 /// Bound values as text, those of binary format in hexadecimal digits; `None` for NULL.
@@ -113,7 +113,7 @@ pub(super) struct Measure {
     /// Rows after which it pauses; 0 is never.
     pub(super) most: u32,
     pub(super) values: Option<Box<Values>>,
-    pub(super) sampled: Option<Sampled>,
+    pub(super) sampled: Option<Box<Sampled>>,
 }
 
 #[derive(Debug)]
@@ -133,7 +133,7 @@ pub(super) struct Portal {
     pub(super) digest: Digest,
     pub(super) tags: u32,
     pub(super) values: Option<Box<Values>>,
-    pub(super) sampled: Option<Sampled>,
+    pub(super) sampled: Option<Box<Sampled>>,
     pub(super) paused: Option<Paused>,
     /// It was executed to its end: whoever asks again gets nothing.
     pub(super) done: bool,
@@ -183,7 +183,7 @@ impl Session {
         };
         let tags = measuring.tags.as_ref().map_or(0, |tags| tags.read(text, &self.lexing()));
         let alone = matches!(what, What::One(_)) && frame.is_whole() && text.len() <= SAMPLED;
-        let sampled = (measuring.texts && alone).then(|| Sampled::Query(text.into()));
+        let sampled = (measuring.texts && alone).then(|| Box::new(Sampled::Query(text.into())));
         Some(Measure { tags, sampled, ..Measure::new(what, now, size(frame)) })
     }
 
@@ -220,7 +220,7 @@ impl Session {
             |tags: &Arc<dyn ReadTags>| *statement.tags.get_or_init(|| tags.read(&statement.text, &self.lexing()));
         let tags = measuring.tags.as_ref().map_or(0, read);
         let wanted = measuring.texts && statement.text.len() <= SAMPLED;
-        let sampled = wanted.then(|| Sampled::Prepared(Arc::clone(statement)));
+        let sampled = wanted.then(|| Box::new(Sampled::Prepared(Arc::clone(statement))));
         let turn = self.turn.get_or_insert_default();
         turn.portal_ends(portal, now, out);
         let Some(digest) = digest_of(&statement.weighed) else { return };

@@ -116,7 +116,9 @@ impl Session {
 
     /// A statement of a Query has dropped the next of the statements that the Query names.
     pub(super) fn deallocated(&mut self, leased: &mut Leased<'_>) {
-        let Some(name) = self.turn.as_mut().and_then(|turn| turn.queue.front_mut()?.drops.pop_front()) else { return };
+        let Some(name) = self.turn.as_mut().and_then(|turn| turn.queue.front_mut()?.drops.as_mut()?.pop_front()) else {
+            return;
+        };
         self.names.set(&name, None);
         leased.held.set_own(&name, false);
     }
