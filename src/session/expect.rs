@@ -58,6 +58,7 @@ pub(super) struct Expect {
     /// What is to be told of it.
     pub(super) measure: Option<Measure>,
     /// Statements that the DEALLOCATEs of a Query name, in their order.
+    #[expect(clippy::box_collection, reason = "few replies have any, and each is moved")]
     pub(super) drops: Option<Box<VecDeque<Box<[u8]>>>>,
 }
 
