@@ -18,8 +18,9 @@ use crate::sql::Digest;
 const FEW: u64 = 5;
 /// A pause that ends a burst.
 const PAUSE: Duration = Duration::from_millis(50);
-/// When a unit is taken for ended without a word.
+/// When a unit is taken for ended without a word: a transaction, and a burst, of which thousands may be remembered.
 const SILENCE: Duration = Duration::from_secs(5);
+const BURST_SILENCE: Duration = Duration::from_secs(1);
 /// Executions after which a burst that has no end is reported all the same.
 const LONGEST: u64 = 10_000;
 /// Patterns of one unit that are watched, sessions, and findings.
@@ -107,10 +108,16 @@ impl Repetitions {
 
     /// Ends the units of sessions that say nothing more.
     pub(super) fn end_silent(&mut self, at: Instant, now: SystemTime) {
-        let silent = |unit: &Unit| at.saturating_duration_since(unit.last_end) > SILENCE;
+        let silent = |unit: &Unit| {
+            let silence = if unit.in_transaction { SILENCE } else { BURST_SILENCE };
+            at.saturating_duration_since(unit.last_end) > silence
+        };
         let ended: Vec<Unit> = self.units.extract_if(|_, unit| silent(unit)).map(|(_, unit)| unit).collect();
         for unit in ended {
             self.end(unit, now);
+        }
+        if self.units.capacity() > self.units.len() * 8 + 64 {
+            self.units.shrink_to(self.units.len() * 2);
         }
     }
 
@@ -165,6 +172,10 @@ impl Unit {
                 repeated.nanos += execution.total();
             }
             None if room => {
+                if self.repeated.is_empty() {
+                    // Most units are one statement.
+                    self.repeated.reserve_exact(1);
+                }
                 self.repeated.push(Repeated { subject, before, tags, times: 1, rows, nanos: execution.total() });
             }
             None => {}

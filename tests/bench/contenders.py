@@ -123,13 +123,15 @@ class Pgbouncer:
 class Pgweir:
     """pgweir before the cluster."""
 
-    def __init__(self, program):
+    def __init__(self, program, more=""):
         self.program = program
+        self.more = more
         self.version = output([program, "--version"]).split()[-1]
 
     @contextlib.contextmanager
     def start(self, home, server):
         config = PGWEIR.format(port=server.port, backends=BACKENDS, user=USER, clients=IDLE_CLIENTS + 200)
+        config += self.more
         with throwaway.Pgweir(home, config, self.program) as pgweir:
             yield Contender("pgweir", pgweir.port, pgweir.process.pid)
 

@@ -17,6 +17,8 @@ THREADS = 2
 # Latencies are logged for this share of transactions, which costs pgbench next to nothing.
 SAMPLED = 0.05
 SETTLE_SECONDS = 2
+# Queries of each of the first clients, until what is kept for all of them has its size.
+WARMING = 200
 
 ROWS = f"""\\set first random(1, {SCALE * 100_000 - 1000})
 SELECT aid, bid, abalance, filler FROM pgbench_accounts WHERE aid BETWEEN :first AND :first + 999;
@@ -129,7 +131,8 @@ def idle_memory(contender):
     """KB for each idle client: just logged in, and after one query in each."""
     # What the first clients allocate once and for all is not the cost of the others.
     first = IdleClients(contender, 50)
-    first.query()
+    for _ in range(WARMING):
+        first.query()
     first.close()
     time.sleep(SETTLE_SECONDS)
     base = memory_kb(contender.pid)

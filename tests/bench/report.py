@@ -11,6 +11,7 @@ THROUGHPUT = {"simple": (0.80, 1.10), "extended": (1.00, None), "prepared": (0.5
 CPU = ("simple", "extended", "prepared")
 IDLE_KB = 0.9
 SETTINGS = 0.90
+INSIGHT = 0.98
 
 
 def mark(verdicts):
@@ -105,6 +106,18 @@ def latency(results):
         ]
         rows.append([WORKLOADS[workload][0], *cells])
     return table(["latency p50 / p95 / p99, ms", "direct", "pgbouncer", "pgweir"], rows)
+
+
+def insight(runs):
+    """What is left of the throughput where statements are counted, and what that adds to each transaction."""
+    rows = []
+    for workload in CPU:
+        on, off = runs[workload, "on"], runs[workload, "off"]
+        share = statistics.median(a.tps / b.tps for a, b in zip(on, off))
+        cpus = [statistics.median(run.cpu for run in some) for some in (off, on)]
+        cells = [f"{share:.3f}", *(f"{cpu:.1f}" for cpu in cpus), f"≥ {INSIGHT:.2f}", mark([share >= INSIGHT])]
+        rows.append([WORKLOADS[workload][0], *cells])
+    return table(["insight", "share of tps", "CPU without, µs", "CPU with, µs", "target", ""], rows)
 
 
 def settings(shares):
