@@ -71,9 +71,7 @@ impl Hours {
         shared: &Shared,
         names: &mut PatternNames,
     ) -> Option<Due> {
-        let hour = hour_of(start);
-        let over = self.current.take_if(|current| current.hour != hour);
-        let over = over.map(|current| self.due(&current, shared, names));
+        let over = self.take_over(hour_of(start), shared, names);
         let current = self.current(start, shared, names);
         windows.add_last_to(&mut current.sums, start);
         current.unwritten += 1;
@@ -95,24 +93,27 @@ impl Hours {
         })
     }
 
-    /// The process ends: the hour at hand, with its last minute.
+    /// The process ends: the hour at hand with its last minute, and the one before if that has only just begun.
     pub(super) fn end(
         &mut self,
         (windows, table): (&Windows, &Table),
         shared: &Shared,
         names: &mut PatternNames,
-    ) -> Option<Due> {
-        let minute = windows.current()?;
-        if self.current.as_ref().is_some_and(|current| current.hour != hour_of(minute)) {
-            // The hour before has been due since this one began.
-            self.current = None;
-        }
+    ) -> [Option<Due>; 2] {
+        let Some(minute) = windows.current() else { return [None, None] };
+        let over = self.take_over(hour_of(minute), shared, names);
         let current = self.current(minute, shared, names);
         for (key, tally) in windows.span(table, &(minute..minute + Duration::from_nanos(1))) {
             current.sums.entry(key).or_insert_with(|| Tally::new(tally.first_seen)).add(&tally);
         }
         current.unwritten += 1;
-        self.write(1, shared, names)
+        [over, self.write(1, shared, names)]
+    }
+
+    /// The hour that was at hand, if it is another than this one.
+    fn take_over(&mut self, hour: Hour, shared: &Shared, names: &PatternNames) -> Option<Due> {
+        let over = self.current.take_if(|current| current.hour != hour)?;
+        Some(self.due(&over, shared, names))
     }
 
     /// The hour at hand, if so many of its minutes are not written.

@@ -254,10 +254,10 @@ impl Insight {
         let due = {
             let mut state = self.shared.state.lock();
             let State { hours, names, due, windows, table, .. } = &mut *state;
-            let last = hours.as_mut().and_then(|hours| hours.end((windows, table), &self.shared, names));
-            [due.take(), last]
+            let last = hours.as_mut().map(|hours| hours.end((windows, table), &self.shared, names));
+            due.take().into_iter().chain(last.into_iter().flatten().flatten()).collect::<Vec<_>>()
         };
-        due.into_iter().flatten().for_each(Due::write);
+        due.into_iter().for_each(Due::write);
     }
 
     /// Takes slow executions from the workers, keeps them, and logs as many as a second may have. One whose pattern is

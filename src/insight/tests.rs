@@ -276,3 +276,26 @@ fn hours_outlive_the_process_with_names_and_are_told_with_the_minutes_at_hand() 
     assert_eq!(&*found.pattern.as_ref().expect("a name").text, "select a from t where b = $1");
     assert_eq!(summary.since, Some(start()));
 }
+
+#[test]
+fn a_process_that_ends_in_the_first_minute_of_an_hour_loses_nothing_of_the_one_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("insight.redb");
+    let text = "select a from t";
+    {
+        let first = insight(100);
+        first.keep_hours(&file).expect("a file");
+        let recorder = first.recorder();
+        for minute in [58, 59, 60] {
+            recorder.record(execution(text));
+            first.merge(start() + MINUTE * minute);
+            first.write_hours();
+        }
+        first.end_hours();
+    }
+    let second = insight(100);
+    second.keep_hours(&file).expect("the same file");
+    second.merge(start() + MINUTE * 70);
+    let summary = second.summary(&Filter { since: Some(MINUTE * 120), ..Filter::default() });
+    assert_eq!(row(&summary, text).map(|row| row.calls), Some(3));
+}
