@@ -235,10 +235,16 @@ impl<M: Manager> State<M> {
 
     /// Backends for whose settings nobody came are for everybody.
     fn end_lingering(&mut self, account: Account<'_>, now: Instant, chores: &mut Chores<M>) {
-        let needless = self.closed || self.queue.waiting() == 0;
-        while let Some(came) = self.lingering.take_due(now, |id| needless || self.queue.wants_one(id)) {
+        loop {
+            let needless = self.closed || self.lingers_needlessly();
+            let Some(came) = self.lingering.take_due(now, |id| needless || self.queue.wants_one(id)) else { return };
             self.take_back(Came { returned: false, ..came }, account, now, chores);
         }
+    }
+
+    /// Whether backends are kept from others though nobody waits any more.
+    pub(super) fn lingers_needlessly(&self) -> bool {
+        !self.lingering.is_empty() && self.queue.waiting() == 0
     }
 
     fn hand(&mut self, ticket: Ticket, id: BackendId, backend: M::Backend, now: Instant, chores: &mut Chores<M>) {
@@ -277,6 +283,9 @@ impl<M: Manager> State<M> {
         let opened = self.open_for_waiters(account, home, now, chores);
         if opened {
             self.open_ahead(account, home, now, chores);
+        }
+        if self.lingers_needlessly() {
+            self.end_lingering(account, now, chores);
         }
         chores.alarm = [chores.alarm, self.lingering.next_due()].into_iter().flatten().min();
     }

@@ -117,7 +117,8 @@ impl<M: Manager> Shared<M> {
         }
         let mut chores = Chores::default();
         state.take_back(came, self.account(), now, &mut chores);
-        if chores.wakers.is_empty() || !chores.closed.is_empty() || duty != Duty::Session {
+        let served = !chores.wakers.is_empty() && chores.closed.is_empty() && duty == Duty::Session;
+        if !served || state.lingers_needlessly() {
             state.pump(self.account(), home, now, &mut chores);
         }
         drop(state);

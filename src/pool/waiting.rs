@@ -150,6 +150,9 @@ impl<M: Manager> Drop for Waiting<M> {
             drop(state);
             // Another may have waited for just that pin.
             shared.change(home, now, |_, _| ());
+        } else if state.lingers_needlessly() {
+            drop(state);
+            shared.change(home, now, |_, _| ());
         } else if state.uncovered() == 0 {
             shared.budget.unwant(shared.member);
         }

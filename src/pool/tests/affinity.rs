@@ -105,6 +105,25 @@ async fn a_backend_that_waits_is_free_when_nobody_else_does_and_closed_with_the_
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_backend_waits_when_nobody_else_does() {
+    let world = World::new(config(2, 0));
+    let (one, other) = (world.lease().await.unwrap(), world.lease().await.unwrap());
+    let first = world.pool.wait(&with(1), Instant::now()).unwrap();
+    release(one, 7);
+    // The only one who waited is given another backend.
+    release(other, 1);
+    let other = first.now_or_never().unwrap().unwrap();
+    let one = world.pool.try_lease(&with(8), Instant::now()).expect("nobody waits");
+
+    let first = world.pool.wait(&with(1), Instant::now()).unwrap();
+    release(one, 7);
+    // Or leaves.
+    drop(first);
+    assert!(world.pool.try_lease(&with(8), Instant::now()).is_some());
+    drop(other);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_backend_is_opened_for_one_who_only_waits_for_another_s_return() {
     let world = World::new(config(2, 0));
     let leases = [world.lease().await.unwrap(), world.lease().await.unwrap()];
