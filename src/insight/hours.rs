@@ -11,8 +11,7 @@ use super::record;
 use super::report::PatternNames;
 use super::store::{Hour, Store};
 use super::table::Table;
-use super::tally::Tally;
-use super::windows::{Span, Windows, heaviest};
+use super::windows::{Span, Windows, add, heaviest};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// Sums of one hour that are told apart until it is written.
@@ -76,7 +75,7 @@ impl Hours {
         windows.add_last_to(&mut current.sums, start);
         current.unwritten += 1;
         if current.sums.len() > SUMS {
-            current.sums = heaviest(&current.sums, SUMS / 2).collect();
+            current.sums = heaviest(std::mem::take(&mut current.sums).into_iter(), SUMS / 2);
         }
         over.or_else(|| self.write(WRITTEN_EVERY, shared, names))
     }
@@ -104,7 +103,7 @@ impl Hours {
         let over = self.take_over(hour_of(minute), shared, names);
         let current = self.current(minute, shared, names);
         for (key, tally) in windows.span(table, &(minute..minute + Duration::from_nanos(1))) {
-            current.sums.entry(key).or_insert_with(|| Tally::new(tally.first_seen)).add(&tally);
+            add(&mut current.sums, key, &tally);
         }
         current.unwritten += 1;
         [over, self.write(1, shared, names)]
@@ -154,7 +153,7 @@ impl Hours {
         if let Some(current) = current {
             first.get_or_insert(current.hour);
             for (key, tally) in &current.sums {
-                sums.entry(*key).or_insert_with(|| Tally::new(tally.first_seen)).add(tally);
+                add(sums, *key, tally);
             }
         }
         first.map(start_of)
@@ -162,6 +161,6 @@ impl Hours {
 
     /// Whether anything is known of the time before.
     pub(super) fn reach_before(&self, at: SystemTime) -> bool {
-        self.store.read(0..hour_of(at)).is_ok_and(|hours| !hours.is_empty())
+        self.store.has_before(hour_of(at)).unwrap_or(false)
     }
 }

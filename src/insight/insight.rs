@@ -226,9 +226,7 @@ impl Insight {
         }
         self.shared.add_aside(&mut state, now);
         for recorder in recorders {
-            let entries = recorder.take();
-            self.shared.add(&mut state, &entries, now);
-            recorder.give_back(entries);
+            self.shared.add(&mut state, recorder.take(), now);
         }
         state.repetitions.end_silent(Instant::now(), now);
         self.shared.learn_names(&mut state);
@@ -327,9 +325,7 @@ impl Insight {
         let state = self.shared.state.lock();
         state.slow.latest(limit).map(|slow| self.shared.slow(&state, slow)).collect()
     }
-}
 
-impl Insight {
     /// What sessions repeat, the most expensive first.
     #[must_use]
     pub fn repetitions(&self) -> Vec<Repetition> {
@@ -340,9 +336,7 @@ impl Insight {
         all.sort_by_key(|repetition| std::cmp::Reverse(repetition.estimated_saving));
         all
     }
-}
 
-impl Insight {
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -390,23 +384,24 @@ impl Shared {
 
     fn add_aside(&self, state: &mut State, now: SystemTime) {
         let aside = std::mem::take(&mut *self.aside.lock());
-        for mut entries in aside {
-            self.add(state, &entries, now);
-            entries.clear();
-            let mut empty = self.empty.lock();
-            if empty.len() < EMPTY {
-                empty.push(entries);
-            }
+        for entries in aside {
+            self.add(state, entries, now);
         }
     }
 
-    fn add(&self, state: &mut State, entries: &[Entry], now: SystemTime) {
-        for entry in entries {
+    /// Adds up a list, whose memory is for the next.
+    fn add(&self, state: &mut State, mut entries: Vec<Entry>, now: SystemTime) {
+        for entry in &entries {
             state.table.add(entry, |set, tell| self.tags.each(set, tell), now);
             if let Entry::Execution(execution) = entry {
                 state.repetitions.see(execution, now);
             }
         }
         self.met.store(state.table.folded(), Ordering::Relaxed);
+        entries.clear();
+        let mut empty = self.empty.lock();
+        if empty.len() < EMPTY {
+            empty.push(entries);
+        }
     }
 }

@@ -8,18 +8,15 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use super::insight::Shared;
-use super::names::Place;
 use super::packed::Packed;
 use super::report::PatternNames;
 use super::tally::Tally;
 use super::view::PatternName;
-use super::windows::{Span, heaviest};
+use super::windows::{HEAVIEST, Span, add, heaviest};
 use crate::sql::Digest;
 
 /// Of what is written; another is not read.
 const VERSION: u32 = 1;
-/// Patterns that an hour tells apart.
-const HEAVIEST: usize = 200;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
@@ -62,7 +59,8 @@ impl<T> Index<T> {
 pub(super) fn write(sums: &Span, shared: &Shared, names: &PatternNames) -> Vec<u8> {
     let mut record = Record { version: VERSION, ..Record::default() };
     let (mut places, mut applications, mut tags) = (Index::new(), Index::new(), Index::new());
-    for ((digest, place), mut tally) in heaviest(sums, HEAVIEST) {
+    let rows = sums.iter().map(|(key, tally)| (*key, tally.clone()));
+    for ((digest, place), mut tally) in heaviest(rows, HEAVIEST) {
         tally.applications.renumber(|id| applications.place(id, |id| shared.applications.text(id)));
         tally.tags.renumber(|id| tags.place(id, |id| shared.tags.single_text(id)));
         let place = places.place(place.number(), |_| shared.places.pair(place)) as usize;
@@ -97,8 +95,7 @@ pub(super) fn read(bytes: &[u8], shared: &Shared, names: &mut PatternNames, into
         line.sums.add_to(&mut tally);
         tally.applications.renumber(|id| number(text(&record.applications, id)));
         tally.tags.renumber(|id| tag(text(&record.tags, id)));
-        let key = (line.digest, place.unwrap_or_else(Place::default));
-        into.entry(key).or_insert_with(|| Tally::empty(now)).add(&tally);
+        add(into, (line.digest, place.unwrap_or_default()), &tally);
     }
     true
 }

@@ -82,8 +82,6 @@ pub(super) enum Entry {
 #[derive(Debug)]
 pub struct Recorder {
     entries: Mutex<Vec<Entry>>,
-    /// An empty one, with memory.
-    spare: Mutex<Vec<Entry>>,
     slow: Mutex<Vec<SlowExecution>>,
     slow_lost: AtomicU64,
     own_statements: AtomicU64,
@@ -94,7 +92,6 @@ impl Recorder {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             entries: Mutex::default(),
-            spare: Mutex::default(),
             slow: Mutex::default(),
             slow_lost: AtomicU64::new(0),
             own_statements: AtomicU64::new(0),
@@ -143,18 +140,8 @@ impl Recorder {
 
     /// What was written down since the last time, in order.
     pub(super) fn take(&self) -> Vec<Entry> {
-        let spare = std::mem::take(&mut *self.spare.lock());
-        std::mem::replace(&mut *self.entries.lock(), spare)
-    }
-
-    /// Takes an empty list back, but for memory far beyond what it needs.
-    pub(super) fn give_back(&self, mut entries: Vec<Entry>) {
-        let used = entries.len();
-        entries.clear();
-        if entries.capacity() > used.saturating_mul(8).max(256) {
-            entries.shrink_to(used.saturating_mul(2));
-        }
-        *self.spare.lock() = entries;
+        let empty = self.shared.empty_list();
+        std::mem::replace(&mut *self.entries.lock(), empty)
     }
 
     /// Slow executions since the last time, and how many were not kept.

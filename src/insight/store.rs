@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{AccessGuard, Database, ReadableDatabase, TableDefinition};
 
 /// Hours since 1970 began.
 pub(super) type Hour = u64;
@@ -11,6 +11,9 @@ pub(super) type Hour = u64;
 /// Hours that are kept: thirty days.
 const KEPT: Hour = 30 * 24;
 const HOURS: TableDefinition<'_, Hour, &[u8]> = TableDefinition::new("hours");
+
+/// What the table gives for an hour.
+type Entry<'a> = Result<(AccessGuard<'a, Hour>, AccessGuard<'a, &'static [u8]>), redb::StorageError>;
 
 /// See the module. All of it blocks.
 #[derive(Debug)]
@@ -44,18 +47,28 @@ impl Store {
 
     /// The records of these hours, in order.
     pub(super) fn read(&self, hours: Range<Hour>) -> Result<Vec<(Hour, Vec<u8>)>, StoreFault> {
-        let look = || -> Result<Vec<(Hour, Vec<u8>)>, redb::Error> {
+        let record = |entry: Entry<'_>| entry.map(|(hour, record)| (hour.value(), record.value().to_vec()));
+        self.look(hours, |entries| entries.map(record).collect())
+    }
+
+    /// Whether there is any hour before this one.
+    pub(super) fn has_before(&self, hour: Hour) -> Result<bool, StoreFault> {
+        self.look(0..hour, |mut entries| Ok(entries.next().transpose()?.is_some()))
+    }
+
+    fn look<T: Default>(
+        &self,
+        hours: Range<Hour>,
+        at: impl FnOnce(redb::Range<'_, Hour, &[u8]>) -> Result<T, redb::StorageError>,
+    ) -> Result<T, StoreFault> {
+        let look = || -> Result<T, redb::Error> {
             let transaction = self.0.begin_read()?;
             let table = match transaction.open_table(HOURS) {
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                // Nothing was ever written.
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(T::default()),
                 opened => opened?,
             };
-            let mut found = Vec::new();
-            for entry in table.range(hours)? {
-                let (hour, record) = entry?;
-                found.push((hour.value(), record.value().to_vec()));
-            }
-            Ok(found)
+            Ok(at(table.range(hours)?)?)
         };
         Ok(look()?)
     }
@@ -76,6 +89,7 @@ mod tests {
         store.put(1000, b"second").expect("written");
         drop(store);
         assert_eq!(open().read(0..2000).expect("read"), [(1000, b"second".to_vec())]);
+        assert_eq!([1000, 1001].map(|hour| open().has_before(hour).expect("read")), [false, true]);
         open().put(1000 + KEPT, b"third").expect("written");
         assert_eq!(open().read(0..2000).expect("read").len(), 2);
         open().put(1001 + KEPT, b"fourth").expect("written");

@@ -8,25 +8,26 @@ use foldhash::fast::RandomState;
 
 use super::names::Place;
 use super::packed::Packed;
-use super::table::{Key, Table};
+use super::table::Table;
 use super::tally::Tally;
 use crate::sql::Digest;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Minutes that are kept.
 const KEPT: usize = 24 * 60;
-/// Patterns that a minute tells apart.
-const HEAVIEST: usize = 200;
+/// Patterns that a minute, or an hour in a file, tells apart.
+pub(super) const HEAVIEST: usize = 200;
 
-/// Sums of a span of time, by pattern or without one.
-pub(super) type Span = HashMap<(Option<Digest>, Place), Tally, RandomState>;
+/// A pattern in a database by a user, or all that is in no other row.
+type RowKey = (Option<Digest>, Place);
+
+/// Sums of a span of time.
+pub(super) type Span = HashMap<RowKey, Tally, RandomState>;
 
 #[derive(Debug)]
 struct Window {
     start: SystemTime,
-    rows: Vec<(Key, Packed)>,
-    /// All that is in no row.
-    others: Vec<(Place, Packed)>,
+    rows: Vec<(RowKey, Packed)>,
 }
 
 #[derive(Debug, Default)]
@@ -39,24 +40,27 @@ pub(super) struct Windows {
 
 impl Window {
     fn add_to(&self, sums: &mut Span, now: SystemTime) {
-        let rows = self.rows.iter().map(|(key, packed)| ((Some(key.digest), key.place), packed));
-        let others = self.others.iter().map(|(place, packed)| ((None, *place), packed));
-        for (key, packed) in rows.chain(others) {
-            packed.add_to(sums.entry(key).or_insert_with(|| Tally::empty(now)));
+        for (key, packed) in &self.rows {
+            packed.add_to(sums.entry(*key).or_insert_with(|| Tally::empty(now)));
         }
     }
 }
 
+/// Adds to the sums of one row.
+pub(super) fn add(sums: &mut Span, key: RowKey, tally: &Tally) {
+    sums.entry(key).or_insert_with(|| Tally::new(tally.first_seen)).add(tally);
+}
+
 /// The patterns that took most of the time, and the others of each database and user together.
-pub(super) fn heaviest(sums: &Span, count: usize) -> impl Iterator<Item = ((Option<Digest>, Place), Tally)> {
-    let mut rows: Vec<_> = sums.iter().filter(|((digest, _), _)| digest.is_some()).collect();
-    rows.sort_unstable_by_key(|(_, tally)| std::cmp::Reverse(tally.total().sum()));
-    let mut kept: Span = rows.iter().take(count).map(|(key, tally)| (**key, (*tally).clone())).collect();
-    let nameless = sums.iter().filter(|((digest, _), _)| digest.is_none());
-    for ((_, place), tally) in rows.into_iter().skip(count).chain(nameless) {
-        kept.entry((None, *place)).or_insert_with(|| Tally::new(tally.first_seen)).add(tally);
+pub(super) fn heaviest(rows: impl Iterator<Item = (RowKey, Tally)>, count: usize) -> Span {
+    let (mut named, nameless): (Vec<_>, Vec<_>) = rows.partition(|((digest, _), _)| digest.is_some());
+    named.sort_unstable_by_key(|(_, tally)| std::cmp::Reverse(tally.total().sum()));
+    let rest = named.split_off(count.min(named.len()));
+    let mut kept: Span = named.into_iter().collect();
+    for ((_, place), tally) in rest.into_iter().chain(nameless) {
+        add(&mut kept, (None, place), &tally);
     }
-    kept.into_iter()
+    kept
 }
 
 impl Windows {
@@ -65,18 +69,11 @@ impl Windows {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let minute = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs() / 60 * 60);
         let start = self.current.replace(minute).filter(|start| *start != minute)?;
-        let (mut rows, others) = table.end_minute();
-        let mut others: HashMap<Place, Tally, RandomState> =
-            others.into_iter().map(|(place, tally)| (place, *tally)).collect();
-        rows.sort_unstable_by_key(|(_, tally)| std::cmp::Reverse(tally.total().sum()));
-        for (key, tally) in rows.drain(HEAVIEST.min(rows.len())..) {
-            others.entry(key.place).or_insert_with(|| Tally::new(tally.first_seen)).add(&tally);
-        }
-        self.past.push_back(Window {
-            start,
-            rows: rows.into_iter().map(|(key, tally)| (key, Packed::new(&tally))).collect(),
-            others: others.into_iter().map(|(place, tally)| (place, Packed::new(&tally))).collect(),
-        });
+        let (rows, others) = table.end_minute();
+        let rows = rows.into_iter().map(|(key, tally)| ((Some(key.digest), key.place), *tally));
+        let others = others.into_iter().map(|(place, tally)| ((None, place), *tally));
+        let rows = heaviest(rows.chain(others), HEAVIEST).into_iter().map(|(key, tally)| (key, Packed::new(&tally)));
+        self.past.push_back(Window { start, rows: rows.collect() });
         if self.past.len() > KEPT {
             self.past.pop_front();
         }
@@ -102,15 +99,12 @@ impl Windows {
         for window in self.past.iter().filter(|window| within(window.start)) {
             window.add_to(&mut sums, span.end);
         }
-        let mut add = |key: (Option<Digest>, Place), tally: &Tally| {
-            sums.entry(key).or_insert_with(|| Tally::new(tally.first_seen)).add(tally);
-        };
         if self.current.is_some_and(within) {
             for (key, row) in table.rows() {
-                row.minute.iter().for_each(|tally| add((Some(key.digest), key.place), tally));
+                row.minute.iter().for_each(|tally| add(&mut sums, (Some(key.digest), key.place), tally));
             }
             for (place, row) in table.others() {
-                row.minute.iter().for_each(|tally| add((None, place), tally));
+                row.minute.iter().for_each(|tally| add(&mut sums, (None, place), tally));
             }
         }
         sums

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Row;
 use crate::admin::table::{Column, Type, Value};
-use crate::insight::view::{Class, Summary};
+use crate::insight::view::{Class, PatternName, Summary};
 
 pub(super) const COLUMNS: &[Column] = &[
     Column::new("class", Type::Text),
@@ -26,7 +26,7 @@ struct Kept<'a> {
     calls: u64,
     kept: u64,
     /// The pattern that breaks it most often, and how often.
-    worst: Option<(u64, &'a crate::insight::view::PatternName)>,
+    worst: Option<(u64, &'a PatternName)>,
 }
 
 pub(super) fn rows(summary: &Summary) -> Vec<Row> {

@@ -14,9 +14,6 @@ use crate::sql::{Lexing, last_parameter};
 /// For one statement of ours, and for a lock.
 const TIMEOUTS: &str = "SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL standard_conforming_strings = on";
-/// Parameters of one statement: PostgreSQL's limit.
-const PARAMETERS: usize = 65_535;
-
 /// How normalised texts leave out the rest of a list, and of a text.
 const REST_OF_LIST: &str = ", ...";
 const REST_OF_TEXT: &str = "...";
@@ -106,13 +103,10 @@ async fn become_user(client: &Client, sent: &Sent, user: &str) -> Result<(), Err
 
 /// The text that asks for the plan. One command alone fits into a message of the extended protocol (manual, "Message
 /// Flow"), which a text that was misread here cannot get round.
-async fn prepare(client: &Client, sent: &Sent) -> Result<String, Fault> {
+async fn prepare(client: &Client, sent: &Sent) -> Result<String, Error> {
     let options = "(FORMAT JSON, VERBOSE, COSTS)";
     if sent.parameters.is_empty() {
         return Ok(format!("EXPLAIN {options} {}", sent.text));
-    }
-    if sent.parameters.len() > PARAMETERS {
-        return Err(Fault::Unexplained("too many parameters"));
     }
     let mut types = Vec::new();
     for oid in &sent.parameters {

@@ -1,7 +1,7 @@
 //! Plans of slow patterns: PostgreSQL is asked how it would run them, and what they lack is told as an index.
 //!
 //! Off unless the configuration asks for it, and only through the control plane. A pattern is asked about at most once
-//! in [`PAUSE`]; one plan is asked for at a time; nothing waits for the answer. Texts with values live only until their
+//! in ten minutes; one plan is asked for at a time; nothing waits for the answer. Texts with values live only until their
 //! plan is known; what is kept and shown has places instead. A statement that was not sampled (one of several in a text)
 //! is asked about as a pattern, without values.
 //!
@@ -30,7 +30,7 @@ use crate::control::Control;
 use crate::sql::{Digest, Kind};
 
 /// Between two questions about one pattern.
-pub const PAUSE: Duration = Duration::from_mins(10);
+const PAUSE: Duration = Duration::from_mins(10);
 /// For all that is asked about one.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Samples that wait.
@@ -124,7 +124,9 @@ impl Plans {
     async fn ask(&self, control: &Control, config: &Live, sample: Sample) {
         let place = config.current().database_for(&sample.database);
         let outcome = match place {
-            Some(place) => timeout(PATIENCE, visit(control, &place, &sample)).await.unwrap_or_else(|_| Err(too_late())),
+            Some(place) => timeout(PATIENCE, visit(control, &place, &sample))
+                .await
+                .unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}"))),
             None => Err("the database is not in the configuration any more".to_owned()),
         };
         let Sample { pattern, database, .. } = sample;
@@ -140,8 +142,4 @@ impl Plans {
 async fn visit(control: &Control, place: &Target, sample: &Sample) -> Result<Plan, String> {
     let connected = control.connect_to(&place.hosts, &place.dbname).await;
     explain::explain(&mut connected.map_err(|fault| fault.to_string())?, sample).await
-}
-
-fn too_late() -> String {
-    format!("no answer within {PATIENCE:?}")
 }
