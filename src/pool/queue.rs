@@ -33,21 +33,27 @@ pub struct Ticket {
     place: u32,
 }
 
-/// Place in the order: lower is sooner. Equal only for waiters of equal class that came at the same instant.
+/// Place in the order, in nanoseconds of the queue's own time: lower is sooner. Equal only for waiters of equal class
+/// that came at the same instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Rank {
-    arrived: Instant,
-    priority: u8,
-}
+struct Rank(i64);
 
 impl Rank {
-    /// Negative if `self` is before `other`: how much, in nanoseconds.
-    fn behind(self, other: Self) -> i128 {
-        let classes = (i128::from(other.priority) - i128::from(self.priority)) * 1_000_000_000;
-        let later = self.arrived.saturating_duration_since(other.arrived).as_nanos();
-        let sooner = other.arrived.saturating_duration_since(self.arrived).as_nanos();
-        classes + i128::try_from(later).unwrap_or(i128::MAX / 4) - i128::try_from(sooner).unwrap_or(i128::MAX / 4)
+    /// Of one who came `arrived`, in time that began with `epoch`; a century from there all are alike.
+    fn new(arrived: Instant, priority: u8, epoch: Instant) -> Self {
+        let later = nanos(arrived.saturating_duration_since(epoch));
+        let sooner = nanos(epoch.saturating_duration_since(arrived));
+        Self(later - sooner - i64::from(priority) * 1_000_000_000)
     }
+
+    /// Negative if `self` is before `other`: how much, in nanoseconds.
+    fn behind(self, other: Self) -> i64 {
+        self.0 - other.0
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX).min(i64::MAX / 4)
 }
 
 /// What a waiter needs next.
@@ -81,7 +87,7 @@ enum LaneId {
 struct Place<T> {
     generation: u32,
     rank: Rank,
-    worker: usize,
+    claim: Claim,
     lane: LaneId,
     /// `None` once called.
     links: Option<Links>,
@@ -113,6 +119,8 @@ struct Lane {
 /// See the module. `T` is what the owner keeps with a waiter.
 #[derive(Debug)]
 pub struct Queue<T> {
+    /// When the first of all came.
+    epoch: Option<Instant>,
     places: Vec<Place<T>>,
     free: Vec<u32>,
     lanes: Vec<Lane>,
@@ -127,6 +135,7 @@ pub struct Queue<T> {
 impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
+            epoch: None,
             places: Vec::new(),
             free: Vec::new(),
             lanes: Vec::new(),
@@ -160,17 +169,16 @@ impl<T> Queue<T> {
 
     /// Adds a waiter; one that was called in vain joins again with its first moment and so gets its old place.
     pub fn join(&mut self, line: Line, claim: Claim, waiter: T) -> Ticket {
-        let Claim { worker, priority, arrived } = claim;
-        let rank = Rank { arrived, priority };
-        let lane = self.lane(line, worker, priority);
+        let rank = Rank::new(claim.arrived, claim.priority, *self.epoch.get_or_insert(claim.arrived));
+        let lane = self.lane(line, claim.worker, claim.priority);
         let place = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, rank, worker, lane, links: None, waiter: None });
+            self.places.push(Place { generation: 0, rank, claim, lane, links: None, waiter: None });
             u32::try_from(self.places.len() - 1).expect("waiters are limited far below 2^32")
         });
         let entry = &mut self.places[place as usize];
         debug_assert!(entry.waiter.is_none() && entry.links.is_none(), "a free place is free");
         let generation = entry.generation.wrapping_add(1);
-        *entry = Place { generation, rank, worker, lane, links: None, waiter: Some(waiter) };
+        *entry = Place { generation, rank, claim, lane, links: None, waiter: Some(waiter) };
         self.link(place);
         Ticket { generation, place }
     }
@@ -183,7 +191,7 @@ impl<T> Queue<T> {
         if place.links.is_none() {
             return false;
         }
-        let (worker, priority) = (place.worker, place.rank.priority);
+        let Claim { worker, priority, .. } = place.claim;
         self.unlink(ticket.place);
         let lane = self.lane(line, worker, priority);
         self.places[ticket.place as usize].lane = lane;
@@ -219,7 +227,7 @@ impl<T> Queue<T> {
         alike: impl Fn(&T) -> bool,
     ) -> Option<Ticket> {
         let first = self.next(None)?;
-        let near = |place: u32| self.behind(place, first) < i128::try_from(patience.as_nanos()).unwrap_or(i128::MAX);
+        let near = |place: u32| self.behind(place, first) < nanos(patience);
         let mut best: Option<(bool, u32)> = None;
         for lane in &self.lanes {
             let own = Some(lane.worker) == worker;
@@ -243,9 +251,8 @@ impl<T> Queue<T> {
     /// Whether one who comes `at` that moment stands less than `patience` behind the first of all.
     #[must_use]
     pub fn is_near(&self, at: Instant, priority: u8, patience: Duration) -> bool {
-        let Some(first) = self.next(None) else { return true };
-        let rank = Rank { arrived: at, priority };
-        rank.behind(self.places[first as usize].rank) < i128::try_from(patience.as_nanos()).unwrap_or(i128::MAX)
+        let (Some(first), Some(epoch)) = (self.next(None), self.epoch) else { return true };
+        Rank::new(at, priority, epoch).behind(self.places[first as usize].rank) < nanos(patience)
     }
 
     /// Calls the first who waits for this backend and no other.
@@ -305,13 +312,13 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn first(&self) -> Option<(&T, Instant)> {
         let place = &self.places[self.next(None)? as usize];
-        place.waiter.as_ref().map(|waiter| (waiter, place.rank.arrived))
+        place.waiter.as_ref().map(|waiter| (waiter, place.claim.arrived))
     }
 
     /// When the one of them came who has waited longest.
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(|lane| lane.ends.first).map(|first| self.places[first as usize].rank.arrived).min()
+        self.lanes.iter().filter_map(|lane| lane.ends.first).map(|first| self.places[first as usize].claim.arrived).min()
     }
 
     fn next(&self, worker: Option<usize>) -> Option<u32> {
@@ -327,11 +334,10 @@ impl<T> Queue<T> {
             }
         }
         let (first, own) = (first?, own.or(first)?);
-        let bound = i128::try_from(PREFERENCE.as_nanos()).unwrap_or(0);
-        Some(if self.behind(own, first) > bound { first } else { own })
+        Some(if self.behind(own, first) > nanos(PREFERENCE) { first } else { own })
     }
 
-    fn behind(&self, place: u32, other: u32) -> i128 {
+    fn behind(&self, place: u32, other: u32) -> i64 {
         self.places[place as usize].rank.behind(self.places[other as usize].rank)
     }
 

@@ -54,13 +54,14 @@ impl<M: Manager> Waiting<M> {
         }
     }
 
-    /// Takes the outcome if there is one, else leaves the waker.
-    fn pick_up(&mut self, cx: &Context<'_>) -> Poll<Outcome<M>> {
-        let Some(ticket) = self.ticket else { return Poll::Ready(Outcome::Failed(LeaseError::Closed)) };
+    /// Takes the outcome if there is one, and when that was; else leaves the waker.
+    fn pick_up(&mut self, cx: &Context<'_>) -> Poll<(Outcome<M>, Instant)> {
+        let closed = Outcome::Failed(LeaseError::Closed);
+        let Some(ticket) = self.ticket else { return Poll::Ready((closed, self.since)) };
         let mut state = self.pool.0.state.lock();
         let Some(waiter) = state.queue.waiter_mut(ticket) else {
             debug_assert!(false, "a waiter leaves by its own hand only");
-            return Poll::Ready(Outcome::Failed(LeaseError::Closed));
+            return Poll::Ready((closed, self.since));
         };
         if matches!(waiter.outcome, Outcome::Open) {
             match &mut waiter.waker {
@@ -71,13 +72,14 @@ impl<M: Manager> Waiting<M> {
         }
         self.ticket = None;
         let outcome = state.queue.leave(ticket).map_or(Outcome::Open, |waiter| waiter.outcome);
+        let now = Instant::now();
         if let Outcome::Handed { from, .. } = outcome {
             state.totals.leases += 1;
             state.totals.waited += 1;
             state.totals.steals += u64::from(from != Some(self.wish.worker));
-            state.waits.record(self.since.elapsed());
+            state.waits.record(now.saturating_duration_since(self.since));
         }
-        Poll::Ready(outcome)
+        Poll::Ready((outcome, now))
     }
 
     /// What was handed over is broken: closes it and waits on, in the old place and with the pin.
@@ -109,14 +111,15 @@ impl<M: Manager> Future for Waiting<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let (id, backend, from, last_holder) = match std::task::ready!(self.pick_up(cx)) {
+            let (outcome, leased_at) = std::task::ready!(self.pick_up(cx));
+            let (id, backend, from, last_holder) = match outcome {
                 Outcome::Handed { id, backend, from, last_holder } => (id, backend, from, last_holder),
                 Outcome::Failed(error) => return Poll::Ready(Err(error)),
                 Outcome::Open => return Poll::Ready(Err(LeaseError::Closed)),
             };
             let home: Home = Some(self.wish.worker);
             let duty = if self.wish.pin.is_empty() { Duty::Session } else { Duty::Pinned };
-            let grant = Grant { id, leased_at: Instant::now(), home, duty, last_holder };
+            let grant = Grant { id, leased_at, home, duty, last_holder };
             let mut lease = Lease::new(self.pool.clone(), backend, grant);
             let manager = &self.pool.0.manager;
             if !manager.is_dead(&mut lease) && (from == home || manager.rehome(&mut lease)) {

@@ -78,8 +78,8 @@ impl Serve {
         match Pin::new(waiting).poll(cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(lease)) => {
-                // Poll may have taken its time: a ping, a move to this worker.
-                self.begin_lease(active, lease, asked, now.max(Instant::now()));
+                let leased_at = lease.leased_at();
+                self.begin_lease(active, lease, asked, leased_at);
                 Ok(true)
             }
             Poll::Ready(Err(error)) => {
