@@ -36,7 +36,7 @@ impl Tags {
     /// The number of the set of tags in a text's comments; 0 where there is none.
     #[must_use]
     pub fn read(&self, text: &[u8], lexing: &Lexing) -> u32 {
-        if self.keys.is_empty() || memchr::memmem::find(text, b"/*").is_none() {
+        if self.keys.is_empty() || !has_comment(text) {
             return 0;
         }
         let mut set = String::new();
@@ -101,6 +101,11 @@ impl Tags {
         let text: Arc<str> = self.sets.text(set);
         text.split(BETWEEN).filter(|tag| tag.contains(WITHIN)).map(pair).collect()
     }
+}
+
+/// Whether a comment may begin somewhere.
+fn has_comment(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'*', text).any(|at| at.checked_sub(1).and_then(|before| text.get(before)) == Some(&b'/'))
 }
 
 fn pair(tag: &str) -> (Box<str>, Box<str>) {
