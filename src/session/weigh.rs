@@ -28,6 +28,7 @@ impl Session {
     pub(super) fn effects_of(&self, weighed: &Weighed, text: &[u8]) -> Effects {
         match weighed {
             Weighed::Anything => Effects::ANYTHING,
+            Weighed::Known(pattern) if pattern.traits.is_plain() => Effects::NONE,
             Weighed::Known(pattern) => {
                 let effects = self.effects_of_pattern(pattern);
                 let called = match &*pattern.traits.functions {
@@ -111,6 +112,9 @@ impl Session {
 
     fn note_pattern(&mut self, pattern: &Arc<Pattern>, text: &[u8], now: Instant) {
         let traits = &pattern.traits;
+        if traits.is_plain() && traits.kind == Kind::Read {
+            return;
+        }
         if traits.kind == Kind::Ddl {
             self.note_administration(pattern);
             if names_drawn(text) {

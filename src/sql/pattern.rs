@@ -44,6 +44,14 @@ pub struct Traits {
     pub shape: Shape,
 }
 
+impl Traits {
+    /// Whether it means nothing to the session, as far as its words tell: no effects, and no user's code by name.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.effects.is_empty() && self.functions.is_empty()
+    }
+}
+
 /// What of a text decides how many rows it may move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Shape {
