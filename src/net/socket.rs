@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::Keepalive;
@@ -84,6 +84,16 @@ impl Socket {
             Self::Unix(socket) => socket.poll_read_ready(cx),
             Self::Lost => Poll::Ready(Err(lost())),
         }
+    }
+
+    /// Whether the reactor knows of nothing to read, of no end and of no error. Takes no lock and leaves no waker.
+    pub(super) fn is_quiet(&self) -> bool {
+        let known = match self {
+            Self::Tcp(socket) => socket.try_io(Interest::READABLE, || Ok(())),
+            Self::Unix(socket) => socket.try_io(Interest::READABLE, || Ok(())),
+            Self::Lost => Ok(()),
+        };
+        known.is_err()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -122,13 +122,7 @@ impl Stream {
     /// # Errors
     /// When the runtime is shutting down or the socket was lost.
     pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // TLS that wants nothing from the socket holds decrypted bytes, or knows that the peer has finished.
-        let buffered = match self {
-            Self::Plain(_) => false,
-            Self::ClientTls(tls) => !tls.get_ref().1.wants_read(),
-            Self::ServerTls(tls) => !tls.get_ref().1.wants_read(),
-        };
-        if buffered { Poll::Ready(Ok(())) } else { self.socket().poll_read_ready(cx) }
+        if self.holds_more() { Poll::Ready(Ok(())) } else { self.socket().poll_read_ready(cx) }
     }
 
     /// Waits until a read would make progress, so that an idle connection needs no buffer. Cancel safe.
@@ -141,10 +135,19 @@ impl Stream {
 
     /// Whether the reactor already knows of something to read, or of an end, without asking the system. It is how a
     /// backend that died while idle is noticed; a `true` has to be confirmed by a read. A runtime that the connection
-    /// has just moved to knows nothing before it next waits. Replaces the waker of a reader that waits.
+    /// has just moved to knows nothing before it next waits.
     #[must_use]
-    pub fn known_readable(&mut self) -> bool {
-        self.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_ready()
+    pub fn known_readable(&self) -> bool {
+        self.holds_more() || !self.socket().is_quiet()
+    }
+
+    /// TLS that wants nothing from the socket holds decrypted bytes, or knows that the peer has finished.
+    fn holds_more(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::ClientTls(tls) => !tls.get_ref().1.wants_read(),
+            Self::ServerTls(tls) => !tls.get_ref().1.wants_read(),
+        }
     }
 
     fn socket(&self) -> &Socket {

@@ -161,19 +161,54 @@ impl Active {
             && self.cancel.is_none()
     }
 
-    /// As new, but for memory that is kept.
+    /// As new, but for memory that is kept. In place, as every transaction ends with it; every field is named, so that
+    /// none is forgotten.
     pub(super) fn clear(&mut self) {
-        let room = std::mem::take(&mut self.from_client).into_room();
-        let room = if room.len() > SMALL_BUFFER { vec![0; SMALL_BUFFER] } else { room };
-        self.to_client.clear(SMALL_BUFFER);
-        self.to_backend.clear(SMALL_BUFFER);
-        *self = Self {
-            to_client: std::mem::take(&mut self.to_client),
-            to_backend: std::mem::take(&mut self.to_backend),
-            alarm: Arc::clone(&self.alarm),
-            out: std::mem::take(&mut self.out),
-            measured: std::mem::take(&mut self.measured).clear(),
-            ..Self::new(room)
-        };
+        let Self {
+            from_client,
+            to_client,
+            from_backend,
+            to_backend,
+            ownership,
+            client_rest,
+            backend_rest,
+            unjudged,
+            leaving,
+            held,
+            cancel,
+            cancel_wanted,
+            pinning,
+            making_way,
+            mentioned,
+            mentioned_by_others,
+            listening,
+            first,
+            asked_first,
+            barrier,
+            settling,
+            alarm: _,
+            out: _,
+            busy_since,
+            last_frame,
+            bytes_from_client,
+            bytes_to_client,
+            measured,
+        } = self;
+        from_client.clear(SMALL_BUFFER);
+        to_client.clear(SMALL_BUFFER);
+        from_backend.clear(0);
+        to_backend.clear(SMALL_BUFFER);
+        *ownership = Ownership::None;
+        (*client_rest, *backend_rest) = (Rest::None, Rest::None);
+        (*unjudged, *leaving, *cancel_wanted, *mentioned_by_others, *asked_first) = (false, false, false, false, false);
+        *held = None;
+        *cancel = None;
+        *pinning = None;
+        *making_way = None;
+        mentioned.clear();
+        (*listening, *first, *barrier, *settling) = (None, None, None, None);
+        (*busy_since, *last_frame) = (None, None);
+        (*bytes_from_client, *bytes_to_client) = (0, 0);
+        measured.clear();
     }
 }

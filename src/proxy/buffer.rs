@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 
 use crate::net::Stream;
 
@@ -15,12 +16,14 @@ pub struct Inbox {
     room: Vec<u8>,
     start: usize,
     end: usize,
+    /// The last read was pending: the stream has our waker, until there is more.
+    waits: bool,
 }
 
 impl Inbox {
     #[must_use]
     pub fn with_room(room: Vec<u8>) -> Self {
-        Self { room, start: 0, end: 0 }
+        Self { room, start: 0, end: 0, waits: false }
     }
 
     /// Gives the room back; what it held is dropped.
@@ -56,6 +59,14 @@ impl Inbox {
         }
     }
 
+    /// Forgets what is unread, and memory beyond `keep` bytes.
+    pub fn clear(&mut self, keep: usize) {
+        if self.room.len() > keep {
+            self.room = vec![0; keep];
+        }
+        (self.start, self.end, self.waits) = (0, 0, false);
+    }
+
     /// Makes sure that `bytes` fit from the first unread one on.
     pub fn make_room(&mut self, bytes: usize) {
         if self.room.len() - self.start >= bytes {
@@ -79,16 +90,22 @@ impl Inbox {
     }
 
     /// Reads once, into what room there is; 0 is the stream's end. A partial read leaves the reactor knowing that
-    /// there is no more.
+    /// there is no more. All calls must be of one task, for one stream, whose only reader it is.
     ///
     /// # Errors
     /// The stream's.
     pub fn poll_fill(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.waits && !stream.known_readable() {
+            return Poll::Pending;
+        }
         if self.end == self.room.len() {
             self.make_room(self.room.len().max(1));
         }
         let mut buffer = ReadBuf::new(self.room.get_mut(self.end..).unwrap_or_default());
-        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        let read = Pin::new(stream).poll_read(cx, &mut buffer);
+        // A task that has used up its turn is told to wait though there may be more.
+        self.waits = read.is_pending() && has_budget_remaining();
+        ready!(read)?;
         let bytes = buffer.filled().len();
         self.end += bytes;
         Poll::Ready(Ok(bytes))
@@ -137,7 +154,9 @@ impl Outbox {
     /// Forgets what was not written, and memory beyond `keep` bytes.
     pub fn clear(&mut self, keep: usize) {
         self.bytes.clear();
-        self.bytes.shrink_to(keep);
+        if self.bytes.capacity() > keep {
+            self.bytes.shrink_to(keep);
+        }
         (self.written, self.unflushed, self.deaf) = (0, false, false);
     }
 

@@ -22,6 +22,10 @@ impl Serve {
     /// Goes on with what waits for a listening backend, and gives the client its notifications where it is between
     /// two transactions. Whether anything happened.
     pub(super) fn hear(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
+        let no_ticket = active.first.is_none() && active.settling.is_none();
+        if self.subscriber.is_none() && active.held.is_none() && no_ticket && !self.session.keeps_ready_back() {
+            return Ok(false);
+        }
         let mut progress = match active.held {
             Some((Wait::Listen, _)) => self.go_on_listening(active),
             Some((Wait::Channels, _)) => self.bring_channels(active),

@@ -60,10 +60,10 @@ impl Measured {
     }
 
     /// As new, but for memory that is kept.
-    pub(super) fn clear(self) -> Self {
-        let mut ended = self.ended;
+    pub(super) fn clear(&mut self) {
+        let Self { ended, answer, waited, drained, blocked_since } = self;
         ended.clear();
-        Self { ended, ..Self::default() }
+        (*answer, *waited, *drained, *blocked_since) = (0, Duration::ZERO, Duration::ZERO, None);
     }
 
     /// The client was given something: whether it has taken it all.

@@ -136,17 +136,20 @@ impl Serve {
     fn run(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
         self.heed_signals(active, now)?;
         loop {
-            let mut progress = self.flush_client(active, cx, now)?;
-            progress |= self.take_lease(active, cx, now)?;
+            // What is sent lets only those go on that follow here.
+            self.flush_client(active, cx, now)?;
+            let mut progress = self.take_lease(active, cx, now)?;
             progress |= self.take_pin(active, cx, now)?;
             progress |= self.make_way(active, cx);
             progress |= self.name_processes(active);
             progress |= self.hear(active, now)?;
-            progress |= self.flush_backend(active, cx)?;
+            self.flush_backend(active, cx)?;
             self.heed_cancel(active);
             progress |= self.read_backend(active, cx, now)?;
-            progress |= self.read_client(active, cx, now)?;
-            if !progress {
+            let more = self.read_client(active, cx, now)?;
+            // Between two transactions there is nothing to go round again for, unless something was heard meanwhile.
+            let rests = !more && active.is_idle() && self.subscriber.is_none();
+            if rests || !(progress || more) {
                 self.leave_if_done(active)?;
                 return self.leave_if_draining(active);
             }
@@ -190,17 +193,17 @@ impl Serve {
         if self.draining && nothing_owed { Err(Ending::Told(shutting_down())) } else { Ok(()) }
     }
 
-    fn flush_client(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+    fn flush_client(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
         if active.to_client.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         match active.to_client.poll_send(&mut self.client, cx) {
-            Poll::Pending => Ok(false),
+            Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) => {
                 self.record_ended(active, now);
-                Ok(true)
+                Ok(())
             }
-            Poll::Ready(Err(_)) => client_deaf(active).map(|()| true),
+            Poll::Ready(Err(_)) => client_deaf(active),
         }
     }
 
