@@ -38,7 +38,7 @@ use crate::sql::Patterns;
 
 pub use crate::net::raise_open_files;
 pub use run::run;
-pub use snapshot::{Percentiles, Snapshot};
+pub use snapshot::Snapshot;
 
 /// How often pools are looked after.
 const MAINTENANCE: Duration = Duration::from_secs(1);
@@ -52,7 +52,6 @@ pub struct Running {
     unix_socket: Option<PathBuf>,
     pub(self) server: Arc<Server>,
     pub(self) control: Arc<Control>,
-    lanes: Arc<[Lane]>,
     limits: Arc<limits::Reported>,
     stop: CancellationToken,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -116,7 +115,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             (Arc::clone(plans), Arc::clone(&control), Arc::clone(&server), stop.clone());
         tokio::spawn(async move { stopped.run_until_cancelled(plans.work(&control, &server.config)).await });
     }
-    Ok(Running { addresses, unix_socket, server, control, lanes, limits, stop, threads, _door: door })
+    Ok(Running { addresses, unix_socket, server, control, limits, stop, threads, _door: door })
 }
 
 fn listen(config: &Config) -> anyhow::Result<(Vec<Listener>, Vec<SocketAddr>, Option<UnixDoor>)> {
@@ -210,7 +209,7 @@ impl Running {
     /// Clients, pools and times at this moment.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        snapshot::take(&self.server, &self.lanes)
+        snapshot::take(&self.server)
     }
 
     /// Refuses new clients, lets transactions end, and closes everything: at the latest after `timeout`.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-use crate::app::{Percentiles, Snapshot};
+use crate::app::Snapshot;
+use crate::stats::{Times, TimesSummary, Traffic};
 
 /// Watches a running pgweir by samples.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ pub(super) struct Figures {
     /// Transactions that had to wait for a backend at all.
     pub(super) waited: u64,
     /// From getting a backend to giving it back.
-    pub(super) transaction: Percentiles,
+    pub(super) transaction: TimesSummary,
     /// From asking for a backend to having it; of those who got one at once too.
-    pub(super) wait: Percentiles,
+    pub(super) wait: TimesSummary,
     pub(super) bytes_from_clients: u64,
     pub(super) bytes_to_clients: u64,
 }
@@ -96,44 +96,38 @@ impl Figures {
 }
 
 fn figures(from: &Mark, to: &Mark, peak: Peak) -> Figures {
-    let (before, after) = (&from.snapshot.totals, &to.snapshot.totals);
     let waited = |snapshot: &Snapshot| -> u64 { snapshot.pools.iter().map(|pool| pool.waited_total).sum() };
+    let (before, after) = (Passed::by(&from.snapshot), Passed::by(&to.snapshot));
+    let (traffic, earlier) = (after.traffic, before.traffic);
     Figures {
         lasted: to.at - from.at,
         clients: to.snapshot.logged_in,
         peak,
-        transactions: after.transactions.saturating_sub(before.transactions),
+        transactions: traffic.transactions.saturating_sub(earlier.transactions),
         waited: waited(&to.snapshot).saturating_sub(waited(&from.snapshot)),
-        transaction: between(&before.transaction_micros, &after.transaction_micros),
-        wait: between(&before.wait_micros, &after.wait_micros),
-        bytes_from_clients: after.bytes_from_clients.saturating_sub(before.bytes_from_clients),
-        bytes_to_clients: after.bytes_to_clients.saturating_sub(before.bytes_to_clients),
+        transaction: after.holds.since(&before.holds).summary(),
+        wait: after.waits.since(&before.waits).summary(),
+        bytes_from_clients: traffic.bytes_from_clients.saturating_sub(earlier.bytes_from_clients),
+        bytes_to_clients: traffic.bytes_to_clients.saturating_sub(earlier.bytes_to_clients),
     }
 }
 
-/// Of what was recorded after `before` was taken.
-fn between(before: &Histogram<u64>, after: &Histogram<u64>) -> Percentiles {
-    let mut since = after.clone();
-    // Later sums of the same counters: nothing can become negative.
-    let _ = since.subtract(before);
-    Percentiles::of(&since)
+/// What all pools together have counted.
+#[derive(Default)]
+struct Passed {
+    traffic: Traffic,
+    waits: Times,
+    holds: Times,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_those_of_the_period_alone() {
-        let mut before = Histogram::new_with_bounds(1, 1_000_000, 2).expect("histogram");
-        for _ in 0..100 {
-            before.record(900_000).expect("within bounds");
+impl Passed {
+    fn by(snapshot: &Snapshot) -> Self {
+        let mut sum = Self::default();
+        for pool in &snapshot.pools {
+            sum.traffic += pool.traffic;
+            sum.waits.add(&pool.waits);
+            sum.holds.add(&pool.holds);
         }
-        let mut after = before.clone();
-        for _ in 0..10 {
-            after.record(50).expect("within bounds");
-        }
-        assert_eq!(between(&before, &after).p99, Duration::from_micros(50));
-        assert_eq!(between(&after, &after).p50, Duration::ZERO);
+        sum
     }
 }

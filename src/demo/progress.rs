@@ -4,15 +4,14 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
 use super::meter::Figures;
 use super::visit::Kind;
 use super::workload::Tally;
-use crate::app::Percentiles;
 use crate::report::figures::time;
+use crate::stats::{Times, TimesSummary};
 
 /// How often figures are new where they are drawn in place, and where each is a line.
 const IN_PLACE: Duration = Duration::from_secs(1);
@@ -124,13 +123,13 @@ fn panel(figures: &Figures, backends: usize) -> String {
     )
 }
 
-fn row(name: &str, percentiles: &Percentiles) -> String {
-    let Percentiles { p50, p95, p99 } = percentiles;
+fn row(name: &str, times: &TimesSummary) -> String {
+    let TimesSummary { p50, p95, p99, .. } = times;
     format!("  {name:<13} {:>10} {:>10} {:>10}", time(*p50), time(*p95), time(*p99))
 }
 
 fn line(figures: &Figures, backends: usize, at: Duration) -> String {
-    let three = |p: &Percentiles| format!("p50 {} p95 {} p99 {}", time(p.p50), time(p.p95), time(p.p99));
+    let three = |p: &TimesSummary| format!("p50 {} p95 {} p99 {}", time(p.p50), time(p.p95), time(p.p99));
     format!(
         "{:>4}s  {} clients, {} of {backends} backends in use, {} waiting, {} transactions/s; transaction {}; wait {}",
         at.as_secs(),
@@ -197,12 +196,13 @@ pub(super) fn summary(whole: &Figures, tally: &Tally, clients: usize, backends: 
     text
 }
 
-fn of_clients(kind: Kind, visits: &Histogram<u64>) -> String {
-    counted_row(kind.name(), visits.len(), &Percentiles::of(visits), kind.is_what())
+fn of_clients(kind: Kind, visits: &Times) -> String {
+    let visits = visits.summary();
+    counted_row(kind.name(), visits.count, &visits, kind.is_what())
 }
 
-fn counted_row(name: &str, count: u64, percentiles: &Percentiles, remark: &str) -> String {
-    let Percentiles { p50, p95, p99 } = percentiles;
+fn counted_row(name: &str, count: u64, times: &TimesSummary, remark: &str) -> String {
+    let TimesSummary { p50, p95, p99, .. } = times;
     let count = HumanCount(count).to_string();
     format!("  {name:<14} {count:>9} {:>10} {:>10} {:>10}   {remark}", time(*p50), time(*p95), time(*p99))
 }

@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -15,6 +14,7 @@ use tokio_postgres::{Error, NoTls};
 use tokio_util::sync::CancellationToken;
 
 use super::visit::{Dice, Kind, Visitor};
+use crate::stats::Times;
 
 /// Different messages that are remembered; further ones are only counted.
 const KEPT_ERRORS: usize = 10;
@@ -24,8 +24,6 @@ const SULK: Duration = Duration::from_secs(1);
 const ARRIVAL: Duration = Duration::from_secs(1);
 /// How long a visit may still take once the shop closes.
 const LAST_ORDERS: Duration = Duration::from_secs(10);
-/// Longest visit that is told apart: a minute, in microseconds.
-const LONGEST_MICROS: u64 = 60_000_000;
 
 /// Running visitors. Dropping it lets them go without waiting.
 #[derive(Debug)]
@@ -36,28 +34,20 @@ pub(super) struct Workload {
 }
 
 /// What visitors saw, from the first one on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
-    /// Microseconds of each visit that ended well, by [`Kind::ALL`].
-    pub(super) visits: [Histogram<u64>; Kind::ALL.len()],
+    /// Each visit that ended well, by [`Kind::ALL`].
+    pub(super) visits: [Times; Kind::ALL.len()],
     pub(super) errors: u64,
     /// How often each message came, by what was being done.
     pub(super) messages: BTreeMap<String, u64>,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        let histogram = |_| Histogram::new_with_bounds(1, LONGEST_MICROS, 2).expect("1 to a minute, two digits");
-        Self { visits: std::array::from_fn(histogram), errors: 0, messages: BTreeMap::new() }
-    }
-}
-
 impl Tally {
     fn visit(&mut self, kind: Kind, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let histograms = Kind::ALL.iter().zip(&mut self.visits);
-        for (_, histogram) in histograms.filter(|(known, _)| **known == kind) {
-            histogram.saturating_record(micros);
+        let visits = Kind::ALL.iter().zip(&mut self.visits);
+        for (_, visits) in visits.filter(|(known, _)| **known == kind) {
+            visits.record(took);
         }
     }
 

@@ -63,7 +63,7 @@ pub use slots::BackendId;
 pub use waiting::Waiting;
 
 use crate::config::PoolMode;
-use crate::stats::{TimesSummary, Traffic};
+use crate::stats::{Times, Traffic};
 
 /// Everything the pool has done to a backend, or asks about one.
 ///
@@ -172,7 +172,7 @@ pub struct Exhausted<E> {
 }
 
 /// The state and the totals of a pool at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PoolSnapshot<E> {
     pub database: String,
     pub user: String,
@@ -211,8 +211,8 @@ pub struct PoolSnapshot<E> {
     /// Of leases that ended; of long ones also what is older than a second.
     pub traffic: Traffic,
     /// From asking to having a lease; zero where a backend was free.
-    pub waits: TimesSummary,
+    pub waits: Times,
     /// From having a lease to its end.
-    pub holds: TimesSummary,
+    pub holds: Times,
     pub last_error: Option<E>,
 }

@@ -303,8 +303,8 @@ impl<M: Manager> Pool<M> {
             pins_total: state.totals.pins,
             pins_refused_total: state.totals.pins_refused,
             traffic: state.traffic,
-            waits: state.waits.summary(),
-            holds: state.holds.summary(),
+            waits: state.waits.clone(),
+            holds: state.holds.clone(),
             last_error: state.last_error.clone(),
         }
     }

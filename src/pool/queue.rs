@@ -318,7 +318,11 @@ impl<T> Queue<T> {
     /// When the one of them came who has waited longest.
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(|lane| lane.ends.first).map(|first| self.places[first as usize].claim.arrived).min()
+        self.lanes
+            .iter()
+            .filter_map(|lane| lane.ends.first)
+            .map(|first| self.places[first as usize].claim.arrived)
+            .min()
     }
 
     fn next(&self, worker: Option<usize>) -> Option<u32> {

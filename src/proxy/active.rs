@@ -68,11 +68,7 @@ pub struct Active {
 /// Whether the session has a backend.
 #[derive(Debug, Default)]
 pub(super) enum Ownership {
-    Leased {
-        lease: Lease<Dialer>,
-        asked: Instant,
-        since: Instant,
-    },
+    Leased(Lease<Dialer>),
     #[default]
     None,
     Waiting {

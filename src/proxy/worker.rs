@@ -1,4 +1,4 @@
-//! What belongs to one worker thread and is borrowed by its sessions: buffers, alarms, counters.
+//! What belongs to one worker thread and is borrowed by its sessions: buffers, alarms.
 
 use std::sync::Arc;
 use std::sync::Weak;
@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::active::Active;
 use crate::clients::{Client, Signal};
 use crate::insight;
-use crate::stats::Recorder;
 
 /// Bytes first read from a client; a client that fills them gets the larger buffer.
 pub const SMALL_BUFFER: usize = 8 * 1024;
@@ -27,7 +26,6 @@ pub struct Worker {
     pub index: usize,
     /// Bytes of a large buffer.
     pub buffer: usize,
-    pub recorder: Recorder,
     /// Where executions are written down, if they are.
     pub insight: Option<Arc<insight::Recorder>>,
     sessions: AtomicUsize,
@@ -53,7 +51,6 @@ impl Worker {
         Self {
             index,
             buffer,
-            recorder: Recorder::default(),
             insight,
             sessions: AtomicUsize::new(0),
             started: Instant::now(),

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::micros;
-
 /// Longest duration that is told apart.
 const DAY_MICROS: u64 = 24 * 3600 * 1_000_000;
 
@@ -29,7 +27,7 @@ impl AddAssign for Traffic {
 }
 
 /// Durations, told apart to one per cent. Takes memory only from the first on, and more only for longer ones.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Times {
     histogram: Option<Box<Histogram<u32>>>,
     total: Duration,
@@ -54,6 +52,29 @@ impl Times {
         self.total = self.total.saturating_add(duration);
     }
 
+    /// Adds what was recorded elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        let Some(theirs) = &other.histogram else { return };
+        match &mut self.histogram {
+            // One that grows takes them all.
+            Some(ours) => _ = ours.add(&**theirs),
+            none => *none = Some(theirs.clone()),
+        }
+        self.total = self.total.saturating_add(other.total);
+    }
+
+    /// What was recorded after `before`, an earlier copy, was taken.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut since = self.clone();
+        if let (Some(ours), Some(theirs)) = (&mut since.histogram, &before.histogram) {
+            // Later counts of the same durations: none can become negative.
+            let _ = ours.subtract(&**theirs);
+        }
+        since.total = self.total.saturating_sub(before.total);
+        since
+    }
+
     #[must_use]
     pub fn summary(&self) -> TimesSummary {
         let Some(histogram) = &self.histogram else { return TimesSummary::default() };
@@ -75,6 +96,10 @@ impl fmt::Debug for Times {
     }
 }
 
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +114,20 @@ mod tests {
         assert_eq!((summary.count, summary.total), (6, recorded.iter().sum()));
         let right = |found: Duration, meant: Duration| found.abs_diff(meant) <= meant / 100;
         assert!(right(summary.longest, recorded[5]) && right(summary.p50, recorded[2]), "{summary:?}");
+    }
+
+    #[test]
+    fn durations_of_a_period_are_those_recorded_after_it_began() {
+        let mut times = Times::default();
+        (0..100).for_each(|_| times.record(Duration::from_millis(900)));
+        let before = times.clone();
+        (0..10).for_each(|_| times.record(Duration::from_micros(50)));
+        let since = times.since(&before).summary();
+        assert_eq!((since.count, since.total, since.p99), (10, Duration::from_micros(500), Duration::from_micros(50)));
+        assert_eq!(times.since(&times).summary().p50, Duration::ZERO);
+        let mut sum = Times::default();
+        sum.add(&before);
+        sum.add(&times.since(&before));
+        assert_eq!(sum.summary(), times.summary());
     }
 }

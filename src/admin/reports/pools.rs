@@ -55,7 +55,7 @@ pub(super) const COLUMNS: &[Column] = &[
 ];
 
 pub(super) fn row(pool: &PoolSnapshot<Refusal>) -> Row {
-    let (waits, holds) = (&pool.waits, &pool.holds);
+    let (waits, holds) = (pool.waits.summary(), pool.holds.summary());
     vec![
         Value::text(&pool.database),
         Value::text(&pool.user),
