@@ -30,7 +30,7 @@ impl Serve {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<bool, Ending> {
-        let Active { ownership: Ownership::Leased { lease, .. }, from_backend, .. } = active else {
+        let Active { ownership: Ownership::Leased(lease), from_backend, .. } = active else {
             return Ok(false);
         };
         if !active.to_client.is_empty() || self.session.keeps_ready_back() {
@@ -53,8 +53,7 @@ impl Serve {
     }
 
     fn judge_backend(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
-        let Active { ownership: Ownership::Leased { lease, .. }, from_backend, to_client, out, measured, .. } = active
-        else {
+        let Active { ownership: Ownership::Leased(lease), from_backend, to_client, out, measured, .. } = active else {
             return Ok(());
         };
         let unread = from_backend.unread();
@@ -131,7 +130,7 @@ impl Serve {
             "a backend was lost while it was leased"
         );
         match self.session.backend_lost() {
-            Some(fault) if !in_mid_frame => Ending::Told(fault),
+            Some(fault) if !in_mid_frame => Ending::told(fault),
             _ => Ending::Passed,
         }
     }

@@ -158,7 +158,7 @@ impl Serve {
         let body = unread.get(HEADER..HEADER + here.min(header.body)).unwrap_or_default();
         let frame = Frame { tag: header.tag, len: header.body, body };
         let verdict = match &mut active.ownership {
-            Ownership::Leased { lease, .. } => {
+            Ownership::Leased(lease) => {
                 let pinned = lease.is_pinned();
                 let Backend { held, carried, .. } = &mut ***lease;
                 self.session.from_client(&frame, Some(&mut Leased { held, carried, pinned }), &mut active.out, now)
@@ -192,7 +192,7 @@ impl Serve {
             active.to_backend.push(unread.get(from..whole).unwrap_or_default());
         }
         if self.session.has_notified()
-            && let Ownership::Leased { lease, .. } = &active.ownership
+            && let Ownership::Leased(lease) = &active.ownership
         {
             lease.holder.notifies();
         }

@@ -114,7 +114,7 @@ impl Serve {
         self.session.leased(&mut Leased { held, carried, pinned }, &mut active.out);
         active.to_backend.push(&active.out.to_backend);
         active.out.to_backend.clear();
-        active.ownership = Ownership::Leased { lease, asked, since: now };
+        active.ownership = Ownership::Leased(lease);
     }
 
     /// Gives the backend back if the session needs it no more and nothing of its conversation is left anywhere.
@@ -149,18 +149,18 @@ impl Serve {
             if !keeps.is_empty() {
                 self.keep_backend(active, now)?;
             }
-            if let Ownership::Leased { lease, .. } = &mut active.ownership
+            if let Ownership::Leased(lease) = &mut active.ownership
                 && !self.session.keeps().is_empty()
             {
                 lease.keep_for(reasons(keeps));
                 return Ok(());
             }
             active.pinning = None;
-            if let Ownership::Leased { lease, .. } = &mut active.ownership {
+            if let Ownership::Leased(lease) = &mut active.ownership {
                 lease.unpin();
             }
         }
-        if let Ownership::Leased { lease, .. } = &mut active.ownership {
+        if let Ownership::Leased(lease) = &mut active.ownership {
             let Backend { held, carried, .. } = &mut ***lease;
             if let Some(closing) = self.session.take_own_names(&Leased { held, carried, pinned: false }) {
                 active.to_backend.push(&closing);
@@ -170,7 +170,7 @@ impl Serve {
         if !active.from_backend.is_empty() {
             // It said something that nobody had asked: probably that it ends.
             self.handle.has_no_backend();
-            self.session.released();
+            self.session.released(&mut active.out);
             active.ownership = Ownership::None;
             active.from_backend = Inbox::default();
             active.busy_since = None;
@@ -191,7 +191,7 @@ impl Serve {
 
     /// Ends a lease; the backend is reset first where something must be undone.
     pub(super) fn release(&mut self, active: &mut Active, undo: Undo, now: Instant) {
-        let Ownership::Leased { mut lease, asked, since } = std::mem::take(&mut active.ownership) else {
+        let Ownership::Leased(mut lease) = std::mem::take(&mut active.ownership) else {
             return;
         };
         self.handle.has_no_backend();
@@ -203,16 +203,9 @@ impl Serve {
         if self.session.has_drawn() {
             self.drew_on = Some(lease.id());
         }
-        self.session.released();
-        let bytes_from_client = std::mem::take(&mut active.bytes_from_client);
-        let bytes_to_client = std::mem::take(&mut active.bytes_to_client);
-        self.worker.recorder.record(&stats::Lease {
-            waited: since.saturating_duration_since(asked),
-            held: now.saturating_duration_since(since),
-            bytes_from_client,
-            bytes_to_client,
-        });
-        let (bytes_from_clients, bytes_to_clients) = (bytes_from_client, bytes_to_client);
+        self.session.released(&mut active.out);
+        let bytes_from_clients = std::mem::take(&mut active.bytes_from_client);
+        let bytes_to_clients = std::mem::take(&mut active.bytes_to_client);
         lease.count(stats::Traffic { transactions: 1, bytes_from_clients, bytes_to_clients }, now);
         self.worker.give_room(std::mem::take(&mut active.from_backend).into_room());
         active.busy_since = None;
@@ -240,7 +233,7 @@ impl Serve {
     /// The frame that needed a lease is answered with an error.
     fn no_lease(&mut self, active: &mut Active, tag: u8, fault: &Fault) -> Result<(), Ending> {
         if fault.severity == Severity::Fatal {
-            return Err(Ending::Told(fault.clone()));
+            return Err(Ending::told(fault.clone()));
         }
         self.session.lease_failed(tag, fault, &mut active.out);
         active.measured.take(&mut active.out);
@@ -286,11 +279,11 @@ impl Serve {
                 // Not fatal, so it cannot fail.
                 let _ = self.no_lease(active, tag, &fault);
             }
-            Ownership::Leased { .. } if active.held.is_some() || self.session.owes_client() => {
+            Ownership::Leased(_) if active.held.is_some() || self.session.owes_client() => {
                 active.cancel_wanted = true;
                 return;
             }
-            Ownership::Leased { .. } | Ownership::None => {}
+            Ownership::Leased(_) | Ownership::None => {}
         }
         self.handle.cancels_are_done();
     }
@@ -316,7 +309,7 @@ impl Serve {
 
     /// Cancels what the backend runs. Until PostgreSQL has acted the backend is not given to anybody else.
     pub(super) fn cancel_running(&mut self, active: &mut Active) {
-        let Ownership::Leased { lease, .. } = &active.ownership else { return };
+        let Ownership::Leased(lease) = &active.ownership else { return };
         if self.session.running() != Running::Clients || active.cancel.is_some() {
             return;
         }
@@ -341,7 +334,7 @@ impl Serve {
         let at = match &active.ownership {
             Ownership::None => None,
             Ownership::Waiting { asked, .. } => Some(*asked + self.route.pool.timeout()),
-            Ownership::Leased { .. } => {
+            Ownership::Leased(_) => {
                 let pin = active.pinning.as_ref().map(|pinning| pinning.asked + self.route.pool.timeout());
                 let lease = self.lease_deadline(active).map(|(at, _)| at);
                 [pin, lease].into_iter().flatten().min()
@@ -375,7 +368,7 @@ impl Serve {
                 self.no_lease(active, tag, &fault)
             }
             Ownership::Waiting { .. } => Ok(()),
-            Ownership::Leased { .. } => match self.lease_deadline(active) {
+            Ownership::Leased(_) => match self.lease_deadline(active) {
                 Some((at, limit)) if at <= now => self.past(active, limit),
                 _ => Ok(()),
             },
@@ -385,7 +378,7 @@ impl Serve {
     /// The first of the limits that this lease will meet.
     fn lease_deadline(&self, active: &Active) -> Option<(Instant, Limit)> {
         let limits = self.route.limits.load();
-        let Ownership::Leased { since, .. } = &active.ownership else { return None };
+        let Ownership::Leased(lease) = &active.ownership else { return None };
         if !limits.bounds_leases() {
             return None;
         }
@@ -401,7 +394,7 @@ impl Serve {
             (Some(limit), Some(last)) if quiet => Some((last + limit, Limit::IdleInTransaction)),
             _ => None,
         };
-        let lease = limits.max_lease.map(|limit| (*since + limit, Limit::Lease));
+        let lease = limits.max_lease.map(|limit| (lease.leased_at() + limit, Limit::Lease));
         [query, idle, lease].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
@@ -423,7 +416,7 @@ impl Serve {
                 self.cancel_running(active);
                 Ok(())
             }
-            Limit::IdleInTransaction => Err(Ending::Overdue(
+            Limit::IdleInTransaction => Err(Ending::overdue(
                 Fault::fatal(
                     sqlstate::IDLE_IN_TRANSACTION_TIMEOUT,
                     "terminating connection due to pgweir's idle_in_transaction_timeout",
@@ -433,7 +426,7 @@ impl Serve {
                     shown(limits.idle_in_transaction_timeout)
                 )),
             )),
-            Limit::Lease => Err(Ending::Overdue(
+            Limit::Lease => Err(Ending::overdue(
                 Fault::fatal(sqlstate::IDLE_IN_TRANSACTION_TIMEOUT, "terminating connection due to pgweir's max_lease")
                     .detail(format!(
                         "The backend was held longer than pool.max_lease = {}; an open transaction was rolled back.",

@@ -27,33 +27,41 @@ pub(super) enum Ending {
     /// With Terminate.
     Terminated,
     /// The client is told why.
-    Told(Fault),
+    Told(Box<Fault>),
     /// As [`Self::Told`], for a client that took too long: nothing is wrong with its backend.
-    Overdue(Fault),
+    Overdue(Box<Fault>),
 }
 
 impl Ending {
+    pub(super) fn told(fault: Fault) -> Self {
+        Self::Told(Box::new(fault))
+    }
+
+    pub(super) fn overdue(fault: Fault) -> Self {
+        Self::Overdue(Box::new(fault))
+    }
+
     pub(super) fn malformed(malformed: Malformed) -> Self {
-        Self::Told(malformed.into())
+        Self::told(malformed.into())
     }
 
     pub(super) fn too_long(header: Header, limit: usize) -> Self {
         let malformed = Malformed::TooLong { tag: header.tag, length: header.body, limit };
-        Self::Told(Fault::fatal(sqlstate::PROGRAM_LIMIT_EXCEEDED, malformed.to_string()).hint(
+        Self::told(Fault::fatal(sqlstate::PROGRAM_LIMIT_EXCEEDED, malformed.to_string()).hint(
             "A statement that is prepared must be held whole: see limits.held_message in pgweir's configuration.",
         ))
     }
 
     pub(super) fn broken(broken: Broken) -> Self {
         match broken {
-            Broken::Client(fault) => Self::Told(*fault),
+            Broken::Client(fault) => Self::Told(fault),
             Broken::Desync(_) => Self::desync(&broken),
         }
     }
 
     pub(super) fn desync(reason: &dyn std::fmt::Display) -> Self {
         tracing::error!(%reason, "the conversation with a backend cannot be followed; both ends are closed");
-        Self::Told(
+        Self::told(
             Fault::fatal(sqlstate::PROTOCOL_VIOLATION, "pgweir could not follow the conversation with PostgreSQL")
                 .detail(reason.to_string())
                 .hint("This is a defect of pgweir; an open transaction was rolled back."),
@@ -97,7 +105,7 @@ impl Serve {
 
     /// Whether something runs for the client that can be stopped, so that the backend may live on.
     fn can_wind_down(&self, active: &Active) -> bool {
-        matches!(active.ownership, Ownership::Leased { .. })
+        matches!(active.ownership, Ownership::Leased(_))
             && !self.session.is_answered()
             && self.session.unfinished() != Unfinished::Batch
             && !matches!(active.client_rest, Rest::Forward(_))
@@ -107,7 +115,7 @@ impl Serve {
         self.abandon(active, sqlstate::QUERY_CANCELED, Instant::now());
         // Who listens must not take what this client has said for the next one's: that backend is not lent again.
         let heard = !self.is_being_heard(active);
-        let Ownership::Leased { lease, .. } = &active.ownership else {
+        let Ownership::Leased(lease) = &active.ownership else {
             active.ownership = Ownership::None;
             return;
         };

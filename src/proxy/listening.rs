@@ -209,14 +209,14 @@ impl Serve {
     /// The client is told that more waits for it than may, and closed.
     fn too_much_mail(&self, full: Full) -> Ending {
         self.route.limit_hits.hit(Limit::Notifications);
-        Ending::Told(full.fault())
+        Ending::told(full.fault())
     }
 
     /// The transaction that has ended has notified: its backend is kept until those who listen have heard it, so that
     /// they are told who it was. Whether that must be waited for.
     pub(super) fn is_being_heard(&mut self, active: &mut Active) -> bool {
         if self.session.take_notified() {
-            if let Ownership::Leased { lease, .. } = &active.ownership {
+            if let Ownership::Leased(lease) = &active.ownership {
                 // It may have turned out only now.
                 lease.holder.notifies();
             }

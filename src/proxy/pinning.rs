@@ -28,7 +28,7 @@ impl Serve {
     /// The session has left something on its backend that can be carried to no other, and keeps it. Where no pin is
     /// free one is waited for: the backend is nobody else's meanwhile.
     pub(super) fn keep_backend(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
-        let Ownership::Leased { lease, .. } = &mut active.ownership else { return Ok(()) };
+        let Ownership::Leased(lease) = &mut active.ownership else { return Ok(()) };
         let keeps = self.session.keeps();
         match self.route.pool.try_pin(lease, reasons(keeps), now) {
             Ok(()) => active.pinning = None,
@@ -36,7 +36,7 @@ impl Serve {
             Err(PinFault::Exhausted(_)) => self.wait_for_pin(active, keeps, now),
             Err(denied) => {
                 let fault = pin_fault(&self.route.database, &self.route.user, keeps, &denied);
-                return Err(Ending::Told(fault.into_fatal()));
+                return Err(Ending::told(fault.into_fatal()));
             }
         }
         Ok(())
@@ -45,7 +45,7 @@ impl Serve {
     /// A statement is about to leave something on the backend that can be carried to no other. Whether it can be
     /// judged again; otherwise it waits for a pin.
     pub(super) fn ask_for_pin(&mut self, active: &mut Active, keeps: Keeps, now: Instant) -> bool {
-        let Ownership::Leased { lease, .. } = &mut active.ownership else { return true };
+        let Ownership::Leased(lease) = &mut active.ownership else { return true };
         match self.route.pool.try_pin(lease, reasons(keeps), now) {
             Ok(()) => active.pinning = None,
             Err(PinFault::Exhausted(pins)) if pins.limit > 0 => {
@@ -60,7 +60,7 @@ impl Serve {
     }
 
     fn wait_for_pin(&self, active: &mut Active, keeps: Keeps, now: Instant) {
-        let Ownership::Leased { lease, .. } = &active.ownership else { return };
+        let Ownership::Leased(lease) = &active.ownership else { return };
         if active.pinning.is_none() {
             let waiting = self.route.pool.wait_for_pin(lease, reasons(keeps), now);
             active.pinning = Some(Pinning { waiting, keeps, asked: now });
@@ -73,7 +73,7 @@ impl Serve {
         let (keeps, asked) = (*keeps, *asked);
         if Pin::new(waiting).poll(cx).is_ready() {
             active.pinning = None;
-            if let Ownership::Leased { lease, .. } = &mut active.ownership {
+            if let Ownership::Leased(lease) = &mut active.ownership {
                 lease.now_pinned();
             }
             if matches!(active.held, Some((Wait::Pin(_), _))) {
@@ -89,7 +89,7 @@ impl Serve {
         self.route.limit_hits.hit(Limit::MaxPinned);
         let pins = self.route.pool.pins_exhausted(now);
         let fault = pins_in_vain(&self.route.database, &self.route.user, keeps, &pins, patience);
-        if self.refuse_pin(active, fault.clone()) { Ok(true) } else { Err(Ending::Told(fault.into_fatal())) }
+        if self.refuse_pin(active, fault.clone()) { Ok(true) } else { Err(Ending::told(fault.into_fatal())) }
     }
 
     /// The frame that waits for a pin is answered with this. Whether there is one; the wait is over in any case.

@@ -38,7 +38,7 @@ impl Serve {
     /// The backend of the session that was given this process id. It stays with that session until the statement is
     /// done; `None` where it has none on this server.
     fn backend_of(&self, active: &mut Active, given: i32) -> Option<i32> {
-        let Ownership::Leased { lease, .. } = &active.ownership else { return None };
+        let Ownership::Leased(lease) = &active.ownership else { return None };
         if given == self.handle.pid {
             return Some(lease.cancel.pid);
         }

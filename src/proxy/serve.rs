@@ -162,7 +162,7 @@ impl Serve {
             return Ok(());
         }
         if signals.has(Signal::End) {
-            return Err(Ending::Told(shutting_down()));
+            return Err(Ending::told(shutting_down()));
         }
         if signals.has(Signal::Drain) {
             self.draining = true;
@@ -190,7 +190,7 @@ impl Serve {
             && active.to_client.is_empty()
             && active.client_rest == Rest::None
             && !matches!(active.ownership, Ownership::Waiting { .. });
-        if self.draining && nothing_owed { Err(Ending::Told(shutting_down())) } else { Ok(()) }
+        if self.draining && nothing_owed { Err(Ending::told(shutting_down())) } else { Ok(()) }
     }
 
     fn flush_client(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
@@ -208,7 +208,7 @@ impl Serve {
     }
 
     pub(super) fn flush_backend(&mut self, active: &mut Active, cx: &mut Context<'_>) -> Result<bool, Ending> {
-        let Active { to_backend, ownership: Ownership::Leased { lease, .. }, .. } = active else {
+        let Active { to_backend, ownership: Ownership::Leased(lease), .. } = active else {
             return Ok(false);
         };
         if to_backend.is_empty() {

@@ -43,7 +43,7 @@ impl Session {
         if frame.tag == client::TERMINATE {
             return Ok(Verdict::Terminate);
         }
-        let turn = self.turn.get_or_insert_default();
+        let turn = self.turn.get_or_insert_with(|| out.spare.take().unwrap_or_default());
         turn.between_frames = frame.is_whole();
         if let Some(verdict) = turn.judge_copy(frame, out) {
             if verdict == Verdict::Forward {
@@ -268,7 +268,7 @@ impl Session {
             turn.expect(Expect::new(Kind::Sync, Who::Skip), []);
             turn.end_batch();
         }
-        let forgets = !frame.is_whole() || may_forget(text);
+        let forgets = !frame.is_whole() || (!weighed.is_plain() && may_forget(text));
         let copies = !frame.is_whole() || may_copy(text);
         let (mended, places) = self.mended_query(&weighed, text).filter(|_| frame.is_whole()).unzip();
         let turn = self.turn.get_or_insert_default();

@@ -7,7 +7,7 @@
 //!
 //! | to read about | go to |
 //! |---|---|
-//! | the queue of replies that are owed | `turn`; one of them: `expect` |
+//! | the queue of replies that are owed | `turn`; one of them: `expect`; used again: `spare` |
 //! | frames of the client | `from_client`, prepared statements `statements` and `own_names`, COPY `copying` |
 //! | frames of the backend | `from_backend`, errors and values in other words `reports` |
 //! | statements whose columns change, batches that are sent again | `columns`, `repeat` |
@@ -34,6 +34,7 @@ mod own_names;
 mod processes;
 mod repeat;
 mod reports;
+mod spare;
 mod state;
 mod statements;
 mod turn;
@@ -191,6 +192,8 @@ pub struct Outgoing {
     pub events: Vec<Event>,
     /// Statements of pgweir's own that have ended.
     pub own_statements: u64,
+    /// What served a turn that is over, for the next.
+    spare: Option<Box<Turn>>,
 }
 
 /// What a client that is gone did not say to the end, where its backend waits for it.
@@ -373,8 +376,11 @@ impl Session {
     }
 
     /// The backend has gone back.
-    pub fn released(&mut self) {
-        self.turn = None;
+    pub fn released(&mut self, out: &mut Outgoing) {
+        out.spare = self.turn.take().map(|mut turn| {
+            turn.clear();
+            turn
+        });
     }
 
     /// The backend is gone. The error that the client must be sent, unless the backend's own last words were

@@ -58,7 +58,7 @@ pub(super) enum Known<T> {
 
 /// A portal whose execution needs care.
 #[derive(Debug)]
-struct Wary {
+pub(super) struct Wary {
     portal: Box<[u8]>,
     forgets: bool,
     copies: bool,
@@ -131,7 +131,7 @@ pub(super) struct Turn {
     /// The client's last frame was here whole: none is partly forwarded.
     pub(super) between_frames: bool,
     /// Portals whose execution may drop statements or ask for COPY data.
-    wary: Vec<Wary>,
+    pub(super) wary: Vec<Wary>,
     /// A frame waits because too many replies are owed.
     pub(super) crowded: bool,
     /// Commands at work that may drop statements.

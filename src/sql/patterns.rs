@@ -47,6 +47,14 @@ pub enum Weighed {
     Later(Digest),
 }
 
+impl Weighed {
+    /// Whether it was read and means nothing to the session ([`Traits::is_plain`](super::Traits::is_plain)).
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Known(pattern) if pattern.traits.is_plain())
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     texts: VecDeque<(Sighted, Box<[u8]>, Lexing)>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::super::turn::Turn;
 use super::super::{Broken, Event, Hold, Leased, Outgoing, Rules, Session, Verdict, Wait};
 use super::deaths::dies_at_every_step;
 use super::model::Model;
@@ -16,6 +17,8 @@ use crate::wire::{Frame, Header, view};
 
 pub(super) struct Client {
     pub(super) session: Session,
+    /// What served its last turn.
+    spare: Option<Box<Turn>>,
     script: VecDeque<Say>,
     pub(super) read: Vec<u8>,
     /// How much had been read at each pause.
@@ -110,6 +113,7 @@ impl World {
             let startup = script.startup.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             Client {
                 session: Session::new(Arc::clone(&rules), rules.profiles.intern(startup)),
+                spare: None,
                 script: script.says.iter().cloned().collect(),
                 read: Vec::new(),
                 at_pause: Vec::new(),
@@ -268,7 +272,8 @@ impl World {
             _ => body.len(),
         };
         let frame = Frame { tag: header.tag, len: header.body, body: &body[..seen] };
-        let (client, mut out) = (&mut self.clients[number], Outgoing::default());
+        let client = &mut self.clients[number];
+        let mut out = Outgoing { spare: client.spare.take(), ..Outgoing::default() };
         let verdict = match client.seat {
             None => client.session.from_client(&frame, None, &mut out, self.now),
             Some(seat) => {
@@ -335,7 +340,9 @@ impl World {
         backend.model.feed(&std::mem::take(&mut backend.unread));
         assert!(backend.model.output.is_empty(), "released while replies are under way");
         assert!(backend.model.is_clean() && backend.model.is_at_boundary(), "released unclean: {:?}", backend.model);
-        client.session.released();
+        let mut out = Outgoing::default();
+        client.session.released(&mut out);
+        client.spare = out.spare;
         client.seat = None;
         backend.user = None;
     }

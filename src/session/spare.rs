@@ -1,0 +1,31 @@
+//! A turn that is over serves the next: every transaction has one, and would allocate it anew.
+
+use super::turn::Turn;
+
+/// Replies that are owed, and effects, for which memory is kept.
+const KEPT: usize = 16;
+
+/// Makes fields what they are by default, in place. All others must be named too, so that none is forgotten.
+macro_rules! make_default {
+    ($of:expr, { $($field:ident)* } but { $($other:ident)* }) => {
+        let Self { $($field,)* $($other: _,)* } = $of;
+        $(*$field = Default::default();)*
+    };
+}
+
+impl Turn {
+    /// As new, but for memory that is kept.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        self.queue.shrink_to(KEPT);
+        self.pending.clear();
+        self.pending.shrink_to(KEPT);
+        make_default!(self, {
+            looking look_failed weighed unsure way mentions hearing brought_channels channels_awaited told ledger
+            discarded notified ready_kept listens mends mend_next administered has_administered drew drops unknown
+            began_a_name refusal leased unused status deferred copying described decisions skipping open_batch
+            unflushed between_frames wary crowded forgetting fatal reset cancel_report measured measures kept_batch
+            kept_reply batch
+        } but { queue pending });
+    }
+}
