@@ -41,9 +41,11 @@ struct Rank(i64);
 impl Rank {
     /// Of one who came `arrived`, in time that began with `epoch`; a century from there all are alike.
     fn new(arrived: Instant, priority: u8, epoch: Instant) -> Self {
-        let later = nanos(arrived.saturating_duration_since(epoch));
-        let sooner = nanos(epoch.saturating_duration_since(arrived));
-        Self(later - sooner - i64::from(priority) * 1_000_000_000)
+        let later = match arrived.checked_duration_since(epoch) {
+            Some(later) => nanos(later),
+            None => -nanos(epoch.saturating_duration_since(arrived)),
+        };
+        Self(later - i64::from(priority) * 1_000_000_000)
     }
 
     /// Negative if `self` is before `other`: how much, in nanoseconds.

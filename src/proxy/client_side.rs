@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::active::{Active, Ownership, Rest};
 use super::ending::Ending;
+use super::route::MessageLimits;
 use super::serve::Serve;
 use super::worker::SMALL_BUFFER;
 use crate::backend::Backend;
@@ -93,6 +94,7 @@ impl Serve {
             return Ok(false);
         }
         active.held = None;
+        let limits = self.route.limits.load().messages;
         while !active.from_client.is_empty() && active.to_backend.len() < self.worker.buffer {
             if active.client_rest != Rest::None {
                 let (bytes, forward) = active.client_rest.take(active.from_client.unread().len());
@@ -103,7 +105,7 @@ impl Serve {
                 progress = true;
                 continue;
             }
-            match self.judge_frame(active, now)? {
+            match self.judge_frame(active, limits, now)? {
                 Step::Consumed => {
                     active.asked_first = false;
                     progress = true;
@@ -131,8 +133,7 @@ impl Serve {
         Ok(progress)
     }
 
-    fn judge_frame(&mut self, active: &mut Active, now: Instant) -> Result<Step, Ending> {
-        let limits = self.route.limits.load();
+    fn judge_frame(&mut self, active: &mut Active, limits: MessageLimits, now: Instant) -> Result<Step, Ending> {
         let unread = active.from_client.unread();
         let malformed = |malformed: Malformed| {
             if matches!(malformed, Malformed::TooLong { .. }) {
@@ -140,17 +141,16 @@ impl Serve {
             }
             Ending::malformed(malformed)
         };
-        let Some(header) = Header::read(unread, limits.message).map_err(malformed)? else {
+        let Some(header) = Header::read(unread, limits.any).map_err(malformed)? else {
             active.from_client.make_room(HEADER);
             return Ok(Step::NeedsMore);
         };
         let here = unread.len() - HEADER;
         let needed = needed(header, unread.get(HEADER..).unwrap_or_default());
-        if needed > limits.held_message {
+        if needed > limits.held {
             self.route.limit_hits.hit(Limit::HeldMessage);
-            return Err(Ending::too_long(header, limits.held_message));
+            return Err(Ending::too_long(header, limits.held));
         }
-        drop(limits);
         if here < needed {
             active.from_client.make_room(HEADER + needed);
             return Ok(Step::NeedsMore);

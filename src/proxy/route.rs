@@ -62,10 +62,16 @@ pub struct Limits {
     pub priority: u8,
     /// Time from which on an execution is slow.
     pub slow_threshold: Option<Duration>,
-    /// Bytes of a message of any kind.
-    pub message: usize,
-    /// Bytes of a message that must be held whole.
-    pub held_message: usize,
+    pub messages: MessageLimits,
+}
+
+/// Bytes that a client's message may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageLimits {
+    /// Of any kind.
+    pub any: usize,
+    /// One that must be held whole.
+    pub held: usize,
 }
 
 impl Limits {
@@ -78,8 +84,7 @@ impl Limits {
             reset_on_return: pool.reset_on_return,
             priority: pool.priority,
             slow_threshold: pool.slow_threshold,
-            message: limits.message,
-            held_message: limits.held_message,
+            messages: MessageLimits { any: limits.message, held: limits.held_message },
         }
     }
 

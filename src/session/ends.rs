@@ -51,7 +51,7 @@ impl Turn {
             (_, What::One(_)) => {
                 let kind = head.kind;
                 if let Some(measure) = head.measure.take() {
-                    self.end_measure_with(measure, kind, (None, rows), now, out);
+                    self.end_measure_with(*measure, kind, (None, rows), now, out);
                 }
             }
         }
@@ -76,7 +76,7 @@ impl Turn {
             Some(Measure::new(What::One(digest), now, 0))
         };
         let kind = head.kind;
-        let measure = head.measure.take().or_else(|| {
+        let measure = head.measure.take().map(|measure| *measure).or_else(|| {
             // What was parsed or described on its behalf has failed in place of what the client sent.
             let batch = self.queue.iter().take_while(|expect| !expect.is_end_of_batch());
             batch.take(2).find_map(about)
@@ -107,7 +107,7 @@ impl Turn {
         if let Some((kind, measure)) = whole
             && let What::Whole(_, rows) = measure.what
         {
-            self.end_measure_with(measure, kind, (None, rows), now, out);
+            self.end_measure_with(*measure, kind, (None, rows), now, out);
         }
         self.measures.block = self.status != Transaction::Idle;
         self.measures.cancel_asked = false;

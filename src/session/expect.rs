@@ -55,8 +55,8 @@ pub(super) struct Expect {
     pub(super) followed: bool,
     /// Where statements of ours stand among those of a Query.
     pub(super) mended: Option<Box<Mended>>,
-    /// What is to be told of it.
-    pub(super) measure: Option<Measure>,
+    /// What is to be told of it. In a box, as a reply is moved several times and few are measured.
+    pub(super) measure: Option<Box<Measure>>,
     /// Statements that the DEALLOCATEs of a Query name, in their order.
     #[expect(clippy::box_collection, reason = "few replies have any, and each is moved")]
     pub(super) drops: Option<Box<VecDeque<Box<[u8]>>>>,
@@ -97,7 +97,7 @@ impl Expect {
     }
 
     pub(super) fn measuring(self, measure: Option<Measure>) -> Self {
-        Self { measure, ..self }
+        Self { measure: measure.map(Box::new), ..self }
     }
 
     pub(super) fn is_end_of_batch(&self) -> bool {

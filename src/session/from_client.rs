@@ -275,7 +275,7 @@ impl Session {
         let mut expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
         expect.mended = places.map(Box::new);
         expect.followed = followed.is_some();
-        expect.measure = measure;
+        expect.measure = measure.map(Box::new);
         turn.measures.begin_query();
         let mut dropped = drops(&weighed).peekable();
         expect.drops = dropped.peek().is_some().then(|| Box::new(dropped.collect()));

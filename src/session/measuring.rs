@@ -275,7 +275,7 @@ impl Session {
         let at_work = turn.queue.iter_mut().find_map(|expect| Some((expect.kind, expect.measure.take()?)));
         if let Some((kind, measure)) = at_work {
             let cause = if sqlstate == sqlstate::QUERY_CANCELED { Cause::Cancel } else { Cause::Error };
-            turn.end_measure(measure, kind, Some(Failure { sqlstate: code(sqlstate.as_bytes()), cause }), now, out);
+            turn.end_measure(*measure, kind, Some(Failure { sqlstate: code(sqlstate.as_bytes()), cause }), now, out);
         }
     }
 

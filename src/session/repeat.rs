@@ -17,6 +17,9 @@ use crate::wire::view::Transaction;
 /// Bytes of the longest batch that is kept.
 const LIMIT: usize = 64 * 1024;
 
+/// Bytes of memory that stay for the next one.
+const KEPT: usize = 4 * 1024;
+
 /// Asks a backend for what it has to say so far.
 const FLUSH: [u8; 5] = [client::FLUSH, 0, 0, 0, 4];
 
@@ -24,17 +27,37 @@ const FLUSH: [u8; 5] = [client::FLUSH, 0, 0, 0, 4];
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     sent: Vec<u8>,
+    keeping: Keeping,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    /// There is none that could be sent again.
+    #[default]
+    Nothing,
+    Open,
     /// Its Sync was sent, too: nothing can be added.
-    ended: bool,
+    Ended,
 }
 
 impl Batch {
+    /// It will not be sent again.
+    pub(super) fn forget(&mut self) {
+        self.keeping = Keeping::Nothing;
+        self.sent.clear();
+        self.sent.shrink_to(KEPT);
+    }
+
+    fn is_kept(&self) -> bool {
+        self.keeping != Keeping::Nothing
+    }
+
     /// Adds what a frame became. Whether the batch can still be sent again.
     fn add(&mut self, injected: &[u8], frame: &Frame<'_>, verdict: &Verdict) -> bool {
         let tags = [client::BIND, client::CLOSE, client::DESCRIBE, client::EXECUTE, client::FLUSH, client::PARSE];
         let repeatable = frame.tag == client::SYNC || tags.contains(&frame.tag);
         let fits = self.sent.len() + injected.len() + frame.len < LIMIT;
-        if self.ended || !fits || !frame.is_whole() || !repeatable {
+        if self.keeping == Keeping::Ended || !fits || !frame.is_whole() || !repeatable {
             return false;
         }
         self.sent.extend_from_slice(injected);
@@ -43,7 +66,9 @@ impl Batch {
             Verdict::Replace(from) => self.sent.extend_from_slice(frame.body.get(*from..).unwrap_or_default()),
             Verdict::Hold(_) | Verdict::Swallow | Verdict::Terminate => {}
         }
-        self.ended = frame.tag == client::SYNC && *verdict == Verdict::Forward;
+        if frame.tag == client::SYNC && *verdict == Verdict::Forward {
+            self.keeping = Keeping::Ended;
+        }
         true
     }
 }
@@ -53,14 +78,15 @@ impl Turn {
     pub(super) fn keep_batch(&mut self) {
         let is_ours = |expect: &Expect| expect.is_fake() || (expect.kind == Kind::Query && expect.is_skipped());
         if self.status == Transaction::Idle && !self.open_batch && self.queue.iter().all(is_ours) {
-            self.kept_batch = Some(Batch::default());
+            self.kept_batch.forget();
+            self.kept_batch.keeping = Keeping::Open;
         }
     }
 
     /// A frame of the client has become this, after bytes of ours.
     pub(super) fn sent(&mut self, injected: &[u8], frame: &Frame<'_>, verdict: &Verdict) {
-        if self.kept_batch.as_mut().is_some_and(|batch| !batch.add(injected, frame, verdict)) {
-            self.kept_batch = None;
+        if self.kept_batch.is_kept() && !self.kept_batch.add(injected, frame, verdict) {
+            self.kept_batch.forget();
         }
     }
 
@@ -68,8 +94,8 @@ impl Turn {
     pub(super) fn flush_now(&mut self, to_backend: &mut Vec<u8>) {
         if self.flush() {
             to_backend.extend_from_slice(&FLUSH);
-            if let Some(batch) = &mut self.kept_batch {
-                batch.sent.extend_from_slice(&FLUSH);
+            if self.kept_batch.is_kept() {
+                self.kept_batch.sent.extend_from_slice(&FLUSH);
             }
         }
     }
@@ -77,7 +103,7 @@ impl Turn {
     /// Keeps a ParameterDescription back until it is known whether the rest of the description follows: PostgreSQL
     /// looks at the columns after it has sent the parameters. `false` where it may be forwarded.
     pub(super) fn keep_reply(&mut self, frame: &Frame<'_>) -> bool {
-        let keep = self.kept_batch.is_some() && frame.is_whole();
+        let keep = self.kept_batch.is_kept() && frame.is_whole();
         if keep {
             build::write_frame(&mut self.kept_reply, frame.tag, |to| to.extend_from_slice(frame.body));
         }
@@ -92,9 +118,13 @@ impl Turn {
     /// Has the backend parse `statement` anew and do the whole batch again. `false` where that is not possible (any
     /// more).
     pub(super) fn send_again(&mut self, statement: &Arc<Statement>, to_backend: &mut Vec<u8>) -> bool {
-        let Some(batch) = self.kept_batch.take() else { return false };
+        let batch = std::mem::take(&mut self.kept_batch);
+        if !batch.is_kept() {
+            return false;
+        }
+        let ended = batch.keeping == Keeping::Ended;
         self.kept_reply.clear();
-        if !batch.ended {
+        if !ended {
             // The backend ignores everything until then.
             to_backend.extend_from_slice(&build::SYNC);
         }
@@ -103,7 +133,7 @@ impl Turn {
         to_backend.extend_from_slice(&batch.sent);
         // What the batch is owed stays as it is; before that comes the end of its first failure.
         let effects = [Effect::Hold(statement.id, statement.next_parse()), Effect::Drop(statement.id)];
-        let number = self.batch.saturating_sub(u64::from(batch.ended));
+        let number = self.batch.saturating_sub(u64::from(ended));
         for effect in effects {
             self.pending.push_front(Pending { batch: number, effect });
         }

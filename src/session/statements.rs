@@ -451,7 +451,7 @@ impl Session {
         self.fail_there_with(error, out);
         let measure = self.measure_parse(statement, now);
         if let Some(expect) = self.turn.as_mut().and_then(|turn| turn.queue.back_mut()) {
-            expect.measure = measure;
+            expect.measure = measure.map(Box::new);
         }
     }
 

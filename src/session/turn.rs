@@ -143,7 +143,7 @@ pub(super) struct Turn {
     pub(super) measured: Option<(Arc<Statement>, Instant)>,
     pub(super) measures: Measures,
     /// The batch that is being sent, where it may have to be sent again.
-    pub(super) kept_batch: Option<Batch>,
+    pub(super) kept_batch: Batch,
     /// A reply that its failure would make undone.
     pub(super) kept_reply: Vec<u8>,
     pub(super) queue: VecDeque<Expect>,
@@ -392,7 +392,7 @@ impl Turn {
     pub(super) fn confirm(&mut self, names: &mut Names, leased: &mut Leased<'_>) {
         let Some(expect) = self.pop() else { return };
         if expect.kind != Kind::Query {
-            self.kept_batch = None;
+            self.kept_batch.forget();
         }
         if let Some(named) = expect.about.filter(|_| expect.vouches) {
             leased.held.vouch(named.statement.id, named.parse);
@@ -413,7 +413,7 @@ impl Turn {
     /// The next message failed, and with it all others up to the next Sync. A failed Parse leaves no unnamed
     /// statement where it was to be one.
     pub(super) fn fail(&mut self, names: &mut Names, leased: &mut Leased<'_>) {
-        self.kept_batch = None;
+        self.kept_batch.forget();
         let effects = self.queue.front().map_or(0, |expect| usize::from(expect.effects));
         for pending in self.pending.iter().take(effects) {
             match &pending.effect {
