@@ -296,7 +296,7 @@ pub(super) const POOL: &[Key] = &[
         "pre_ping",
         Kind::Ping,
         "\"30s\"",
-        "Pings a backend before use if it was idle for longer; `true` is always, `false` never.",
+        "Pings a backend before use if it was idle for longer; `true` is always, `false` never. What was idle when another was lost is pinged in any case.",
     ),
     key(
         "reset_on_return",

@@ -189,6 +189,11 @@ impl<M: Manager> Pool<M> {
         }
     }
 
+    /// A leased backend was lost: those that are idle now are pinged before they are leased, as they may be lost too.
+    pub fn backend_lost(&self, now: Instant) {
+        self.0.state.lock().lost = Some(now);
+    }
+
     /// Every present backend is closed as soon as it is idle, and connects to the server are tried at once.
     pub fn retire_all(&self, now: Instant) {
         self.0.change(None, now, |state, chores| {

@@ -210,11 +210,11 @@ impl<M: Manager> State<M> {
     /// What one who comes now gets without waiting: an idle backend if nobody waits for one, else one that was kept for
     /// its settings.
     pub(super) fn take_at_once(&mut self, wish: &Wish, now: Instant) -> Option<Taken<M::Backend>> {
-        let (home, policy) = (Some(wish.worker), self.policy);
+        let home = Some(wish.worker);
         if self.queue.waiting() > 0 {
             return self.take_lingering(wish, now);
         }
-        let fresh = |since| policy.is_fresh(since, now);
+        let fresh = self.fresh(now);
         match wish.must {
             Some(id) => self.slots.take_one(id, home, wish, now, fresh),
             None => self.slots.take(home, wish, now, fresh),
@@ -292,7 +292,7 @@ impl<M: Manager> State<M> {
 
     /// Those who wait for one backend get it if it is idle, and are told if it is gone.
     fn serve_ones(&mut self, home: Home, now: Instant, chores: &mut Chores<M>) {
-        let policy = self.policy;
+        let fresh = self.fresh(now);
         for id in self.queue.wanted_ones().collect::<Vec<_>>() {
             if !self.slots.exists(id) {
                 self.fail_for_one(id, &LeaseError::BackendGone, chores);
@@ -301,7 +301,7 @@ impl<M: Manager> State<M> {
                 continue;
             }
             let proof = Wish::default();
-            if let Some(taken) = self.slots.take_one(id, home, &proof, now, |since| policy.is_fresh(since, now)) {
+            if let Some(taken) = self.slots.take_one(id, home, &proof, now, &fresh) {
                 self.slots.set_home(id, taken.from);
                 if let Some(ticket) = self.queue.call_one(id) {
                     self.hand(ticket, id, taken.backend, now, chores);
@@ -315,9 +315,9 @@ impl<M: Manager> State<M> {
     fn hand_out_idle(&mut self, now: Instant, chores: &mut Chores<M>) {
         while self.slots.idle() > 0 {
             let Some((first, _)) = self.queue.first() else { return };
-            let (wish, policy) = (first.wish, self.policy);
+            let wish = first.wish;
             let home = Some(wish.worker);
-            let Some(taken) = self.slots.take(home, &wish, now, |since| policy.is_fresh(since, now)) else { return };
+            let Some(taken) = self.slots.take(home, &wish, now, self.fresh(now)) else { return };
             if taken.expired {
                 self.close_seat(taken.id, Some(taken.backend), chores);
                 continue;

@@ -93,6 +93,8 @@ pub(super) struct State<M: Manager> {
     pub(super) queue: Queue<Waiter<M>>,
     pub(super) config: Arc<config::Pool>,
     pub(super) policy: RecyclePolicy,
+    /// When a backend was last lost: what was idle then may be lost too.
+    pub(super) lost: Option<Instant>,
     pub(super) backoff: config::Backoff,
     pub(super) waiters_limit: usize,
     pub(super) reach: Reach,
@@ -133,6 +135,7 @@ impl<M: Manager> State<M> {
             slots: Slots::new(seat_limits(&config)),
             queue: Queue::default(),
             policy: RecyclePolicy::of(&config),
+            lost: None,
             config: Arc::new(config),
             backoff,
             waiters_limit,
@@ -150,6 +153,12 @@ impl<M: Manager> State<M> {
             waits: Times::default(),
             holds: Times::default(),
         }
+    }
+
+    /// Tells of a moment whether a backend idle since then may be leased without a ping.
+    pub(super) fn fresh(&self, now: Instant) -> impl Fn(Instant) -> bool + use<M> {
+        let (policy, lost) = (self.policy, self.lost);
+        move |since| lost.is_none_or(|lost| lost < since) && policy.is_fresh(since, now)
     }
 
     /// Waiters for whom nothing is under way.

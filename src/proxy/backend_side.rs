@@ -123,6 +123,7 @@ impl Serve {
     /// The backend's connection has ended.
     fn lost_backend(&mut self, active: &mut Active, now: Instant) -> Ending {
         self.abandon(active, sqlstate::CONNECTION_FAILURE, now);
+        self.route.pool.backend_lost(now);
         let in_mid_frame = matches!(active.backend_rest, Rest::Forward(_));
         tracing::warn!(
             database = self.route.database,

@@ -166,9 +166,7 @@ impl Serve {
             Ownership::None | Ownership::Waiting { .. } => self.session.from_client(&frame, None, &mut active.out, now),
         }
         .map_err(Ending::broken)?;
-        if !active.out.events.is_empty() {
-            active.measured.take(&mut active.out);
-        }
+        active.measured.take(&mut active.out);
         // Also a frame that is held may have made the session say something, so that it will be let go.
         let spoken = !active.out.to_backend.is_empty() || !active.out.before.is_empty();
         active.to_backend.push(&active.out.to_backend);

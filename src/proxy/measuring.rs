@@ -38,6 +38,9 @@ impl Measured {
 
     /// Takes what the session has told.
     pub(super) fn take(&mut self, out: &mut Outgoing) {
+        if out.events.is_empty() {
+            return;
+        }
         let mut drained = self.drained;
         for mut event in out.events.drain(..) {
             if let Event::Ended(ended) = &mut event {

@@ -179,6 +179,21 @@ async fn an_idle_backend_that_died_or_is_too_old_is_closed_on_the_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_idle_when_another_was_lost_is_pinged_before_it_is_leased() {
+    let world = World::new(crate::config::Pool { pre_ping: PrePing::Never, ..config(2, 0) });
+    let (idle, lost) = (world.lease().await.unwrap(), world.lease().await.unwrap());
+    idle.release(Return::Clean, now());
+    world.pool.backend_lost(now());
+    lost.release(Return::Close, now());
+    let pings = || world.script.pings.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(world.pool.try_lease(&at(0), now()).is_none());
+    advance(Duration::from_millis(1)).await;
+    world.lease().await.unwrap().release(Return::Clean, now());
+    assert_eq!(pings(), 1);
+    assert!(world.pool.try_lease(&at(0), now()).is_some(), "it has answered since");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_backend_idle_for_long_is_pinged_before_it_is_leased_and_replaced_when_silent() {
     let world = World::new(config(1, 0));
     world.lease().await.unwrap().release(Return::Clean, now());
