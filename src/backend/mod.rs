@@ -13,12 +13,14 @@ pub mod connect;
 pub mod dialer;
 pub mod holder;
 mod login;
+mod stand_in;
 mod talk;
 
 pub use administration::{Administration, Command, Occupant};
 pub use cancel::CancelKey;
 pub use dialer::{Dialer, Endpoint, Login, Target};
 pub use holder::{Holder, Holders};
+pub use stand_in::StandIn;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::net::Stream;
 use crate::wire::scan::HEADER;
@@ -19,7 +19,7 @@ pub(super) type Owned = (u8, Vec<u8>);
 ///
 /// # Errors
 /// The connection's end or failure, or a length that no message may have.
-pub(super) async fn read_frame(stream: &mut Stream) -> io::Result<Owned> {
+pub(super) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Owned> {
     let mut head = [0; HEADER];
     stream.read_exact(&mut head).await?;
     let header = Header::read(&head, LIMIT)

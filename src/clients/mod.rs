@@ -3,6 +3,8 @@
 //! It holds handles, not sessions: a [`Client`] can be told to cancel, to drain or to end, and its task is woken.
 //! What a session does then is decided in `proxy`.
 
+mod stand_in;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -14,6 +16,9 @@ use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
+
+pub use stand_in::Demand;
+use stand_in::StandIn;
 
 /// Our process ids lie above those of any PostgreSQL (Linux: `PID_MAX_LIMIT`), so the two are never confused.
 const FIRST_PID: i32 = 4_194_305;
@@ -35,6 +40,8 @@ pub enum Signal {
     Tick = 8,
     /// Notifications have come, or what was asked of the shared listening backend is done.
     Notify = 16,
+    /// Somebody's statement is about it: see [`Client::demand`].
+    StandIn = 32,
 }
 
 /// The signals that were sent since they were last taken.
@@ -95,6 +102,8 @@ pub struct Client {
     backend: AtomicU64,
     /// How many want it to keep that.
     keepers: AtomicUsize,
+    /// What they have instead where it has none.
+    stand_in: Mutex<Option<Box<StandIn>>>,
 }
 
 /// A backend as PostgreSQL names it.
@@ -110,16 +119,17 @@ pub struct Backend {
 pub struct KeptBackend(Arc<Client>);
 
 impl KeptBackend {
-    /// The backend, if the client has one.
+    /// The backend, if the client has one, or what stands in for it.
     #[must_use]
     pub fn backend(&self) -> Option<Backend> {
-        self.0.backend()
+        self.0.backend().or_else(|| self.0.stood_in_by())
     }
 }
 
 impl Drop for KeptBackend {
     fn drop(&mut self) {
         if self.0.keepers.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.part_with_stand_in();
             self.0.signal(Signal::Tick);
         }
     }
@@ -166,7 +176,7 @@ impl Client {
     pub fn parts_with_backend(&self) -> bool {
         let had = self.backend.swap(0, Ordering::SeqCst);
         // Whoever comes after the swap finds none; whoever came before is counted.
-        let free = self.keepers.load(Ordering::SeqCst) == 0;
+        let free = !self.is_kept();
         if !free {
             self.backend.store(had, Ordering::SeqCst);
         }
@@ -176,6 +186,10 @@ impl Client {
     /// Notes that its backend is gone, whoever wants what.
     pub fn has_no_backend(&self) {
         self.backend.store(0, Ordering::SeqCst);
+    }
+
+    fn is_kept(&self) -> bool {
+        self.keepers.load(Ordering::SeqCst) > 0
     }
 
     /// Has it keep its backend.
@@ -335,6 +349,7 @@ impl Seat {
             cancels: Mutex::default(),
             backend: AtomicU64::new(0),
             keepers: AtomicUsize::new(0),
+            stand_in: Mutex::default(),
         };
         loop {
             client.pid = self.clients.fresh_pid();
@@ -355,6 +370,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(client) = &self.client {
             client.cancels_are_done();
+            client.is_not_stood_in();
             self.clients.by_pid.remove(&client.pid);
         }
         self.clients.connected.fetch_sub(1, Ordering::AcqRel);

@@ -9,6 +9,7 @@ use super::administration::MakingWay;
 use super::buffer::{Inbox, Outbox};
 use super::measuring::Measured;
 use super::pinning::Pinning;
+use super::standing_in::StandingIn;
 use super::worker::{Alarm, SMALL_BUFFER};
 use crate::backend::Dialer;
 use crate::clients::KeptBackend;
@@ -42,6 +43,7 @@ pub struct Active {
     pub(super) making_way: Option<MakingWay>,
     /// Sessions whose backends the statement at work may be about.
     pub(super) mentioned: Vec<KeptBackend>,
+    pub(super) standing_in: Option<StandingIn>,
     /// The backend goes back as soon as nobody's statement is about it.
     pub(super) mentioned_by_others: bool,
     /// A LISTEN that waits for its backend.
@@ -132,6 +134,7 @@ impl Active {
             pinning: None,
             making_way: None,
             mentioned: Vec::new(),
+            standing_in: None,
             mentioned_by_others: false,
             listening: None,
             first: None,
@@ -176,6 +179,7 @@ impl Active {
             pinning,
             making_way,
             mentioned,
+            standing_in,
             mentioned_by_others,
             listening,
             first,
@@ -202,6 +206,7 @@ impl Active {
         *pinning = None;
         *making_way = None;
         mentioned.clear();
+        *standing_in = None;
         (*listening, *first, *barrier, *settling) = (None, None, None, None);
         (*busy_since, *last_frame) = (None, None);
         (*bytes_from_client, *bytes_to_client) = (0, 0);

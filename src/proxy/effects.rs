@@ -120,7 +120,7 @@ impl Serve {
     /// Gives the backend back if the session needs it no more and nothing of its conversation is left anywhere.
     pub(super) fn release_if_done(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
         // A frame that waits for more than replies has been judged with this backend.
-        let waits = matches!(active.held, Some((Wait::Channels | Wait::Way, _)));
+        let waits = matches!(active.held, Some((Wait::Channels | Wait::Processes | Wait::Way, _)));
         let done = !waits
             && self.session.may_release()
             && active.to_backend.is_empty()

@@ -21,6 +21,7 @@ mod processes;
 pub mod route;
 pub mod serve;
 mod shortage;
+mod standing_in;
 mod winding_down;
 pub mod worker;
 

@@ -1,6 +1,8 @@
 //! Gives the processes that a client's frame mentions their backends' ids, and keeps those backends with their
 //! sessions until the statement is done: whoever has one next must not be hit by a signal that was another's.
 
+use std::task::Context;
+
 use super::active::{Active, Ownership};
 use super::serve::Serve;
 use crate::clients::Backend;
@@ -9,11 +11,17 @@ use crate::wire::scan::HEADER;
 
 impl Serve {
     /// Replaces what the frame that waits for it mentions. Whether anything happened.
-    pub(super) fn name_processes(&mut self, active: &mut Active) -> bool {
+    pub(super) fn name_processes(&mut self, active: &mut Active, cx: &mut Context<'_>) -> bool {
         if !matches!(active.held, Some((Wait::Processes, _))) {
             return false;
         }
-        for mention in self.session.mentions() {
+        let mentions = self.session.mentions();
+        let mut given = self.session.mentioned();
+        given.extend(mentions.iter().filter_map(|mention| process_at(active, *mention)));
+        if self.poll_mentioned(&given, active, cx).is_pending() {
+            return false;
+        }
+        for mention in mentions {
             self.name_process(active, mention);
         }
         for given in self.session.mentioned() {
@@ -27,10 +35,9 @@ impl Serve {
     }
 
     fn name_process(&self, active: &mut Active, mention: Mention) {
-        let place = HEADER + mention.at..HEADER + mention.at + mention.len;
-        let given = active.from_client.unread_mut().get(place.clone()).and_then(|bytes| mention.process(bytes));
+        let given = process_at(active, mention);
         let Some(process) = given.and_then(|given| self.backend_of(active, given)) else { return };
-        if let Some(bytes) = active.from_client.unread_mut().get_mut(place) {
+        if let Some(bytes) = active.from_client.unread_mut().get_mut(place(mention)) {
             write_process(bytes, process, mention.binary);
         }
     }
@@ -57,4 +64,14 @@ impl Serve {
             active.mentioned.clear();
         }
     }
+}
+
+/// Where a mention stands in what was read.
+fn place(mention: Mention) -> std::ops::Range<usize> {
+    HEADER + mention.at..HEADER + mention.at + mention.len
+}
+
+/// The process that the frame at the head of the inbox mentions there.
+fn process_at(active: &Active, mention: Mention) -> Option<i32> {
+    active.from_client.unread().get(place(mention)).and_then(|bytes| mention.process(bytes))
 }

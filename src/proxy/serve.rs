@@ -141,7 +141,7 @@ impl Serve {
             let mut progress = self.take_lease(active, cx, now)?;
             progress |= self.take_pin(active, cx, now)?;
             progress |= self.make_way(active, cx);
-            progress |= self.name_processes(active);
+            progress |= self.name_processes(active, cx);
             progress |= self.hear(active, now)?;
             self.flush_backend(active, cx)?;
             self.heed_cancel(active);
@@ -169,6 +169,9 @@ impl Serve {
         }
         if signals.has(Signal::Cancel) {
             self.cancelled(active);
+        }
+        if signals.has(Signal::StandIn) {
+            self.heed_mentions(active)?;
         }
         self.check_deadlines(active, now)
     }

@@ -9,7 +9,7 @@ use super::handshake::Caller;
 use super::routes::{Routes, login_of};
 use crate::auth::{BackendCredential, ScramKeys};
 use crate::backend::{CancelKey, Endpoint, Login, cancel, connect};
-use crate::clients::{Client, Signal};
+use crate::clients::{Backend, Client, Signal};
 use crate::config::Config;
 use crate::net::Stream;
 use crate::proxy;
@@ -68,6 +68,7 @@ pub(super) async fn open(
 pub(super) async fn relay(caller: Caller, line: Line, handle: &Arc<Client>) {
     let Caller { stream: client, ahead } = caller;
     let Line { mut backend, endpoint, cancel, .. } = line;
+    handle.has_backend(Backend { server: cancel.server, process: cancel.pid });
     if backend.write_all(&ahead).await.is_err() {
         return;
     }

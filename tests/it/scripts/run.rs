@@ -90,7 +90,13 @@ impl Run {
                 let Some(client) = self.live.get_mut(name) else {
                     return Err(format!("{name} is not open"));
                 };
-                let frames = exchange(client, deed).await;
+                let frames = match deed {
+                    Deed::Send { bytes, pieces } => {
+                        let bytes = with_processes(bytes, &self.numbers);
+                        exchange(client, &Deed::Send { bytes: bytes.into(), pieces: *pieces }).await
+                    }
+                    _ => exchange(client, deed).await,
+                };
                 self.record(name, frames);
             }
         }
@@ -179,6 +185,20 @@ impl Transcript {
             }
         }
     }
+}
+
+/// What is to be sent with process ids for `{pid:a}`, which take as many bytes.
+fn with_processes(bytes: &[u8], numbers: &[(String, i32)]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (name, number) in numbers.iter().rev() {
+        let place = format!("{{pid:{name}}}").into_bytes();
+        let digits = format!("{number:0width$}", width = place.len()).into_bytes();
+        assert_eq!(digits.len(), place.len(), "the process id {number} fits its place");
+        while let Some(at) = bytes.windows(place.len()).position(|window| window == place) {
+            bytes.splice(at..at + place.len(), digits.iter().copied());
+        }
+    }
+    bytes
 }
 
 /// A NotificationResponse whose process id is replaced by the name of the connection that was told that id.

@@ -1,0 +1,160 @@
+//! What others' statements about a client find where it has no backend: a connection that is opened for as long as
+//! they run.
+
+use tokio::sync::oneshot;
+
+use super::{Backend, Client, KeptBackend, Signal};
+
+/// What stands in for a client's backend.
+#[derive(Debug)]
+pub(super) enum StandIn {
+    Asked {
+        /// Those who wait for it; they are told by the end of their channels.
+        askers: Vec<oneshot::Sender<()>>,
+        /// Its client is about to open it.
+        heard: bool,
+    },
+    Present {
+        backend: Backend,
+        /// It is told by the end of this channel that nobody needs it any more.
+        _needed: oneshot::Sender<()>,
+    },
+    /// It was told to end, which was meant for its client.
+    Terminated(Box<[u8]>),
+}
+
+/// What a client must do for those who mention it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// End, with these last words of PostgreSQL: the body of an ErrorResponse.
+    End(Box<[u8]>),
+    /// Have something stand in for its backend.
+    Open,
+    Nothing,
+}
+
+impl Client {
+    /// What is demanded since [`Signal::StandIn`].
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        match self.stand_in.lock().as_deref_mut() {
+            Some(StandIn::Asked { heard: heard @ false, .. }) => {
+                *heard = true;
+                Demand::Open
+            }
+            Some(StandIn::Terminated(words)) => Demand::End(words.clone()),
+            Some(StandIn::Asked { .. } | StandIn::Present { .. }) | None => Demand::Nothing,
+        }
+    }
+
+    /// This stands in for its backend until what is returned ends: nobody needs it then.
+    #[must_use]
+    pub fn is_stood_in_by(&self, backend: Backend) -> oneshot::Receiver<()> {
+        let (needed, not_needed) = oneshot::channel();
+        let mut stand_in = self.stand_in.lock();
+        *stand_in = self.is_kept().then(|| Box::new(StandIn::Present { backend, _needed: needed }));
+        not_needed
+    }
+
+    /// Nothing stands in for it, now or soon.
+    pub fn is_not_stood_in(&self) {
+        *self.stand_in.lock() = None;
+    }
+
+    /// What stood in for it was told to end, with these last words.
+    pub fn is_terminated(&self, words: &[u8]) {
+        *self.stand_in.lock() = Some(Box::new(StandIn::Terminated(words.into())));
+        self.signal(Signal::StandIn);
+    }
+
+    pub(super) fn stood_in_by(&self) -> Option<Backend> {
+        match self.stand_in.lock().as_deref() {
+            Some(StandIn::Present { backend, .. }) => Some(*backend),
+            _ => None,
+        }
+    }
+
+    /// Somebody needs it no more; perhaps nobody does.
+    pub(super) fn part_with_stand_in(&self) {
+        let mut stand_in = self.stand_in.lock();
+        // Who comes after this look finds none.
+        if matches!(stand_in.as_deref(), Some(StandIn::Present { .. })) && !self.is_kept() {
+            *stand_in = None;
+        }
+    }
+}
+
+impl KeptBackend {
+    /// Asks for something that stands in for its client's backend, where there is none; what is returned ends when
+    /// that is there, or will not be.
+    #[must_use]
+    pub fn ask_for_it(&self) -> Option<oneshot::Receiver<()>> {
+        if self.backend().is_some() {
+            return None;
+        }
+        let (asker, answer) = oneshot::channel();
+        match &mut *self.0.stand_in.lock() {
+            Some(stand_in) => match &mut **stand_in {
+                StandIn::Asked { askers, .. } => askers.push(asker),
+                StandIn::Present { .. } | StandIn::Terminated(_) => return None,
+            },
+            none => *none = Some(Box::new(StandIn::Asked { askers: vec![asker], heard: false })),
+        }
+        self.0.signal(Signal::StandIn);
+        Some(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clients::{Clients, Identity, Seat};
+
+    const PROCESS: Backend = Backend { server: 1, process: 77 };
+
+    fn client() -> (Arc<Client>, Seat) {
+        let mut seat = Arc::new(Clients::new(1)).seat().expect("room");
+        (seat.log_in(Identity::of("app", "bob"), false, [7; 32]), seat)
+    }
+
+    #[test]
+    fn a_stand_in_is_there_for_as_long_as_anybody_needs_it() {
+        let (client, _seat) = client();
+        let (one, other) = (client.keep_backend(), client.keep_backend());
+        let mut waiting = one.ask_for_it().expect("there is none");
+        assert_eq!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert_eq!(client.demand(), Demand::Open);
+        assert_eq!(client.demand(), Demand::Nothing, "it is being opened");
+        let mut not_needed = client.is_stood_in_by(PROCESS);
+        assert_eq!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert_eq!(one.backend(), Some(PROCESS));
+        drop(one);
+        assert_eq!(other.backend(), Some(PROCESS));
+        drop(other);
+        assert_eq!(not_needed.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert_eq!(client.backend(), None);
+    }
+
+    #[test]
+    fn one_that_comes_too_late_is_not_needed() {
+        let (client, _seat) = client();
+        assert!(client.keep_backend().ask_for_it().is_some());
+        assert_eq!(client.demand(), Demand::Open);
+        let mut not_needed = client.is_stood_in_by(PROCESS);
+        assert_eq!(not_needed.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    }
+
+    #[test]
+    fn its_end_is_its_clients() {
+        let (client, _seat) = client();
+        let kept = client.keep_backend();
+        let _not_needed = client.is_stood_in_by(PROCESS);
+        client.is_terminated(b"words");
+        assert!(client.take_signals().has(Signal::StandIn));
+        assert_eq!(client.demand(), Demand::End(b"words".as_slice().into()));
+        assert!(kept.ask_for_it().is_none(), "nothing is to be waited for");
+        assert_eq!(kept.backend(), None);
+    }
+}
