@@ -31,6 +31,8 @@ pub(super) enum Who {
     Skip,
     /// Sent to fail: the client gets this error instead of the backend's.
     Substitute(Box<[u8]>),
+    /// As [`Who::Skip`]; its error is told only if the client's own Query fails for it.
+    Try,
 }
 
 /// One expected reply.
@@ -106,7 +108,7 @@ impl Expect {
 
     /// Whether the client must not see the reply.
     pub(super) fn is_skipped(&self) -> bool {
-        matches!(self.who, Who::Skip)
+        matches!(self.who, Who::Skip | Who::Try)
     }
 
     pub(super) fn is_fake(&self) -> bool {

@@ -125,6 +125,9 @@ impl Session {
         if self.rules.measuring.is_some() {
             turn.measure_ready(now, out);
         }
+        if to == Addressee::Client {
+            turn.untold = None;
+        }
         turn.confirm(names, leased);
         if let Some((statement, sent)) = turn.measured.take() {
             statement.measured(now.saturating_duration_since(sent));
@@ -195,6 +198,11 @@ impl Session {
             own_words = names.of(&named).and_then(|name| reports::renamed(frame.body, &statement.name, name));
         }
         turn.give_reply(&mut out.before);
+        if turn.queue.front().is_some_and(|expect| matches!(expect.who, Who::Try)) {
+            turn.fail(names, leased);
+            turn.untold.get_or_insert_with(|| reports::as_it_came(frame.body));
+            return Ok(Verdict::Swallow);
+        }
         match kind {
             // What the backend carries is not known then, so it stays with the session.
             Kind::Query if to == Addressee::Us && turn.looking.is_some() => {
@@ -312,7 +320,7 @@ enum Addressee {
 
 impl Addressee {
     fn of(who: &Who) -> Self {
-        if matches!(who, Who::Skip) { Self::Us } else { Self::Client }
+        if matches!(who, Who::Skip | Who::Try) { Self::Us } else { Self::Client }
     }
 
     fn verdict(self) -> Verdict {
@@ -341,11 +349,15 @@ fn report_changes(told: &Profile, profile: &Profile, superuser: Option<&[u8]>, c
     }
 }
 
-/// The error that replaces the backend's: for a message that was sent to fail, or a statement that pgweir
-/// cancelled.
+/// The error that replaces the backend's: for a message that was sent to fail, a Query whose statement could not be put
+/// on the backend, or a statement that pgweir cancelled.
 fn own_words(turn: &mut Turn, code: &[u8]) -> Option<Box<[u8]>> {
     if let Some(words) = turn.take_substitute() {
         return Some(words);
+    }
+    let misses = [sqlstate::INVALID_STATEMENT_NAME, sqlstate::IN_FAILED_SQL_TRANSACTION];
+    if misses.iter().any(|missing| code == missing.as_bytes()) {
+        return turn.untold.take();
     }
     if code == sqlstate::QUERY_CANCELED.as_bytes() { turn.cancel_report.take() } else { None }
 }

@@ -260,14 +260,7 @@ impl Session {
             }
         }
         let alone = self.turn.as_ref().is_none_or(|turn| !turn.open_batch);
-        let brought = self.bring_own_names(&weighed, leased, out);
-        let turn = self.turn.get_or_insert_default();
-        if brought && alone {
-            // Were one of them to fail, the Query would be skipped.
-            out.to_backend.extend_from_slice(&build::SYNC);
-            turn.expect(Expect::new(Kind::Sync, Who::Skip), []);
-            turn.end_batch();
-        }
+        self.bring_own_names(&weighed, alone, leased, out);
         let forgets = !frame.is_whole() || (!weighed.is_plain() && may_forget(text));
         let copies = !frame.is_whole() || may_copy(text);
         let (mended, places) = self.mended_query(&weighed, text).filter(|_| frame.is_whole()).unzip();

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::{Named, Names};
-use crate::sql::{Command, Effects, Weighed};
+use crate::prepared::{Named, Names, Statement};
+use crate::sql::{Command, Effects, Name, Weighed};
 use crate::wire::Frame;
 use crate::wire::build;
 use crate::wire::view::{Target, Transaction};
@@ -51,11 +51,11 @@ impl Session {
         Verdict::Swallow
     }
 
-    /// Has the client's statements on the backend under its own names, where a text is about to need them. Whether
-    /// anything was sent for that.
-    pub(super) fn bring_own_names(&mut self, weighed: &Weighed, leased: &Leased<'_>, out: &mut Outgoing) -> bool {
+    /// Has the client's statements on the backend under its own names, where a text is about to need them. Before a
+    /// Query that begins a batch, one that is not valid any more leaves the others alone.
+    pub(super) fn bring_own_names(&mut self, weighed: &Weighed, begins: bool, leased: &Leased<'_>, out: &mut Outgoing) {
         if !is_by_name(weighed) || self.transaction() == Transaction::Failed {
-            return false;
+            return;
         }
         let effects = self.effects_of(weighed, b"");
         let before = out.to_backend.len();
@@ -64,8 +64,18 @@ impl Session {
                 self.inject_close(id, out);
             }
         }
+        if begins && out.to_backend.len() > before {
+            self.end_own_batch(out);
+        }
+        if let Some(name) = only_drops(weighed) {
+            return self.bring_for_drop(name.as_bytes(), leased, out);
+        }
+        let only = needed(weighed);
         for (name, named) in self.turn.get_or_insert_default().all_named(&self.names) {
-            self.bring_own_name(&name, &named, leased, out);
+            let needed = only.as_ref().is_none_or(|only| only.iter().any(|needed| *needed == &*name));
+            if needed && self.bring_own_name((&name, &named), begins, leased, out) && begins {
+                self.end_own_batch(out);
+            }
         }
         if let Weighed::Known(pattern) = weighed {
             for command in &pattern.traits.commands {
@@ -74,17 +84,48 @@ impl Session {
                 }
             }
         }
-        out.to_backend.len() > before
     }
 
-    fn bring_own_name(&mut self, name: &[u8], named: &Named, leased: &Leased<'_>, out: &mut Outgoing) {
+    /// What is only to be dropped need not be valid any more: any text will do.
+    fn bring_for_drop(&mut self, name: &[u8], leased: &Leased<'_>, out: &mut Outgoing) {
         let turn = self.turn.get_or_insert_default();
-        if turn.has_own(leased, name) != Known::Now(false) {
-            return;
+        let missing = turn.has_own(leased, name) == Known::Now(false);
+        if missing && !matches!(turn.named(&self.names, name), Known::Now(None)) {
+            build::write_parse(&mut out.to_backend, name, b"", &[0, 0]);
+            turn.expect(Expect::new(Kind::Parse, Who::Skip), [Effect::Own(name.into(), true)]);
+            turn.open_batch();
         }
-        build::write_parse(&mut out.to_backend, name, &named.statement.text, &named.statement.types);
-        turn.expect(Expect::new(Kind::Parse, Who::Skip), [Effect::Own(name.into(), true)]);
+    }
+
+    fn end_own_batch(&mut self, out: &mut Outgoing) {
+        out.to_backend.extend_from_slice(&build::SYNC);
+        let turn = self.turn.get_or_insert_default();
+        turn.expect(Expect::new(Kind::Sync, Who::Skip), []);
+        turn.end_batch();
+    }
+
+    /// Whether anything was sent for that.
+    fn bring_own_name(
+        &mut self,
+        (name, named): (&[u8], &Named),
+        tries: bool,
+        leased: &Leased<'_>,
+        out: &mut Outgoing,
+    ) -> bool {
+        let turn = self.turn.get_or_insert_default();
+        let missing = match turn.has_own(leased, name) {
+            Known::Now(here) => !here,
+            Known::Later => false,
+        };
+        if !missing {
+            return false;
+        }
+        let Statement { text, types, .. } = &*named.statement;
+        build::write_parse(&mut out.to_backend, name, text, types);
+        let who = if tries { Who::Try } else { Who::Skip };
+        turn.expect(Expect::new(Kind::Parse, who), [Effect::Own(name.into(), true)]);
         turn.open_batch();
+        true
     }
 
     /// Has a statement that deals with statements by their names, itself among them, on the backend under the name
@@ -99,7 +140,7 @@ impl Session {
         if self.is_naming(&named.statement.weighed) {
             return Err(Verdict::Hold(Wait::Replies));
         }
-        self.bring_own_name(Names::key(name), named, leased, out);
+        self.bring_own_name((Names::key(name), named), false, leased, out);
         Ok(())
     }
 
@@ -146,6 +187,32 @@ impl Session {
 pub(super) fn is_by_name(weighed: &Weighed) -> bool {
     let Weighed::Known(pattern) = weighed else { return false };
     pattern.traits.effects.any_of(BY_NAME) || drops(weighed).next().is_some()
+}
+
+/// The statements that a text needs by their names; `None` where it may need any.
+fn needed(weighed: &Weighed) -> Option<Vec<&[u8]>> {
+    let Weighed::Known(pattern) = weighed else { return None };
+    let effects = pattern.traits.effects;
+    let names = pattern.traits.commands.iter().filter_map(|command| match command {
+        Command::Execute(name) | Command::Prepare(name) | Command::Deallocate(Some(name)) => Some(name.as_bytes()),
+        _ => None,
+    });
+    let names: Vec<_> = names.collect();
+    // What functions and DO execute does not stand there.
+    let hidden = effects.any_of(Effects::READS_PREPARED | Effects::CALLS | Effects::RUNS | Effects::ANYTHING);
+    let said = !names.is_empty() && names.iter().all(|name| !name.is_empty());
+    (said && !hidden).then_some(names)
+}
+
+/// The statement that a text drops, where it does nothing else.
+fn only_drops(weighed: &Weighed) -> Option<&Name> {
+    match weighed {
+        Weighed::Known(pattern) => match &*pattern.traits.commands {
+            [Command::Deallocate(name)] => name.as_ref(),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The statements that DEALLOCATE names in a text.

@@ -47,6 +47,11 @@ pub(super) fn moved(body: &[u8], position: impl FnOnce(usize) -> usize) -> Optio
     Some(write_error(fields(body).map(|(kind, value)| (kind, if kind == b'P' { meant.as_bytes() } else { value }))))
 }
 
+/// The error's frame as it came; of a long one, what is here of it.
+pub(super) fn as_it_came(body: &[u8]) -> Box<[u8]> {
+    write_error(fields(body))
+}
+
 /// The fields of an error: (type, value).
 fn fields(body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = body;

@@ -25,8 +25,8 @@ impl Turn {
             looking look_failed weighed unsure way mentions hearing brought_channels channels_awaited told ledger
             discarded notified ready_kept listens mends mend_next administered has_administered drew drops unknown
             began_a_name refusal leased unused status deferred copying described decisions skipping open_batch
-            unflushed between_frames wary crowded forgetting fatal reset cancel_report measured measures kept_reply
-            batch
+            unflushed between_frames wary crowded forgetting fatal reset cancel_report untold measured measures
+            kept_reply batch
         } but { queue pending kept_batch });
     }
 }

@@ -215,7 +215,7 @@ impl Session {
         if self.is_naming(&statement.weighed) {
             return Verdict::Hold(Wait::Replies);
         }
-        self.bring_own_names(&statement.weighed, leased, out);
+        self.bring_own_names(&statement.weighed, false, leased, out);
         let verdict = self.bind_on_backend((frame, &bind), statement, out);
         self.note(&statement.weighed, &statement.text, now);
         self.note_values(&statement.weighed, frame);

@@ -140,6 +140,8 @@ pub(super) struct Turn {
     pub(super) fatal: bool,
     pub(super) reset: Reset,
     pub(super) cancel_report: Option<Box<[u8]>>,
+    /// Why a statement of the client's could not be put on the backend before its Query.
+    pub(super) untold: Option<Box<[u8]>>,
     pub(super) measured: Option<(Arc<Statement>, Instant)>,
     pub(super) measures: Measures,
     /// The batch that is being sent, where it may have to be sent again.

@@ -6,6 +6,7 @@ pub const CONNECTION_FAILURE: &str = "08006";
 pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
 pub const IDLE_IN_TRANSACTION_TIMEOUT: &str = "25P03";
+pub const IN_FAILED_SQL_TRANSACTION: &str = "25P02";
 pub const INVALID_AUTHORIZATION: &str = "28000";
 pub const INVALID_CATALOG_NAME: &str = "3D000";
 pub const INVALID_PASSWORD: &str = "28P01";
