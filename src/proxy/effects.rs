@@ -211,7 +211,14 @@ impl Serve {
         active.busy_since = None;
         active.measured.lease_is_over();
         lease.undo = undo;
-        let how = if undo == Undo::default() { Return::Clean } else { Return::NeedsReset };
+        let spent = self.session.takes_backend_along();
+        let how = if spent && self.route.limits.load().reset_on_return != ResetOnReturn::None {
+            Return::Close
+        } else if undo == Undo::default() {
+            Return::Clean
+        } else {
+            Return::NeedsReset
+        };
         lease.release(how, now);
     }
 

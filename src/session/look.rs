@@ -116,6 +116,12 @@ impl Session {
         unsure || told || self.state.is_uncertain() || !self.keeps().is_empty()
     }
 
+    /// Whether the backend that goes back keeps something of the session for good, and is to be closed.
+    #[must_use]
+    pub fn takes_backend_along(&mut self) -> bool {
+        self.state.take_stays()
+    }
+
     /// Whether rows of the backend are the session's own business now.
     #[must_use]
     pub fn is_looking(&self) -> bool {

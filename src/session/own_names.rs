@@ -72,7 +72,7 @@ impl Session {
         }
         let only = needed(weighed);
         for (name, named) in self.turn.get_or_insert_default().all_named(&self.names) {
-            let needed = only.as_ref().is_none_or(|only| only.iter().any(|needed| *needed == &*name));
+            let needed = only.as_ref().is_none_or(|only| only.contains(&&*name));
             if needed && self.bring_own_name((&name, &named), begins, leased, out) && begins {
                 self.end_own_batch(out);
             }

@@ -70,6 +70,8 @@ pub(super) struct State {
     keeps: Keeps,
     /// Settings may have been made whose names nobody knows: whoever gets the backend next must not have them.
     unnamed: bool,
+    /// The backend has something that nothing but its end removes.
+    stays: bool,
     /// Nothing for most sessions.
     names: Option<Box<UserNames>>,
 }
@@ -87,6 +89,7 @@ impl State {
     /// Notes a text that is being sent, and what it may do.
     pub(super) fn note(&mut self, effects: Effects, text: &[u8]) {
         self.ran |= effects;
+        self.stays |= effects.any_of(Effects::LOADS | Effects::STAYS);
         if effects.any_of(Effects::LOADS) {
             self.keeps |= Keeps::LIBRARY;
         }
@@ -99,6 +102,11 @@ impl State {
         }
         // What is prepared is not read.
         self.unnamed |= effects.any_of(Effects::PREPARES | Effects::EXECUTES);
+    }
+
+    /// Whether the backend is of no use to others; it has gone.
+    pub(super) fn take_stays(&mut self) -> bool {
+        std::mem::take(&mut self.stays)
     }
 
     /// Notes that settings may have been made whose names nobody knows.

@@ -81,6 +81,8 @@ effects! {
     UNSETS 27,
     /// A setting is set whose name stands elsewhere in the text, in VALUES say.
     SETS_GIVEN 28,
+    /// What is held stays in the backend whatever is discarded.
+    STAYS 29,
 }
 
 impl Effects {

@@ -55,7 +55,7 @@ pub(super) fn effects_of(name: &str) -> Option<Effects> {
         | "pg_create_physical_replication_slot"
         | "pg_copy_logical_replication_slot"
         | "pg_copy_physical_replication_slot"
-        | "pg_replication_origin_session_setup" => Effects::HOLDS,
+        | "pg_replication_origin_session_setup" => Effects::HOLDS.with(Effects::STAYS),
         _ => return None,
     })
 }
