@@ -10,7 +10,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use crate::sql::{Effects, Lexing, Unnamed, custom_names, unnamed_settings, words};
+use crate::sql::{Effects, Lexing, Unnamed, custom_names, tables_written, unnamed_settings, words};
 
 /// How long a body is believed: it may be replaced past pgweir.
 const BELIEVED: Duration = Duration::from_secs(300);
@@ -32,7 +32,7 @@ pub struct Functions {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Callee {
     Function(Box<[u8]>),
-    /// The triggers of this table, and functions in its rules and defaults.
+    /// The triggers of this table, and functions in whatever else is consulted when it is written.
     Triggers(Box<[u8]>),
 }
 
@@ -151,6 +151,7 @@ impl Functions {
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = words.effects.any_of(Effects::LEAVES.without(Effects::CALLS));
         let unnamed = unnamed_settings(body, &Lexing::default());
+        let written = tables_written(body, &Lexing::default());
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
         self.add(Callee::function(name), |known| {
             known.may_leave |= stateful || leaves;
@@ -159,6 +160,7 @@ impl Functions {
             known.unnamed = known.unnamed.max(unnamed);
             known.custom.extend(custom_names(body).map(String::into_bytes));
             known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));
+            known.calls.extend(written.iter().map(|name| Callee::triggers(name.as_bytes())));
         });
         words.effects.any_of(Effects::READS_SEQUENCE)
     }

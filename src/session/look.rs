@@ -51,29 +51,42 @@ const IN_NO_HURRY: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.current
 /// Goes after a question where settings may have been made that it cannot ask for. Who statements run as stays.
 const FORGETTING: &[u8] = b"; RESET ALL";
 
-/// Definitions of functions with one of these names, and the functions of the triggers of tables with one of these.
+/// Definitions of functions with one of these names.
 const FUNCTIONS: &[u8] = b"SELECT 'f', proname, pg_catalog.pg_get_functiondef(oid) FROM pg_catalog.pg_proc \
     WHERE prokind OPERATOR(pg_catalog.=) ANY ('{f,p}') \
     AND pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
     AND proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
-const TRIGGERS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_trigger \
-    JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) tgrelid \
-    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) tgfoid \
-    WHERE NOT tgisinternal AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
-/// Functions in the defaults of columns of tables with one of these names, and in their rules.
-const IN_DEFAULTS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_class \
-    JOIN pg_catalog.pg_attrdef ON adrelid OPERATOR(pg_catalog.=) pg_class.oid \
-    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass \
-    AND objid OPERATOR(pg_catalog.=) pg_attrdef.oid \
-    JOIN pg_catalog.pg_proc ON refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
-    AND refobjid OPERATOR(pg_catalog.=) pg_proc.oid WHERE relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
-const IN_RULES: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_class \
-    JOIN pg_catalog.pg_rewrite ON ev_class OPERATOR(pg_catalog.=) pg_class.oid \
+/// Functions that whatever belongs to tables with one of these names uses: triggers, defaults, checks, policies, rules.
+/// Partitions and heirs are written too, and so is what a view or a rule stands for.
+const OF_TABLES: &[u8] = b"SELECT 'g', named.relname, proname FROM pg_catalog.pg_class AS named \
+    CROSS JOIN LATERAL (WITH RECURSIVE written(oid) AS (SELECT named.oid UNION SELECT further.oid FROM written \
+    CROSS JOIN LATERAL (SELECT inhrelid FROM pg_catalog.pg_inherits \
+    WHERE inhparent OPERATOR(pg_catalog.=) written.oid \
+    UNION ALL SELECT refobjid FROM pg_catalog.pg_rewrite \
     JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
     AND objid OPERATOR(pg_catalog.=) pg_rewrite.oid \
-    JOIN pg_catalog.pg_proc ON refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
-    AND refobjid OPERATOR(pg_catalog.=) pg_proc.oid WHERE relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+    WHERE ev_class OPERATOR(pg_catalog.=) written.oid \
+    AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) AS further(oid)) \
+    SELECT oid FROM written) AS written(oid) \
+    JOIN pg_catalog.pg_depend AS belongs ON belongs.refclassid OPERATOR(pg_catalog.=) \
+    'pg_catalog.pg_class'::pg_catalog.regclass AND belongs.refobjid OPERATOR(pg_catalog.=) written.oid \
+    AND belongs.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}') \
+    JOIN pg_catalog.pg_depend AS uses ON uses.classid OPERATOR(pg_catalog.=) belongs.classid \
+    AND uses.objid OPERATOR(pg_catalog.=) belongs.objid \
+    AND uses.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) uses.refobjid \
+    WHERE named.relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+/// Functions in the checks of domains that are types of their columns.
+const OF_DOMAINS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_class \
+    JOIN pg_catalog.pg_attribute ON attrelid OPERATOR(pg_catalog.=) pg_class.oid \
+    JOIN pg_catalog.pg_constraint ON contypid OPERATOR(pg_catalog.=) atttypid \
+    AND contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
+    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass \
+    AND objid OPERATOR(pg_catalog.=) pg_constraint.oid \
+    AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
+    WHERE relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
 /// Tables with one of these names of which a column's default asks what was drawn from a sequence.
 const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
@@ -275,7 +288,7 @@ fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
         })
     };
     write_one_of(&mut text, FUNCTIONS, functions);
-    for select in [TRIGGERS, IN_DEFAULTS, IN_RULES, DEFAULTS] {
+    for select in [OF_TABLES, OF_DOMAINS, DEFAULTS] {
         write_one_of(&mut text, select, tables());
     }
     text

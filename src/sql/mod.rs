@@ -29,6 +29,7 @@ mod patterns;
 #[cfg(test)]
 mod tests;
 mod unnamed;
+mod writes;
 
 pub use bodies::do_bodies;
 pub use custom::custom_names;
@@ -44,6 +45,7 @@ pub use normalised::{last_parameter, normalised};
 pub use pattern::{Command, Discard, Kind, Name, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};
 pub use unnamed::{Unnamed, begins_a_name, unnamed_settings};
+pub use writes::tables_written;
 
 /// Whether some word of the text may stand for an effect on the session, so that it has to be parsed before it runs,
 /// unless its pattern is known.
