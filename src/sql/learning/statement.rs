@@ -57,6 +57,8 @@ pub(super) fn effects(node: &Node) -> Effects {
 
 fn variable(node: &Node) -> Effects {
     match command(node) {
+        // That of random(), which no list of settings shows. It outlives its transaction.
+        Command::Set { name, .. } if &*name == "seed" => Effects::HOLDS | Effects::STAYS,
         Command::SetTransaction | Command::Set { local: true, .. } => Effects::NONE,
         Command::Unset { local: true, .. } => Effects::UNSETS,
         Command::Unset { local: false, .. } | Command::Reset(_) => Effects::SETTINGS | Effects::UNSETS,

@@ -213,6 +213,7 @@ fn locks_cursors_sequences_and_the_like_are_noticed() {
         ("update t set a = 1", "none"),
         ("select currval('s'), lastval()", "READS_SEQUENCE"),
         ("select setseed(0.5)", "HOLDS STAYS"),
+        ("set local seed = 0.5", "HOLDS STAYS"),
         ("select pg_create_logical_replication_slot('a', 'b', true)", "HOLDS STAYS"),
     ]);
 }
