@@ -20,7 +20,7 @@ use crate::pool::Berth;
 /// How long a statement waits for those that it mentions.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How many that are idle one statement can mean.
-const MOST: usize = 8;
+const MOST: usize = 4;
 /// Settings by which such a connection is known.
 const SHOWN: [&[u8]; 2] = [b"application_name", b"client_encoding"];
 

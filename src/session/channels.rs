@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::listening::{Hearing, Wanted};
 use super::{Hold, Session, Verdict, Wait};
-use crate::sql::{Command, Name, Pattern, Weighed, is_exact, name_bytes};
+use crate::sql::{Command, Name, Pattern, Weighed, is_ambiguous, is_exact, name_bytes};
 use crate::wire::view::Transaction;
 
 /// What a committed transaction did to what its session listens to.
@@ -33,6 +33,8 @@ pub(super) struct Ledger {
     committed: Vec<Change>,
     /// Something has failed since the last ReadyForQuery.
     failed: bool,
+    /// A text that was not read has rolled back since then, if only to a savepoint.
+    undone: bool,
     /// A channel is held of which no notification is kept yet.
     unarmed: bool,
 }
@@ -76,6 +78,7 @@ impl Ledger {
             Some(Command::Savepoint(name)) => self.savepoints.push((name, self.open.len())),
             Some(Command::RollbackTo(name)) => self.rolled_back_to(&name),
             Some(Command::Release(name)) => self.savepoints.truncate(self.place(&name).unwrap_or(0)),
+            None => self.unread(tag),
             _ if tag == b"COMMIT\0" => self.commit(),
             // That is also the answer to the COMMIT of a transaction that has failed.
             _ if tag == b"ROLLBACK\0" => self.roll_back(),
@@ -83,9 +86,21 @@ impl Ledger {
         }
     }
 
+    /// A statement of a text that is not known is done. Rather too much is heard of than too little: what may have been
+    /// rolled back to a savepoint stands.
+    fn unread(&mut self, tag: &[u8]) {
+        match tag {
+            b"SAVEPOINT\0" => self.savepoints.push((Name::default(), self.open.len())),
+            b"ROLLBACK\0" => self.undone = true,
+            b"BEGIN\0" | b"START TRANSACTION\0" if self.undone => self.roll_back(),
+            b"COMMIT\0" => self.commit(),
+            _ => {}
+        }
+    }
+
     /// ReadyForQuery has come: outside of a transaction block everything is decided.
     pub(super) fn ready(&mut self, status: Transaction) {
-        let failed = std::mem::take(&mut self.failed);
+        let failed = std::mem::take(&mut self.failed) | std::mem::take(&mut self.undone);
         match (status, failed) {
             (Transaction::Idle, true) => self.roll_back(),
             (Transaction::Idle, false) => self.commit(),
@@ -96,11 +111,13 @@ impl Ledger {
     fn commit(&mut self) {
         self.committed.append(&mut self.open);
         self.savepoints.clear();
+        self.undone = false;
     }
 
     fn roll_back(&mut self) {
         self.open.clear();
         self.savepoints.clear();
+        self.undone = false;
     }
 
     /// A savepoint that is not known is older than all changes.
@@ -111,15 +128,18 @@ impl Ledger {
         self.savepoints.truncate(place.map_or(0, |place| place + 1));
     }
 
+    /// One without a name may be any.
     fn place(&self, name: &str) -> Option<usize> {
-        self.savepoints.iter().rposition(|(known, _)| **known == *name)
+        self.savepoints.iter().rposition(|(known, _)| **known == *name || known.is_empty())
     }
 }
 
 impl Session {
     /// Whether what a text listens to is heard by a shared backend.
     pub(super) fn is_shared(&self, pattern: &Pattern) -> bool {
-        let exact = |command: &Command| !matches!(command, Command::Listen(name) if !is_exact(name));
+        let utf8 = || self.profile.get(b"client_encoding").is_none_or(|named| named == b"UTF8");
+        let is_known = |name: &Name| is_exact(name) && (!is_ambiguous(name) || utf8());
+        let exact = |command: &Command| !matches!(command, Command::Listen(name) if !is_known(name));
         self.rules.hold != Hold::Session && pattern.traits.commands.iter().all(exact)
     }
 
@@ -269,6 +289,23 @@ mod tests {
         assert_eq!(committed(&older, false), [change("b")]);
         let released = [savepoint("s"), listen("a"), release("s"), commit];
         assert_eq!(committed(&released, false), [change("a")]);
+    }
+
+    #[test]
+    fn what_a_text_that_was_not_read_went_back_to_is_known_when_it_is_over() {
+        let after = |tags: &[&[u8]], status| {
+            let (mut ledger, mut told) = (Ledger::default(), BTreeSet::new());
+            ledger.open.push(Change::Listen("a".into()));
+            tags.iter().for_each(|tag| ledger.done(tag, false, &mut told));
+            ledger.ready(status);
+            (ledger.open.len(), ledger.committed.len())
+        };
+        let (savepoint, rollback) = (b"SAVEPOINT\0".as_slice(), b"ROLLBACK\0".as_slice());
+        let (begin, commit) = (b"BEGIN\0".as_slice(), b"COMMIT\0".as_slice());
+        assert_eq!(after(&[savepoint, rollback], Transaction::Open), (1, 0));
+        assert_eq!(after(&[rollback, begin], Transaction::Open), (0, 0));
+        assert_eq!(after(&[rollback], Transaction::Idle), (0, 0));
+        assert_eq!(after(&[savepoint, rollback, commit], Transaction::Idle), (0, 1));
     }
 
     #[test]

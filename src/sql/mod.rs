@@ -40,7 +40,7 @@ pub use learning::conditions::{Compares, Condition, conditions};
 pub use learning::words::Words;
 pub use leaves::Leaves;
 pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
-pub use names::{is_exact, name_bytes};
+pub use names::{is_ambiguous, is_exact, name_bytes};
 pub use normalised::{last_parameter, normalised};
 pub use pattern::{Command, Discard, Kind, Name, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};

@@ -43,6 +43,13 @@ pub fn is_exact(name: &str) -> bool {
     name.len() + 4 <= LONGEST || !name.chars().any(|character| byte_of(character).is_some())
 }
 
+/// Whether a parsed name has characters that were written as escapes, `U&"\00fc"`, or as bytes that happen to be UTF-8:
+/// in another encoding these are different names.
+#[must_use]
+pub fn is_ambiguous(name: &str) -> bool {
+    name.chars().any(|character| !character.is_ascii() && byte_of(character).is_none())
+}
+
 fn byte_of(character: char) -> Option<u8> {
     u32::from(character).checked_sub(BYTES).and_then(|byte| u8::try_from(byte).ok()).filter(|byte| *byte >= 0x80)
 }
@@ -63,5 +70,6 @@ mod tests {
         assert!(is_exact(&"x".repeat(63)));
         assert!(is_exact(&for_parser(&[0xfc; 14])));
         assert!(!is_exact(&for_parser(&[0xfc; 15])));
+        assert!(is_ambiguous("gr\u{fc}n") && !is_ambiguous("x") && !is_ambiguous(&for_parser(b"gr\xfcn")));
     }
 }
