@@ -4,7 +4,7 @@ use super::features::{FEATURES, Feature, REPORTS_OF_ROLES, ROLE_CHANGING, Suppor
 use super::program::{Cast, Deed, Message, Step};
 use super::rng::Rng;
 use super::run::View;
-use super::statements::{Sql, deed, own_process, probe, read};
+use super::statements::{Sql, deed, idle_process, probe, read};
 
 /// What a program may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl Generator {
     /// A statement of this feature that both sides can answer alike.
     fn statement(&mut self, feature: Feature) -> Sql {
         match feature {
-            Feature::Pids if !self.next_has_backend => own_process(),
+            Feature::Pids if !self.next_has_backend => idle_process(&mut self.rng),
             Feature::Notify | Feature::Senders if self.begin_to_listen.iter().any(|other| *other != self.acting) => {
                 read(&mut self.rng)
             }

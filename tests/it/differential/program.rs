@@ -133,9 +133,9 @@ impl Step {
         }
     }
 
-    /// Whether it names the process of the next session.
+    /// Whether it asks what the process of the next session holds.
     pub fn asks_of_next(&self) -> bool {
-        let named = |sql: &str| sql.contains("{pid:next}");
+        let named = |sql: &str| sql.contains("pg_locks") && sql.contains("{pid:next}");
         let Deed::Say(messages) = &self.deed else { return false };
         messages.iter().any(|message| match message {
             Message::Query(statements) => statements.iter().any(|sql| named(sql)),

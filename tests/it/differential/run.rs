@@ -369,7 +369,8 @@ impl<'a> Sessions<'a> {
     /// The process id that a session was told last.
     fn number(&self, session: usize) -> String {
         let told = self.numbers.iter().rev().find(|(_, owner)| *owner == session);
-        told.map_or_else(String::new, |(number, _)| number.to_string())
+        // As long on both sides, so that errors stand at the same places.
+        told.map_or_else(String::new, |(number, _)| format!("{number:07}"))
     }
 
     async fn leave(&mut self) {

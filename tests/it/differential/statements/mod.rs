@@ -102,9 +102,9 @@ pub fn deed(feature: F, rng: &mut Rng) -> Sql {
     }
 }
 
-/// A question about the session's own process.
-pub fn own_process() -> Sql {
-    objects::own_pid()
+/// A question about the session's own process, or that of the next, which is idle.
+pub fn idle_process(rng: &mut Rng) -> Sql {
+    objects::idle_pid(rng)
 }
 
 /// A question whose answer shows whether this feature's state is where it belongs.

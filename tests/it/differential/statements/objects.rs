@@ -210,8 +210,9 @@ pub fn leaving_function(rng: &mut Rng) -> Sql {
 
 const OWN_PID: &str = "select count(*), max(application_name) from pg_stat_activity where pid = {pid:own}";
 
-pub fn own_pid() -> Sql {
-    OWN_PID.into()
+/// A session that is idle holds no lock; through pgweir its backend may be asked something at that moment.
+pub fn idle_pid(rng: &mut Rng) -> Sql {
+    one(rng, &["select pg_cancel_backend({pid:next})", "select pg_blocking_pids({pid:next})", OWN_PID]).into()
 }
 
 /// `{pid:next}` is what the next session was told at its login. A transaction sees `pg_stat_activity` as it was when it
