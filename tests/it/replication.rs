@@ -39,6 +39,17 @@ async fn a_replication_connection_takes_no_place_of_the_pool() {
 }
 
 #[tokio::test]
+async fn a_replication_connection_is_ended_by_the_process_id_that_it_was_told() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let mut replicating = replication(proxy.address(), "database").await;
+    let mut client = proxy.wire().await;
+    let ends = format!("select pg_terminate_backend({})", replicating.process_id());
+    assert_eq!(client.value(&ends).await, "t");
+    let last = replicating.until_end().await;
+    assert_eq!(last.first().and_then(|frame| frame.field(b'C')).as_deref(), Some("57P01"), "{last:?}");
+}
+
+#[tokio::test]
 async fn changes_stream_in_both_directions() {
     let proxy = pgweir().pool_size(1).start().await;
     let mut client = replication(proxy.address(), "database").await;
