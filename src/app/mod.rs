@@ -81,6 +81,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let control = Arc::new(Control::new(&config, server_tls));
     routes.administration().add(Arc::new(occupancy::ControlPlane(Arc::clone(&control))));
     threads.push(spawn_parser(&routes)?);
+    threads.extend(spawn_merger(&insight)?);
     let live = Arc::new(Live::new(config));
     let console = Arc::new(Console {
         config: live,
@@ -106,10 +107,6 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let limits = Arc::new(limits::Reported::default());
     let (reporter, observed, stopped) = (Arc::clone(&limits), Arc::clone(&server), stop.clone());
     tokio::spawn(async move { stopped.run_until_cancelled(reporter.watch(&observed)).await });
-    if insight.is_enabled() {
-        let (merging, stopped) = (Arc::clone(&insight), stop.clone());
-        tokio::spawn(async move { stopped.run_until_cancelled(merging.work()).await });
-    }
     if let Some(plans) = insight.plans() {
         let (plans, control, server, stopped) =
             (Arc::clone(plans), Arc::clone(&control), Arc::clone(&server), stop.clone());
@@ -171,6 +168,14 @@ fn spawn_parser(routes: &Routes) -> anyhow::Result<std::thread::JoinHandle<()>> 
     let patterns = Arc::clone(routes.patterns());
     let parser = std::thread::Builder::new().name("pgweir-sql".to_owned()).stack_size(16 << 20);
     Ok(parser.spawn(move || patterns.work())?)
+}
+
+/// The thread that adds up what workers have counted.
+fn spawn_merger(insight: &Arc<Insight>) -> anyhow::Result<Option<std::thread::JoinHandle<()>>> {
+    let merging = Arc::clone(insight);
+    let merger = std::thread::Builder::new().name("pgweir-insight".to_owned());
+    let merger = insight.is_enabled().then(|| merger.spawn(move || merging.work()));
+    Ok(merger.transpose()?)
 }
 
 async fn maintain(server: Arc<Server>, stop: CancellationToken) {
@@ -247,6 +252,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();
         self.server.routes.patterns().stop();
+        self.insight().stop();
         for thread in self.threads.drain(..) {
             // A worker that panicked has said so already.
             let _ = thread.join();

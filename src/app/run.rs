@@ -16,6 +16,7 @@ pub async fn run(config: Config, sources: Sources) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP")?;
     let (before, files) = net::raise_open_files();
+    net::take_small_pages();
     let running = start(config).await?;
     announce(&running, before, files);
     loop {

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::hours::{Due, HOUR, Hours, hour_of, start_of};
+use super::lists::{Cause, List, Lists};
 use super::names::{Names, Place, Places};
 use super::plans::{Plans, Sample};
 use super::recorder::{Entry, Recorder};
@@ -24,18 +24,11 @@ use super::tally::Tally;
 use super::view::{Repetition, Slow, Summary};
 use super::windows::{Span, Windows};
 use crate::config::{self, Budgets};
-use crate::sql::{Digest, Patterns};
+use crate::sql::Patterns;
 
-/// Lists that may wait to be added up; whoever fills one more does it himself.
-const ASIDE: usize = 64;
-/// Lists that are worth adding up before the second is over, and empty ones that are kept.
-const SOME: usize = 4;
-const EMPTY: usize = 16;
 /// Pairs of database and user, and applications, that are told apart.
 const PLACES: usize = 10_000;
 const APPLICATIONS: usize = 10_000;
-/// Between two mergers.
-const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_nanos(1);
 
 /// Which of all that was counted one wants to see.
@@ -64,10 +57,7 @@ pub struct Insight {
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
-    aside: Mutex<Vec<Vec<Entry>>>,
-    /// Lists that were added up, for those to come.
-    empty: Mutex<Vec<Vec<Entry>>>,
-    filled: Notify,
+    pub(super) lists: Lists,
     pub(super) places: Places,
     pub(super) applications: Names,
     pub(super) tags: Arc<Tags>,
@@ -107,9 +97,7 @@ impl Insight {
         };
         let shared = Shared {
             state: Mutex::new(state),
-            aside: Mutex::default(),
-            empty: Mutex::default(),
-            filled: Notify::new(),
+            lists: Lists::default(),
             places: Places::new(PLACES),
             applications: Names::new(APPLICATIONS),
             tags: Arc::new(Tags::new(&config.tags)),
@@ -191,27 +179,22 @@ impl Insight {
         self.shared.applications.number(name)
     }
 
-    /// Merges once a second, and whenever a worker has a lot, for as long as it is polled. The work is done on a thread
-    /// for what blocks: it takes its time where there are many patterns, or while somebody has a report made.
-    pub async fn work(self: &Arc<Self>) -> std::convert::Infallible {
-        let mut seconds = tokio::time::interval(SECOND);
-        seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let second = tokio::select! {
-                _ = seconds.tick() => true,
-                () = self.shared.filled.notified() => false,
-            };
-            let insight = Arc::clone(self);
-            let work = move || {
-                insight.merge(SystemTime::now());
-                if second {
-                    insight.report_slow();
-                    insight.write_hours();
-                }
-            };
-            // It cannot fail but by a panic, which is logged where it happens.
-            let _ = tokio::task::spawn_blocking(work).await;
+    /// Merges once a second, and whenever workers have a lot, until [`stop`](Self::stop) is called. Blocks, so it wants a
+    /// thread of its own: it takes its time where there are many patterns, or while somebody has a report made, and what
+    /// one thread allocates and frees is used again, which what comes and goes with other threads is not.
+    pub fn work(&self) {
+        while let Some(cause) = self.shared.lists.wait() {
+            self.merge(SystemTime::now());
+            if cause == Cause::Second {
+                self.report_slow();
+                self.write_hours();
+            }
         }
+    }
+
+    /// Lets whoever [works](Self::work) return.
+    pub fn stop(&self) {
+        self.shared.lists.stop();
     }
 
     /// Adds up what all workers have written down until now.
@@ -226,7 +209,9 @@ impl Insight {
         }
         self.shared.add_aside(&mut state, now);
         for recorder in recorders {
-            self.shared.add(&mut state, recorder.take(), now);
+            if let Some(list) = recorder.take() {
+                self.shared.add(&mut state, list, now);
+            }
         }
         state.repetitions.end_silent(Instant::now(), now);
         self.shared.learn_names(&mut state);
@@ -304,19 +289,19 @@ impl Insight {
             let from = until.checked_sub(back).unwrap_or(SystemTime::UNIX_EPOCH);
             self.shared.span(state, &(from..until + MOMENT))
         });
-        let rows = |sums: Vec<((Option<Digest>, Place), Tally)>| {
-            let rows = sums.into_iter();
-            rows.filter_map(|(key, tally)| self.shared.filtered_row(state, key, &tally, filter)).collect()
-        };
+        let state = &*state;
+        let row = |key, tally: &Tally| self.shared.filtered_row(state, key, tally, filter);
         let folded = state.table.folded();
         let since_start = Summary { since: state.since, until: state.until, rows: Vec::new(), folded, own_statements };
         let Some((first, sums)) = span else {
-            let patterns =
-                state.table.rows().filter_map(|(key, row)| Some(((Some(key.digest), key.place), row.all()?)));
-            let others = state.table.others().filter_map(|(place, row)| Some(((None, place), row.all()?)));
-            return Summary { rows: rows(patterns.chain(others).collect()), ..since_start };
+            // One at a time: sums of all patterns together take as much as the table.
+            let patterns = state.table.rows().map(|(key, sums)| ((Some(key.digest), key.place), sums));
+            let others = state.table.others().map(|(place, sums)| ((None, place), sums));
+            let rows = patterns.chain(others).filter_map(|(key, sums)| row(key, &*sums.all()?));
+            return Summary { rows: rows.collect(), ..since_start };
         };
-        Summary { since: first.or(state.since), rows: rows(sums.into_iter().collect()), ..since_start }
+        let rows = sums.iter().filter_map(|(key, tally)| row(*key, tally));
+        Summary { since: first.or(state.since), rows: rows.collect(), ..since_start }
     }
 
     /// The latest slow executions, the last first.
@@ -365,43 +350,30 @@ impl Shared {
     }
 
     /// Takes a worker's full list.
-    pub(super) fn put_aside(&self, entries: Vec<Entry>) {
-        let mut aside = self.aside.lock();
-        aside.push(entries);
-        let (crowded, some) = (aside.len() > ASIDE, aside.len() >= SOME);
-        drop(aside);
-        if crowded {
+    pub(super) fn put_aside(&self, list: List) {
+        if self.lists.put_aside(list) {
             self.add_aside(&mut self.state.lock(), SystemTime::now());
-        } else if some {
-            self.filled.notify_one();
         }
     }
 
-    /// A list to write to, which may have memory already.
-    pub(super) fn empty_list(&self) -> Vec<Entry> {
-        self.empty.lock().pop().unwrap_or_default()
-    }
-
     fn add_aside(&self, state: &mut State, now: SystemTime) {
-        let aside = std::mem::take(&mut *self.aside.lock());
-        for entries in aside {
-            self.add(state, entries, now);
+        // No more than wait now: others want the state, too.
+        for _ in 0..self.lists.waiting() {
+            if let Some(list) = self.lists.next_aside() {
+                self.add(state, list, now);
+            }
         }
     }
 
     /// Adds up a list, whose memory is for the next.
-    fn add(&self, state: &mut State, mut entries: Vec<Entry>, now: SystemTime) {
-        for entry in &entries {
+    fn add(&self, state: &mut State, list: List, now: SystemTime) {
+        for entry in &list {
             state.table.add(entry, |set, tell| self.tags.each(set, tell), now);
             if let Entry::Execution(execution) = entry {
                 state.repetitions.see(execution, now);
             }
         }
         self.met.store(state.table.folded(), Ordering::Relaxed);
-        entries.clear();
-        let mut empty = self.empty.lock();
-        if empty.len() < EMPTY {
-            empty.push(entries);
-        }
+        self.lists.give_back(list);
     }
 }

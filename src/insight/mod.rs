@@ -6,9 +6,9 @@
 //! | to read about | go to |
 //! |---|---|
 //! | what reports are made of | [`view`] |
-//! | how workers write down, and what it costs them | [`Recorder`] |
+//! | how workers write down, and what it costs them | [`Recorder`]; the lists they fill: `lists` |
 //! | merging and reporting | [`Insight`] |
-//! | the rows, and what makes room for what | `table`; what one row counts: `tally`, `spread`, `top` |
+//! | the rows, and what makes room for what | `table`; what one row counts: `tally`, `spread`, `counts`, `top` |
 //! | minutes that are over | `windows`, and how little they take: `packed` |
 //! | hours of thirty days, in a file | `hours`, `record`, `store` |
 //! | what has changed | `trends` |
@@ -16,9 +16,11 @@
 //! | slow executions, and how PostgreSQL would run them | `slow`, [`Plans`] |
 //! | N+1 and writes row by row | `repetitions` |
 
+mod counts;
 mod hours;
 #[expect(clippy::module_inception, reason = "it is what this folder is about")]
 mod insight;
+mod lists;
 mod names;
 mod packed;
 pub mod plans;

@@ -11,12 +11,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::insight::Shared;
+use super::lists::List;
 use super::names::Place;
 use super::slow::SlowExecution;
 use crate::sql::Digest;
 
-/// Entries of a list that is full: few enough to stay in a processor's cache, where the next ones are written over them.
-const FULL: usize = 2 * 1024;
 /// Slow executions that one worker writes down between two mergers.
 const SLOW: usize = 256;
 
@@ -81,7 +80,7 @@ pub(super) enum Entry {
 /// One worker's list.
 #[derive(Debug)]
 pub struct Recorder {
-    entries: Mutex<Vec<Entry>>,
+    entries: Mutex<List>,
     slow: Mutex<Vec<SlowExecution>>,
     slow_lost: AtomicU64,
     own_statements: AtomicU64,
@@ -128,20 +127,23 @@ impl Recorder {
 
     fn write(&self, entry: Entry) {
         let mut entries = self.entries.lock();
-        entries.push(entry);
-        if entries.len() < FULL {
+        if entries.len() < entries.capacity() {
+            entries.push(entry);
             return;
         }
-        let empty = self.shared.empty_list();
-        let full = std::mem::replace(&mut *entries, empty);
+        let full = std::mem::replace(&mut *entries, self.shared.lists.empty());
+        entries.push(entry);
         drop(entries);
-        self.shared.put_aside(full);
+        // The first time there is nothing in it, nor any memory.
+        if !full.is_empty() {
+            self.shared.put_aside(full);
+        }
     }
 
     /// What was written down since the last time, in order.
-    pub(super) fn take(&self) -> Vec<Entry> {
-        let empty = self.shared.empty_list();
-        std::mem::replace(&mut *self.entries.lock(), empty)
+    pub(super) fn take(&self) -> Option<List> {
+        let mut entries = self.entries.lock();
+        (!entries.is_empty()).then(|| std::mem::take(&mut *entries))
     }
 
     /// Slow executions since the last time, and how many were not kept.

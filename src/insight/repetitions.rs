@@ -18,9 +18,14 @@ use crate::sql::Digest;
 const FEW: u64 = 5;
 /// A pause that ends a burst.
 const PAUSE: Duration = Duration::from_millis(50);
-/// When a unit is taken for ended without a word: a transaction, and a burst, of which thousands may be remembered.
+/// When a unit is taken for ended without a word: a transaction, a burst, of which thousands may be remembered, and a
+/// burst of one execution where many are.
 const SILENCE: Duration = Duration::from_secs(5);
 const BURST_SILENCE: Duration = Duration::from_secs(1);
+const SINGLE_SILENCE: Duration = Duration::from_millis(100);
+/// Units that are many, and room for units that is always kept.
+const MANY: usize = 64;
+const KEPT: usize = 1024;
 /// Executions after which a burst that has no end is reported all the same.
 const LONGEST: u64 = 10_000;
 /// Patterns of one unit that are watched, sessions, and findings.
@@ -76,6 +81,8 @@ struct Repeated {
 pub(super) struct Repetitions {
     /// By the process ID that the client was told.
     units: HashMap<i32, Unit, RandomState>,
+    /// How many units there are before single ones are looked for again.
+    crowded: usize,
     findings: HashMap<Subject, Finding, RandomState>,
 }
 
@@ -93,8 +100,11 @@ impl Repetitions {
         {
             self.end(unit, now);
         }
-        if self.units.len() >= SESSIONS && !self.units.contains_key(&execution.client) {
-            return;
+        if self.units.len() >= self.crowded.max(MANY) && !self.units.contains_key(&execution.client) {
+            self.forget_singles(execution.ended);
+            if self.units.len() >= SESSIONS {
+                return;
+            }
         }
         let unit = self.units.entry(execution.client).or_insert_with(|| Unit {
             in_transaction: execution.in_transaction,
@@ -112,13 +122,21 @@ impl Repetitions {
             let silence = if unit.in_transaction { SILENCE } else { BURST_SILENCE };
             at.saturating_duration_since(unit.last_end) > silence
         };
-        let ended: Vec<Unit> = self.units.extract_if(|_, unit| silent(unit)).map(|(_, unit)| unit).collect();
+        let over = self.units.extract_if(|_, unit| silent(unit)).map(|(_, unit)| unit);
+        let ended: Vec<Unit> = over.filter(Unit::repeats).collect();
         for unit in ended {
             self.end(unit, now);
         }
-        if self.units.capacity() > self.units.len() * 8 + 64 {
-            self.units.shrink_to(self.units.len() * 2);
+        if self.units.capacity() > KEPT.max(self.units.len() * 8) {
+            self.units.shrink_to(KEPT.max(self.units.len() * 2));
         }
+    }
+
+    /// Makes room: most units are a single execution, and nothing will come of them.
+    fn forget_singles(&mut self, at: Instant) {
+        let over = |unit: &Unit| at.saturating_duration_since(unit.last_end) > SINGLE_SILENCE;
+        self.units.retain(|_, unit| unit.in_transaction || unit.executions > 1 || !over(unit));
+        self.crowded = (self.units.len() + self.units.len() / 4 + MANY).min(SESSIONS);
     }
 
     fn end(&mut self, unit: Unit, now: SystemTime) {
@@ -157,6 +175,11 @@ impl Repetitions {
 }
 
 impl Unit {
+    /// Whether anything comes of it.
+    fn repeats(&self) -> bool {
+        self.repeated.iter().any(|repeated| repeated.times > FEW)
+    }
+
     fn see(&mut self, execution: &Execution) {
         let before = std::mem::replace(&mut self.last, execution.digest);
         self.last_end = execution.ended;
@@ -242,5 +265,23 @@ mod tests {
     #[test]
     fn what_is_sent_without_waiting_wastes_no_round_trips() {
         assert_eq!(found(&[("insert into t values (1)", true); 20], MILLI, true), []);
+    }
+
+    #[test]
+    fn thousands_of_sessions_with_one_execution_each_are_not_all_remembered() {
+        let (mut repetitions, start) = (Repetitions::default(), Instant::now());
+        for client in 0..20_000_u32 {
+            let ended = start + MILLI * client / 10;
+            let once = Execution { client: client.cast_signed(), ended, ..execution("select a from t") };
+            repetitions.see(&once, SystemTime::UNIX_EPOCH);
+            if client % 2000 < 20 {
+                let busy = Execution { client: -1 - client.cast_signed() / 2000, ..once };
+                repetitions.see(&busy, SystemTime::UNIX_EPOCH);
+            }
+            assert!(repetitions.units.len() < 5000, "{}", repetitions.units.len());
+        }
+        repetitions.end_silent(start + SILENCE * 2, SystemTime::UNIX_EPOCH);
+        let found: Vec<_> = repetitions.findings().map(|(_, found)| (found.units, found.executions)).collect();
+        assert_eq!(found, [(10, 200)], "those that repeat are still told apart");
     }
 }

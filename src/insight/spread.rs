@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
+use super::counts::Counts;
 use super::view::Times;
-
-/// Longest time that is told apart, in microseconds: ten minutes.
-const LONGEST_MICROS: u64 = 600_000_000;
 
 /// Times, told apart to one per cent. Those below a microsecond, which is most of all waiting, take no memory, nor does
 /// a single one.
@@ -21,7 +17,7 @@ pub(super) struct Spread {
     /// Of microseconds.
     squares: f64,
     /// Microseconds, from the second time on.
-    above_zero: Option<Box<Histogram<u32>>>,
+    above_zero: Option<Box<Counts>>,
 }
 
 /// A distribution as it was packed.
@@ -58,8 +54,7 @@ impl Spread {
     }
 
     fn put(&mut self, nanos: u64) {
-        // One that grows takes every value up to its limit.
-        let _ = self.histogram().record((nanos / 1000).clamp(1, LONGEST_MICROS));
+        self.counts().add(nanos / 1000, 1);
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -74,7 +69,7 @@ impl Spread {
         self.sum = self.sum.saturating_add(other.sum);
         self.squares += other.squares;
         if let Some(other) = &other.above_zero {
-            let _ = self.histogram().add(&**other);
+            self.counts().add_all(other);
         }
     }
 
@@ -92,7 +87,7 @@ impl Spread {
         self.sum = self.sum.saturating_add(sum);
         self.squares += part.squares;
         for (micros, times) in &part.seen {
-            let _ = self.histogram().record_n(*micros, u32::try_from(*times).unwrap_or(u32::MAX));
+            self.counts().add(*micros, *times);
         }
     }
 
@@ -107,8 +102,7 @@ impl Spread {
 
     /// How often which microseconds were seen.
     pub(super) fn seen(&self) -> impl Iterator<Item = (u64, u64)> {
-        let recorded = self.above_zero.iter().flat_map(|histogram| histogram.iter_recorded());
-        recorded.map(|seen| (seen.value_iterated_to(), u64::from(seen.count_at_value())))
+        self.above_zero.iter().flat_map(|counts| counts.seen())
     }
 
     /// Nanoseconds.
@@ -116,9 +110,8 @@ impl Spread {
         self.sum
     }
 
-    fn histogram(&mut self) -> &mut Histogram<u32> {
-        // Two digits are accepted.
-        self.above_zero.get_or_insert_with(|| Box::new(Histogram::new(2).expect("two digits")))
+    fn counts(&mut self) -> &mut Counts {
+        self.above_zero.get_or_insert_default()
     }
 
     pub(super) fn times(&self) -> Times {
@@ -127,12 +120,13 @@ impl Spread {
         }
         let mean = self.sum as f64 / self.count as f64 / 1000.0;
         let variance = (self.squares / self.count as f64 - mean * mean).max(0.0);
-        let max = Duration::from_nanos(self.max);
-        let at = |quantile: f64| Duration::from_micros(self.quantile(quantile)).min(max);
+        let (min, max) = (Duration::from_nanos(self.min), Duration::from_nanos(self.max));
+        let counted = self.above_zero.as_ref().map_or(0, |counts| counts.all());
+        let at = |quantile: f64| Duration::from_micros(self.quantile(quantile, counted)).clamp(min, max);
         Times {
             count: self.count,
             sum: Duration::from_nanos(self.sum),
-            min: Duration::from_nanos(self.min),
+            min,
             max,
             mean: Duration::from_nanos(self.sum / self.count),
             stddev: Duration::from_secs_f64(variance.sqrt() / 1_000_000.0),
@@ -150,19 +144,15 @@ impl Spread {
             _ if self.max <= nanos => self.count,
             _ if self.count == 1 => 0,
             None => self.count,
-            Some(histogram) => {
-                let zeros = self.count.saturating_sub(histogram.len());
-                zeros + histogram.count_between(0, nanos / 1000)
-            }
+            Some(counts) => self.count.saturating_sub(counts.all()) + counts.within(nanos / 1000),
         }
     }
 
-    /// Microseconds.
-    fn quantile(&self, quantile: f64) -> u64 {
-        let Some(histogram) = &self.above_zero else { return if self.count == 1 { self.sum / 1000 } else { 0 } };
-        let rank = (quantile * self.count as f64).ceil();
-        let zeros = self.count.saturating_sub(histogram.len()) as f64;
-        if rank <= zeros { 0 } else { histogram.value_at_quantile((rank - zeros) / histogram.len() as f64) }
+    /// Microseconds; `counted` are those that took one and more.
+    fn quantile(&self, quantile: f64, counted: u64) -> u64 {
+        let Some(counts) = &self.above_zero else { return if self.count == 1 { self.sum / 1000 } else { 0 } };
+        let rank = (quantile * self.count as f64).ceil() as u64;
+        rank.checked_sub(self.count.saturating_sub(counted)).filter(|rank| *rank > 0).map_or(0, |rank| counts.at(rank))
     }
 }
 

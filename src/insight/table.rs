@@ -1,5 +1,6 @@
 //! The table that lists are added up in: a row for each pattern, database and user, as many as there is room for.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
@@ -163,14 +164,14 @@ impl Sums {
     }
 
     /// Since the process started.
-    pub(super) fn all(&self) -> Option<Tally> {
+    pub(super) fn all(&self) -> Option<Cow<'_, Tally>> {
         match (&self.before, &self.minute) {
             (Some(before), Some(minute)) => {
                 let mut all = (**before).clone();
                 all.add(minute);
-                Some(all)
+                Some(Cow::Owned(all))
             }
-            (one, other) => one.as_deref().or(other.as_deref()).cloned(),
+            (one, other) => one.as_deref().or(other.as_deref()).map(Cow::Borrowed),
         }
     }
 }

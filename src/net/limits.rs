@@ -1,7 +1,7 @@
 //! Limits that the operating system sets for this process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, disable_transparent_huge_pages, sched_getaffinity, sched_setaffinity};
 
 /// Raises the soft limit of open files to the hard one, since every client and every backend is a file.
 ///
@@ -15,6 +15,14 @@ pub fn raise_open_files() -> (u64, u64) {
         Err(_) => before,
     };
     (before, now)
+}
+
+/// Takes memory from the system in small pages from now on, also in processes that are started: the allocator asks for
+/// huge ones, and then each thread that needs a little holds two megabytes. All that pgweir works on is a few megabytes
+/// and is not found faster in huge pages.
+pub fn take_small_pages() {
+    // Memory is all that is lost.
+    let _ = disable_transparent_huge_pages(true);
 }
 
 /// A core of its own for each of `threads`, if there are exactly as many cores as threads that this process may use;

@@ -131,3 +131,13 @@ async fn unix_sockets_serve_on_both_sides() {
     client.until(b'Z').await;
     assert_eq!(client.value("select inet_client_addr() is null").await, "t");
 }
+
+/// Huge pages are counted whole, however little of each is used.
+#[tokio::test]
+async fn the_process_takes_no_huge_pages() {
+    let proxy = pgweir().start().await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.process_id())).expect("its status");
+    let told = status.lines().find(|line| line.starts_with("THP_enabled:"));
+    // Kernels before 5.1 do not tell.
+    assert!(told.is_none_or(|line| line.ends_with('0')), "{told:?}");
+}
