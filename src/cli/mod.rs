@@ -87,7 +87,7 @@ struct Report {
     /// Only statements of this user.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Only patterns that this application was among the most frequent to run.
+    /// Only what this application had; all figures are its own.
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
     #[arg(long, value_enum, default_value_t = report::Format::Table)]

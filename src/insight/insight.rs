@@ -38,8 +38,6 @@ pub struct Filter {
     pub since: Option<Duration>,
     pub database: Option<String>,
     pub user: Option<String>,
-    /// Patterns that are among those of this application; what is told of them is of all applications.
-    pub application: Option<String>,
 }
 
 /// What a process knows of its statements. Methods may be called from any thread; those that report take as long as

@@ -8,7 +8,7 @@
 //! | what reports are made of | [`view`] |
 //! | how workers write down, and what it costs them | [`Recorder`]; the lists they fill: `lists` |
 //! | merging and reporting | [`Insight`] |
-//! | the rows, and what makes room for what | `table`; what one row counts: `tally`, `spread`, `counts`, `top` |
+//! | the rows, and what makes room for what | `table`; what one row counts: `tally`, `spread`, `counts`, `applications`, `top` |
 //! | minutes that are over | `windows`, and how little they take: `packed` |
 //! | hours of thirty days, in a file | `hours`, `record`, `store` |
 //! | what has changed | `trends` |
@@ -16,6 +16,7 @@
 //! | slow executions, and how PostgreSQL would run them | `slow`, [`Plans`] |
 //! | N+1 and writes row by row | `repetitions` |
 
+mod applications;
 mod counts;
 mod hours;
 #[expect(clippy::module_inception, reason = "it is what this folder is about")]

@@ -57,11 +57,6 @@ impl Names {
         number
     }
 
-    /// The number of a name that has one.
-    pub(super) fn find(&self, name: &str) -> Option<u32> {
-        self.known.read().numbers.get(name).copied()
-    }
-
     pub(super) fn text(&self, number: u32) -> Arc<str> {
         let known = self.known.read();
         let text = usize::try_from(number).ok().and_then(|number| known.texts.get(number));

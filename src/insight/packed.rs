@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::applications::Usage;
 use super::spread::{Part, Spread};
 use super::tally::Tally;
 
@@ -54,7 +55,12 @@ impl Packed {
         let sqlstates = tally.sqlstates.sorted();
         let as_number = |code: [u8; 5]| code.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         out.counts(sqlstates.into_iter().map(|(code, count)| (as_number(code), count)));
-        out.counts(tally.applications.sorted().into_iter().take(APPLICATIONS).map(|(id, n)| (u64::from(id), n)));
+        let applications = tally.applications.sorted(APPLICATIONS);
+        out.number(applications.len() as u64);
+        for (id, usage) in applications {
+            out.number(id.into());
+            usage.numbers().into_iter().for_each(|number| out.number(number));
+        }
         out.counts(tally.tags.sorted().into_iter().take(TAGS).map(|(id, n)| (u64::from(id), n)));
         Self(out.0.into())
     }
@@ -79,8 +85,9 @@ impl Packed {
             let [_, _, _, code @ ..] = number.to_be_bytes();
             tally.sqlstates.count(code, count);
         }
-        for (id, count) in bytes.counts() {
-            tally.applications.count(u32::try_from(id).unwrap_or(0), count);
+        for _ in 0..bytes.number() {
+            let id = u32::try_from(bytes.number()).unwrap_or(0);
+            tally.applications.record(id, Usage::from_numbers([(); 6].map(|()| bytes.number())));
         }
         for (id, count) in bytes.counts() {
             tally.tags.count(u32::try_from(id).unwrap_or(0), count);
@@ -197,6 +204,7 @@ mod tests {
             let mut unpacked = Tally::empty(tally.last_seen);
             Packed::new(&tally).add_to(&mut unpacked);
             prop_assert_eq!(tally.numbers(), unpacked.numbers());
+            prop_assert_eq!(tally.applications.sorted(APPLICATIONS), unpacked.applications.sorted(APPLICATIONS));
             prop_assert_eq!(tally.sqlstates.sorted(), unpacked.sqlstates.sorted());
             prop_assert_eq!((tally.first_seen, tally.last_seen), (unpacked.first_seen, unpacked.last_seen));
             for (was, is) in [(tally.total(), unpacked.total()), (&tally.wait, &unpacked.wait)] {

@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use super::insight::Shared;
+use super::names::OTHER;
 use super::packed::Packed;
 use super::report::PatternNames;
 use super::tally::Tally;
@@ -16,7 +17,7 @@ use super::windows::{HEAVIEST, Span, add, heaviest};
 use crate::sql::Digest;
 
 /// Of what is written; another is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
@@ -59,6 +60,8 @@ impl<T> Index<T> {
 pub(super) fn write(sums: &Span, shared: &Shared, names: &PatternNames) -> Vec<u8> {
     let mut record = Record { version: VERSION, ..Record::default() };
     let (mut places, mut applications, mut tags) = (Index::new(), Index::new(), Index::new());
+    // What has no name is 0 there, too.
+    applications.place(0, |_| OTHER.into());
     let rows = sums.iter().map(|(key, tally)| (*key, tally.clone()));
     for ((digest, place), mut tally) in heaviest(rows, HEAVIEST) {
         tally.applications.renumber(|id| applications.place(id, |id| shared.applications.text(id)));
@@ -87,7 +90,9 @@ pub(super) fn read(bytes: &[u8], shared: &Shared, names: &mut PatternNames, into
         names.entry(name.digest).or_insert_with(|| Arc::new(name));
     }
     let text = |texts: &[Arc<str>], id: u32| usize::try_from(id).ok().and_then(|id| texts.get(id)).cloned();
-    let number = |text: Option<Arc<str>>| text.map_or(0, |text| shared.applications.number(text.as_bytes()));
+    let named = |text: &Arc<str>| **text != *OTHER;
+    let number =
+        |text: Option<Arc<str>>| text.filter(named).map_or(0, |text| shared.applications.number(text.as_bytes()));
     let tag = |text: Option<Arc<str>>| text.map_or(0, |text| shared.tags.single_number(&text));
     for line in record.lines {
         let place = record.places.get(line.place).map(|(database, user)| shared.places.place(database, user));

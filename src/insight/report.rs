@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::applications::Usage;
 use super::insight::{Filter, Shared, State};
 use super::names::Place;
 use super::recorder::Failed;
 use super::repetitions::{Finding, Subject};
 use super::slow::SlowExecution;
 use super::tally::Tally;
-use super::view::{Budget, Class, PatternName, Repeated, Repetition, Row, Slow};
+use super::view::{Application, Budget, Class, PatternName, Repeated, Repetition, Row, Slow};
 use crate::config::Budgets;
 use crate::sql::{Digest, Kind, Lexing, Shape};
 
@@ -68,9 +69,7 @@ impl Shared {
     ) -> Option<Row> {
         let (database, user) = self.places.pair(place);
         let other = |wanted: &Option<String>, is: &str| wanted.as_ref().is_some_and(|wanted| wanted != is);
-        let has = |name: &String| self.applications.find(name).is_some_and(|number| tally.applications.has(&number));
-        let elsewhere = filter.application.as_ref().is_some_and(|name| !has(name));
-        if elsewhere || other(&filter.database, &database) || other(&filter.user, &user) {
+        if other(&filter.database, &database) || other(&filter.user, &user) {
             return None;
         }
         let pattern = digest.map(|digest| self.name(&state.names, digest));
@@ -85,7 +84,7 @@ impl Shared {
         tally: &Tally,
     ) -> Row {
         let budget = pattern.as_ref().and_then(|pattern| budget(budgets, pattern.kind, tally));
-        let applications = tally.applications.sorted().into_iter();
+        let applications = tally.applications.sorted(usize::MAX).into_iter();
         let tags = tally.tags.sorted().into_iter();
         Row {
             pattern,
@@ -109,15 +108,25 @@ impl Shared {
             idle_after: tally.idle_after.times(),
             first_seen: tally.first_seen,
             last_seen: tally.last_seen,
-            applications: applications
-                .map(|(number, count)| (self.applications.text(number).as_ref().into(), count))
-                .collect(),
+            applications: applications.map(|(number, usage)| self.application(number, usage)).collect(),
             tags: tags
                 .map(|(number, count)| {
                     let (key, value) = self.tags.single(number);
                     (key, value, count)
                 })
                 .collect(),
+        }
+    }
+
+    fn application(&self, number: u32, usage: Usage) -> Application {
+        Application {
+            name: self.applications.text(number).as_ref().into(),
+            calls: usage.calls,
+            errors: usage.errors,
+            rows: usage.rows,
+            wait: Duration::from_nanos(usage.wait),
+            server: Duration::from_nanos(usage.server),
+            drain: Duration::from_nanos(usage.drain),
         }
     }
 

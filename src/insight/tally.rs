@@ -2,14 +2,14 @@
 
 use std::time::SystemTime;
 
+use super::applications::{Applications, Usage};
 use super::recorder::{Execution, Failed};
 use super::spread::Spread;
 use super::top::Top;
 
 /// Kinds of errors that are told apart.
 const SQLSTATES: usize = 16;
-/// Names of applications, and tags, of which the frequency is known.
-const APPLICATIONS: usize = 10;
+/// Tags of which the frequency is known.
 const TAGS: usize = 20;
 
 /// Sums over executions.
@@ -31,7 +31,7 @@ pub(super) struct Tally {
     total: Option<Box<Spread>>,
     pub(super) idle_after: Spread,
     pub(super) sqlstates: Top<[u8; 5], SQLSTATES>,
-    pub(super) applications: Top<u32, APPLICATIONS>,
+    pub(super) applications: Applications,
     /// Single tags by their number.
     pub(super) tags: Top<u32, TAGS>,
     pub(super) first_seen: SystemTime,
@@ -56,7 +56,7 @@ impl Tally {
             total: None,
             idle_after: Spread::default(),
             sqlstates: Top::default(),
-            applications: Top::default(),
+            applications: Applications::default(),
             tags: Top::default(),
             first_seen: now,
             last_seen: now,
@@ -91,7 +91,7 @@ impl Tally {
         self.wait.record(execution.wait);
         self.server.record(execution.server);
         self.drain.record(execution.drain);
-        self.applications.count(execution.application, 1);
+        self.applications.record(execution.application, Usage::of(execution));
         self.last_seen = now;
     }
 

@@ -41,10 +41,6 @@ impl<K: PartialEq + Clone, const N: usize> Top<K, N> {
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         all
     }
-
-    pub(super) fn has(&self, key: &K) -> bool {
-        self.0.iter().any(|(known, _)| known == key)
-    }
 }
 
 #[cfg(test)]

@@ -69,10 +69,22 @@ pub struct Row {
     pub idle_after: Times,
     pub first_seen: SystemTime,
     pub last_seen: SystemTime,
-    /// The most frequent, with how often, most frequent first; a bounded sample of them.
-    pub applications: Vec<(Box<str>, u64)>,
-    /// The same of sqlcommenter tags that may be shown: key, value, how often.
+    /// The most frequent first, and last, as `<other>`, what all others had: the sum is that of the row.
+    pub applications: Vec<Application>,
+    /// The most frequent of the sqlcommenter tags that may be shown: key, value, how often.
     pub tags: Vec<(Box<str>, Box<str>, u64)>,
+}
+
+/// What one application had of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Application {
+    pub name: Box<str>,
+    pub calls: u64,
+    pub errors: u64,
+    pub rows: u64,
+    pub wait: Duration,
+    pub server: Duration,
+    pub drain: Duration,
 }
 
 /// A bound on times, and who keeps to it.
@@ -90,6 +102,13 @@ pub enum Class {
     Read,
     List,
     Write,
+}
+
+impl Application {
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.wait + self.server + self.drain
+    }
 }
 
 impl Row {

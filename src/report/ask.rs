@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
 use super::found::{Found, Records};
-use super::{By, Wish};
+use super::{By, Wish, selection};
 use crate::config::{self, Admin, Config, Host, Secret, ServerTlsMode, Sources};
 use crate::control::{Control, ControlFault};
 use crate::net::ServerTls;
@@ -122,6 +122,12 @@ fn code(fault: &ControlFault) -> Option<String> {
 /// # Errors
 /// A sentence that says what is wrong.
 pub(super) async fn found(client: &Client, wish: &Wish) -> anyhow::Result<Found> {
+    if wish.application.is_some() && matches!(wish.by, By::P95 | By::P99) {
+        bail!(
+            "percentiles are kept for all applications together: with --app, order by total, mean, calls, rows, errors \
+             or wait"
+        );
+    }
     let version = asked(client, "SHOW VERSION", &[]).await.context("this is no console of pgweir")?;
     let version = version.iter().next().map(|row| row.text("version").to_owned()).unwrap_or_default();
     if !version.starts_with("pgweir ") {
@@ -134,32 +140,50 @@ pub(super) async fn found(client: &Client, wish: &Wish) -> anyhow::Result<Found>
 
     let mut narrow = Narrow::default();
     narrow.names(wish);
-    if let Some(application) = &wish.application {
-        narrow.listed_application(application);
-    }
-    let sql =
-        format!("SHOW QUERIES (*){since}{} ORDER BY {} DESC LIMIT {}", narrow.clause(), wish.by.column(), wish.top);
+    narrow.equal("application", wish.application.as_deref());
+    let report = if wish.application.is_some() { "APPLICATIONS" } else { "QUERIES" };
+    let clause = narrow.clause();
+    let sql = format!("SHOW {report} (*){since}{clause} ORDER BY {} DESC LIMIT {}", wish.by.column(), wish.top);
     let patterns = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
+    let mut found = Found { summary, patterns, ..Found::default() };
+    let mut only = None;
+    if !clause.is_empty() {
+        let sql = format!("SHOW {report} ({}){since}{clause}", selection::COLUMNS);
+        let all = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
+        selection::sum(&mut found, &all);
+        only = Some(selection::digests(&all));
+    }
+    if let Some(application) = &wish.application {
+        let mut narrow = Narrow::default();
+        narrow.names(wish);
+        narrow.equal("application", Some(selection::OTHERS));
+        let sql = format!("SHOW APPLICATIONS (calls){since}{}", narrow.clause());
+        let others = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
+        found.notes = selection::notes(application, &others);
+    }
 
     let mut narrow = Narrow::default();
     narrow.names(wish);
     narrow.equal("application", wish.application.as_deref());
     narrow.after("at", wish.since);
     let sql = format!("SHOW SLOW (*){} ORDER BY total_ms DESC LIMIT {SLOW}", narrow.clause());
-    let slow = asked(client, &sql, &narrow.values()).await.with_context(too_old)?.first_of_each("digest", FINDINGS);
+    found.slow = asked(client, &sql, &narrow.values()).await.with_context(too_old)?.first_of_each("digest", FINDINGS);
 
     let mut narrow = Narrow::default();
     narrow.names(wish);
     narrow.equal("application", wish.application.as_deref());
     narrow.after("last_seen", wish.since);
     let sql = format!("SHOW N_PLUS_ONE (*){} ORDER BY wasted_round_trips DESC LIMIT {FINDINGS}", narrow.clause());
-    let repetitions = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
+    found.repetitions = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
 
     let mut narrow = Narrow::default();
     narrow.equal("database", wish.database.as_deref());
     let sql = format!("SHOW PLANS (*){} ORDER BY cost DESC LIMIT {FINDINGS}", narrow.clause());
-    let plans = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
-    Ok(Found { summary, patterns, slow, repetitions, plans })
+    found.plans = asked(client, &sql, &narrow.values()).await.with_context(too_old)?;
+    if let Some(only) = only {
+        found.plans.keep(|plan| only.contains(plan.text("digest")));
+    }
+    Ok(found)
 }
 
 /// WHERE, with its values.
@@ -188,15 +212,6 @@ impl Narrow {
             self.values.push(humantime::format_rfc3339_millis(from).to_string());
             self.conditions.push(format!("{column} >= ${}", self.values.len()));
         }
-    }
-
-    /// The column is a list as `web 12, worker 3`.
-    fn listed_application(&mut self, name: &str) {
-        let name = name.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        self.values.push(format!("{name} %"));
-        self.values.push(format!("%, {name} %"));
-        let (first, later) = (self.values.len() - 1, self.values.len());
-        self.conditions.push(format!("(applications LIKE ${first} OR applications LIKE ${later})"));
     }
 
     fn clause(&self) -> String {

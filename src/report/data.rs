@@ -15,6 +15,7 @@ pub(super) fn json(found: &Found) -> String {
         "slow": found.slow.to_json(),
         "repetitions": found.repetitions.to_json(),
         "plans": found.plans.to_json(),
+        "notes": found.notes,
     });
     serde_json::to_string_pretty(&all).unwrap_or_default()
 }

@@ -40,6 +40,8 @@ pub struct Found {
     pub repetitions: Records,
     /// Of what was slow.
     pub plans: Records,
+    /// What a reader must know of the figures: sentences.
+    pub notes: Vec<String>,
 }
 
 impl Records {
@@ -59,6 +61,12 @@ impl Records {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Keeps only these rows.
+    pub fn keep(&mut self, wanted: impl Fn(Record<'_>) -> bool) {
+        let Self { columns, rows } = self;
+        rows.retain(|cells| wanted(Record { columns, cells }));
     }
 
     /// The first of those that agree in a column, with a further column `times` that counts them; `most` such.
@@ -82,6 +90,22 @@ impl Records {
             row
         });
         Self { columns, rows: rows.collect() }
+    }
+
+    /// Gives a column another value in each row, or adds it.
+    pub fn put(&mut self, column: &str, value: impl Fn(Record<'_>) -> Cell) {
+        let Self { columns, rows } = self;
+        let known = columns.iter().position(|name| name == column);
+        for cells in rows {
+            let new = value(Record { columns, cells });
+            match known.and_then(|place| cells.get_mut(place)) {
+                Some(cell) => *cell = new,
+                None => cells.push(new),
+            }
+        }
+        if known.is_none() {
+            columns.push(column.to_owned());
+        }
     }
 
     /// A list of objects.

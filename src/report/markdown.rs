@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::found::{Found, Record};
+use super::found::{Cell, Found, Record};
 use super::{Wish, figures, moment, narrowed, span, sums};
 
 pub(super) fn written(found: &Found, wish: &Wish) -> String {
     let mut text = format!("# pgweir report\n\n{}{}\n", capital(&span(found)), escaped(&narrowed(wish)));
     if let Some(sums) = sums(found) {
         let _ = writeln!(text, "\n{sums}.");
+    }
+    for note in &found.notes {
+        let _ = writeln!(text, "\n{}", escaped(note));
     }
     let _ = writeln!(text, "\n## Patterns by {}\n", wish.by.words());
     table(
@@ -55,7 +58,8 @@ fn table(text: &mut String, head: &str, line: &str, rows: impl Iterator<Item = V
 }
 
 fn pattern(record: Record<'_>) -> Vec<String> {
-    let ms = |name| figures::millis(record.float(name));
+    let known = |name| *record.get(name) != Cell::Null;
+    let ms = |name| if known(name) { figures::millis(record.float(name)) } else { String::new() };
     let count = |name| figures::count(record.count(name));
     vec![
         code(record.text("digest")),

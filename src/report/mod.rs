@@ -4,7 +4,7 @@
 //! and judges nothing; what is slow or repeated is `insight`'s to say.
 //!
 //! `ask` finds the way and asks, [`found`] holds the answer, [`figures`] writes numbers; `terminal`, `markdown`,
-//! `page` and `data` are the forms that it can have.
+//! `page` and `data` are the forms that it can have; `selection` sums up what a narrower report is of.
 
 mod ask;
 mod data;
@@ -12,6 +12,7 @@ pub mod figures;
 pub mod found;
 mod markdown;
 mod page;
+mod selection;
 mod terminal;
 #[cfg(test)]
 mod tests;

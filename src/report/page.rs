@@ -3,7 +3,7 @@
 
 use askama::Template;
 
-use super::found::{Found, Record};
+use super::found::{Cell, Found, Record};
 use super::{Wish, figures, moment, narrowed, span};
 
 #[derive(Template)]
@@ -13,6 +13,7 @@ struct Page {
     narrowed: String,
     by: &'static str,
     tiles: Vec<Tile>,
+    notes: Vec<String>,
     patterns: Vec<Pattern>,
     repetitions: Vec<Repetition>,
     slow: Vec<Slow>,
@@ -73,6 +74,7 @@ pub(super) fn written(found: &Found, wish: &Wish) -> String {
         narrowed: narrowed(wish),
         by: wish.by.words(),
         tiles: found.summary.iter().next().map(tiles).unwrap_or_default(),
+        notes: found.notes.clone(),
         patterns: found.patterns.iter().map(pattern).collect(),
         repetitions: found.repetitions.iter().map(repetition).collect(),
         slow: found.slow.iter().map(slow).collect(),
@@ -113,7 +115,11 @@ fn tiles(summary: Record<'_>) -> Vec<Tile> {
 }
 
 fn ms(record: Record<'_>, name: &str) -> Figure {
-    Figure { shown: figures::millis(record.float(name)), sorted: record.float(name) }
+    let known = *record.get(name) != Cell::Null;
+    Figure {
+        shown: if known { figures::millis(record.float(name)) } else { String::new() },
+        sorted: record.float(name),
+    }
 }
 
 fn count(record: Record<'_>, name: &str) -> Figure {

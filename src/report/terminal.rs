@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::found::{Found, Record, Records};
+use super::found::{Cell, Found, Record, Records};
 use super::{By, Wish, figures, moment, narrowed, span, sums};
 
 /// What is left for the statement at least.
@@ -20,11 +20,14 @@ struct Column {
     /// Small numbers come first when there is little room.
     rank: u8,
     left: bool,
+    /// There are reports that have it not.
+    may_lack: bool,
     cell: fn(Record<'_>) -> String,
 }
 
+/// Nothing where it is not known.
 fn ms(record: Record<'_>, name: &str) -> String {
-    figures::millis(record.float(name))
+    if *record.get(name) == Cell::Null { String::new() } else { figures::millis(record.float(name)) }
 }
 
 fn count(record: Record<'_>, name: &str) -> String {
@@ -32,34 +35,56 @@ fn count(record: Record<'_>, name: &str) -> String {
 }
 
 const OF_PATTERNS: &[Column] = &[
-    Column { title: "digest", by: None, rank: 1, left: true, cell: digest },
-    Column { title: "total", by: Some(By::Total), rank: 0, left: false, cell: |r| ms(r, "total_ms") },
-    Column { title: "share", by: None, rank: 3, left: false, cell: |r| figures::percent(r.float("share")) },
-    Column { title: "calls", by: Some(By::Calls), rank: 0, left: false, cell: |r| count(r, "calls") },
-    Column { title: "mean", by: Some(By::Mean), rank: 0, left: false, cell: |r| ms(r, "mean_ms") },
-    Column { title: "p95", by: Some(By::P95), rank: 2, left: false, cell: |r| ms(r, "p95_ms") },
-    Column { title: "p99", by: Some(By::P99), rank: 4, left: false, cell: |r| ms(r, "p99_ms") },
-    Column { title: "wait", by: Some(By::Wait), rank: 6, left: false, cell: |r| ms(r, "wait_ms") },
-    Column { title: "rows", by: Some(By::Rows), rank: 5, left: false, cell: |r| count(r, "rows") },
-    Column { title: "errors", by: Some(By::Errors), rank: 5, left: false, cell: |r| count(r, "errors") },
+    Column { title: "digest", by: None, rank: 1, left: true, may_lack: false, cell: digest },
+    Column { title: "total", by: Some(By::Total), rank: 0, left: false, may_lack: false, cell: |r| ms(r, "total_ms") },
+    Column {
+        title: "share",
+        by: None,
+        rank: 3,
+        left: false,
+        may_lack: false,
+        cell: |r| figures::percent(r.float("share")),
+    },
+    Column { title: "calls", by: Some(By::Calls), rank: 0, left: false, may_lack: false, cell: |r| count(r, "calls") },
+    Column { title: "mean", by: Some(By::Mean), rank: 0, left: false, may_lack: false, cell: |r| ms(r, "mean_ms") },
+    Column { title: "p95", by: Some(By::P95), rank: 2, left: false, may_lack: true, cell: |r| ms(r, "p95_ms") },
+    Column { title: "p99", by: Some(By::P99), rank: 4, left: false, may_lack: true, cell: |r| ms(r, "p99_ms") },
+    Column { title: "wait", by: Some(By::Wait), rank: 6, left: false, may_lack: false, cell: |r| ms(r, "wait_ms") },
+    Column { title: "rows", by: Some(By::Rows), rank: 5, left: false, may_lack: false, cell: |r| count(r, "rows") },
+    Column {
+        title: "errors",
+        by: Some(By::Errors),
+        rank: 5,
+        left: false,
+        may_lack: false,
+        cell: |r| count(r, "errors"),
+    },
     Column {
         title: "database/user",
         by: None,
         rank: 7,
         left: true,
+        may_lack: false,
         cell: |r| format!("{}/{}", r.text("database"), r.text("user")),
     },
 ];
 
 const OF_SLOW: &[Column] = &[
-    Column { title: "digest", by: None, rank: 0, left: true, cell: digest },
-    Column { title: "times", by: None, rank: 0, left: false, cell: |r| count(r, "times") },
-    Column { title: "slowest", by: None, rank: 0, left: false, cell: |r| ms(r, "total_ms") },
-    Column { title: "at (UTC)", by: None, rank: 3, left: true, cell: at },
-    Column { title: "wait", by: None, rank: 1, left: false, cell: |r| ms(r, "wait_ms") },
-    Column { title: "rows", by: None, rank: 2, left: false, cell: |r| count(r, "rows") },
-    Column { title: "error", by: None, rank: 1, left: true, cell: |r| r.text("sqlstate").to_owned() },
-    Column { title: "application", by: None, rank: 5, left: true, cell: |r| cut(r.text("application"), 24) },
+    Column { title: "digest", by: None, rank: 0, left: true, may_lack: false, cell: digest },
+    Column { title: "times", by: None, rank: 0, left: false, may_lack: false, cell: |r| count(r, "times") },
+    Column { title: "slowest", by: None, rank: 0, left: false, may_lack: false, cell: |r| ms(r, "total_ms") },
+    Column { title: "at (UTC)", by: None, rank: 3, left: true, may_lack: false, cell: at },
+    Column { title: "wait", by: None, rank: 1, left: false, may_lack: false, cell: |r| ms(r, "wait_ms") },
+    Column { title: "rows", by: None, rank: 2, left: false, may_lack: false, cell: |r| count(r, "rows") },
+    Column { title: "error", by: None, rank: 1, left: true, may_lack: false, cell: |r| r.text("sqlstate").to_owned() },
+    Column {
+        title: "application",
+        by: None,
+        rank: 5,
+        left: true,
+        may_lack: false,
+        cell: |r| cut(r.text("application"), 24),
+    },
 ];
 
 fn at(record: Record<'_>) -> String {
@@ -75,6 +100,11 @@ pub(super) fn written(found: &Found, wish: &Wish, width: usize) -> String {
     if let Some(sums) = sums(found) {
         text.push('\n');
         for line in wrapped(&sums, width.saturating_sub(2)) {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    for note in &found.notes {
+        for line in wrapped(note, width.saturating_sub(2)) {
             let _ = writeln!(text, "  {line}");
         }
     }
@@ -125,6 +155,7 @@ fn grid(text: &mut String, columns: &'static [Column], records: &Records, by: Op
         Filled { column, cells, wide }
     };
     let mut filled: Vec<(usize, Filled)> = columns.iter().map(fill).enumerate().collect();
+    filled.retain(|(_, filled)| !filled.column.may_lack || filled.cells.iter().any(|cell| !cell.is_empty()));
     filled.sort_by_key(|(_, filled)| if by.is_some() && filled.column.by == by { 0 } else { filled.column.rank });
     let mut room = width.saturating_sub(2 + LEAST);
     filled.retain(|(_, filled)| {

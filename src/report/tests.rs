@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use unicode_width::UnicodeWidthStr;
 
 use super::found::{Cell, Found, Records};
-use super::{By, Format, Wish, written};
+use super::{By, Format, Wish, selection, written};
 
 fn wish() -> Wish {
     Wish { by: By::Total, top: 20, since: None, database: None, user: None, application: None }
@@ -15,6 +15,7 @@ fn text(text: &str) -> Cell {
     Cell::Text(text.to_owned())
 }
 
+const NOTE: &str = "All figures are those of <web>.";
 const HOSTILE: &str = "SELECT '<script>alert(1)</script>' | `x` \u{1b}[31m FROM \"a & b\" WHERE \"column\" = $1";
 
 fn at() -> SystemTime {
@@ -23,7 +24,8 @@ fn at() -> SystemTime {
 
 /// Three patterns, one hostile; a repetition; a slow execution that failed; a plan.
 fn found() -> Found {
-    Found { summary: summary(), patterns: patterns(), slow: slow(), repetitions: repetitions(), plans: plans() }
+    let (summary, patterns, slow) = (summary(), patterns(), slow());
+    Found { summary, patterns, slow, repetitions: repetitions(), plans: plans(), notes: vec![NOTE.to_owned()] }
 }
 
 fn summary() -> Records {
@@ -248,4 +250,34 @@ fn a_report_of_nothing_says_so() {
     for format in [Format::Html, Format::Markdown, Format::Json, Format::Csv] {
         assert!(!written(&Found::default(), &wish(), format, 80).contains("NaN"));
     }
+}
+
+#[test]
+fn every_form_for_people_has_the_notes_and_no_percentiles_where_none_are_known() {
+    let mut found = found();
+    for form in [Format::Table, Format::Markdown, Format::Html, Format::Json] {
+        let text = written(&found, &wish(), form, 140);
+        let spared = ["<web>", "&#60;web&#62;", "&lt;web&gt;", "\\<web\\>"];
+        assert!(spared.iter().any(|web| text.contains(&format!("All figures are those of {web}."))), "{text}");
+    }
+    assert!(written(&found, &wish(), Format::Table, 140).contains("p95"));
+    for name in ["p95_ms", "p99_ms"] {
+        found.patterns.put(name, |_| Cell::Null);
+    }
+    let table = written(&found, &wish(), Format::Table, 140);
+    assert!(!table.contains("p95") && !table.contains("p99") && table.contains("mean"), "{table}");
+    assert!(written(&found, &wish(), Format::Markdown, 0).contains("| 200.0 ms |  |  | 250 µs |"));
+}
+
+#[test]
+fn a_selection_has_its_own_sums_and_shares() {
+    let mut found = found();
+    let first: Vec<_> = found.patterns.rows.iter().take(2).cloned().collect();
+    let all = Records { columns: found.patterns.columns.clone(), rows: first };
+    selection::sum(&mut found, &all);
+    let summary = found.summary.iter().next().expect("one row");
+    assert_eq!((summary.count("calls"), summary.count("patterns"), summary.count("folded")), (1_234_560, 2, 0));
+    assert!((summary.float("total_ms") - 240_000.0).abs() < 0.001);
+    let shares: Vec<f64> = found.patterns.iter().map(|row| row.float("share")).collect();
+    assert_eq!(shares, [83.33, 16.67, 0.0]);
 }

@@ -71,10 +71,37 @@ async fn a_report_is_narrowed_by_application_and_cut_to_the_top() {
     let proxy = busy().await;
     let of_till = told(&proxy, &["--app", "till"]).await;
     assert!(of_till.contains("AS till") && !of_till.contains("AS web"), "{of_till}");
+    assert!(of_till.contains("All figures are those of till alone.") && !of_till.contains("p95"), "{of_till}");
     let nobody = told(&proxy, &["--user", "nobody"]).await;
     assert!(nobody.contains("none"), "{nobody}");
     let csv = told(&proxy, &["--format", "csv", "--top", "1", "--by", "rows", "--since", "1h"]).await;
     assert_eq!(csv.lines().count(), 2, "{csv}");
+}
+
+/// Both execute the same pattern, one of them nine times as often.
+#[tokio::test]
+async fn figures_of_an_application_are_its_own() {
+    let proxy = watched().start().await;
+    for (application, times) in [("billing", 3), ("batch", 27)] {
+        let client = proxy.connect(&proxy.url("postgres", "postgres")).await.expect("login");
+        client.simple_query(&format!("SET application_name = '{application}'")).await.expect("set");
+        for _ in 0..times {
+            client.simple_query("SELECT 1 AS shared").await.expect("a row");
+        }
+    }
+    let console = proxy.connect(&proxy.url("looker", "pgweir")).await.expect("the console");
+    let sql = "SHOW QUERIES (*) WHERE query LIKE '%shared%' AND calls = 30";
+    eventually("all is merged", async || console.query(sql, &[]).await.expect("rows").len() == 1).await;
+    let json = told(&proxy, &["--app", "billing", "--format", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let shared = json["patterns"].as_array().expect("a list").iter().find(|one| one["query"] == "SELECT $1 AS shared");
+    assert_eq!(shared.map(|one| one["calls"].as_i64()), Some(Some(3)), "{json}");
+    assert_eq!(json["summary"]["rows"].as_i64(), Some(3), "{json}");
+    let sum: f64 = json["patterns"].as_array().expect("a list").iter().filter_map(|one| one["share"].as_f64()).sum();
+    assert!((sum - 100.0).abs() < 0.1, "{json}");
+    let url = proxy.url("looker", "");
+    let percentile = refused(&["--url", &url, "--app", "billing", "--by", "p95"]).await;
+    assert!(percentile.contains("percentiles are kept for all applications together"), "{percentile}");
 }
 
 #[tokio::test]

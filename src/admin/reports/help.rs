@@ -28,6 +28,7 @@ fn row(command: String, text: &str) -> Row {
 
 fn shows(report: Report) -> &'static str {
     match report {
+        Report::Applications => "what each application had of each pattern: calls, errors, rows, times",
         Report::Budgets => "which share of reads, lists and writes is as fast as insight.budgets wants them",
         Report::Clients => "who is connected, and who has a backend",
         Report::Config => "every key of the configuration, its value and its default",

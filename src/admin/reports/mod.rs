@@ -3,11 +3,13 @@
 //! | to read about | go to |
 //! |---|---|
 //! | patterns: all of them, one of them, their sums, what has changed | `queries`, `query`, `summary`, `trends` |
+//! | who had which part of them | `applications` |
 //! | which share of them is fast enough | `budgets` |
 //! | single slow executions, their plans; statements that are repeated | `slow`, `plans`, `repetitions` |
 //! | pools, clients, limits | `pools`, `clients`, `limits` |
 //! | the configuration; what there is to ask | `settings`, `help` |
 
+mod applications;
 mod budgets;
 mod clients;
 mod help;
@@ -34,6 +36,7 @@ pub(super) type Row = Vec<Value>;
 /// What can be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Report {
+    Applications,
     Budgets,
     Clients,
     Config,
@@ -65,10 +68,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 const VERSION: &[Column] = &[Column::new("version", Type::Text)];
 
 impl Report {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Help,
         Self::Queries,
         Self::Query,
+        Self::Applications,
         Self::Slow,
         Self::Repetitions,
         Self::Plans,
@@ -85,6 +89,7 @@ impl Report {
     /// What it may be called; the first is its name.
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
+            Self::Applications => &["APPLICATIONS"],
             Self::Budgets => &["BUDGETS"],
             Self::Clients => &["CLIENTS"],
             Self::Config => &["CONFIG"],
@@ -108,6 +113,7 @@ impl Report {
 
     pub(super) fn columns(self) -> &'static [Column] {
         match self {
+            Self::Applications => applications::COLUMNS,
             Self::Budgets => budgets::COLUMNS,
             Self::Clients => clients::COLUMNS,
             Self::Config => settings::COLUMNS,
@@ -128,7 +134,7 @@ impl Report {
     /// The column whose greatest values come first where no order is asked for.
     pub(super) fn greatest_first(self) -> Option<&'static str> {
         match self {
-            Self::Queries => Some("total_ms"),
+            Self::Applications | Self::Queries => Some("total_ms"),
             Self::Repetitions => Some("wasted_round_trips"),
             Self::Plans => Some("at"),
             Self::Slow => Some("at"),
@@ -139,7 +145,7 @@ impl Report {
 
     /// Whether it can be of a span of time, by SINCE.
     pub(super) fn has_spans(self) -> bool {
-        matches!(self, Self::Budgets | Self::Queries | Self::Query | Self::Summary | Self::Trends)
+        matches!(self, Self::Applications | Self::Budgets | Self::Queries | Self::Query | Self::Summary | Self::Trends)
     }
 
     /// All its rows.
@@ -149,6 +155,7 @@ impl Report {
     pub(super) fn rows(self, console: &Console, wanted: Wanted<'_>) -> Result<Vec<Row>, Fault> {
         let measured = &console.measured;
         Ok(match self {
+            Self::Applications => applications::rows(&measured.summary(wanted.since)),
             Self::Budgets => budgets::rows(&measured.summary(wanted.since)),
             Self::Clients => clients::rows(&console.clients),
             Self::Config => settings::rows(&console.config.current()),

@@ -102,7 +102,7 @@ fn figures(row: &view::Row, all: Duration) -> Row {
         Value::Bool(row.is_unbounded_read()),
         Value::Time(row.first_seen),
         Value::Time(row.last_seen),
-        Value::Text(counted(row.applications.iter().map(|(name, count)| (name.to_string(), *count)))),
+        Value::Text(counted(row.applications.iter().map(|one| (one.name.to_string(), one.calls)))),
         Value::Text(counted(row.tags.iter().map(|(key, value, count)| (format!("{key}={value}"), *count)))),
         Value::Text(counted(row.sqlstates.iter().map(|(code, count)| (code.to_string(), *count)))),
         pattern.and_then(|pattern| pattern.fingerprint.as_deref()).map_or(Value::Null, Value::text),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Row;
 use super::queries;
 use crate::admin::table::{Column, Type, Value};
-use crate::insight::view::{PatternName, Summary};
+use crate::insight::view::{Application, PatternName, Summary};
 use crate::wire::build::Fault;
 
 pub(super) const COLUMNS: &[Column] =
@@ -13,6 +13,8 @@ pub(super) const COLUMNS: &[Column] =
 
 /// Facts of the pattern itself, once, stand in these columns of SHOW QUERIES.
 const OF_PATTERN: [&str; 6] = ["digest", "kind", "fingerprint", "tables", "query", "share"];
+/// Has lines of its own.
+const APPLICATIONS: &str = "applications";
 
 /// The facts of the pattern whose digest begins with `digest`.
 ///
@@ -45,12 +47,17 @@ pub(super) fn rows(summary: &Summary, digest: &str) -> Result<Vec<Row>, Fault> {
         let named = queries::COLUMNS.iter().zip(&figures);
         let own = named.filter(|(column, _)| !OF_PATTERN.contains(&column.name) && !is_key(column.name));
         facts.extend(own.map(|(column, value)| fact(&of, column.name, value.to_text().unwrap_or_default())));
+        facts.extend(row.applications.iter().map(|one| {
+            let Application { name, calls, errors, rows, .. } = one;
+            let time = Value::millis(one.total()).to_text().unwrap_or_default();
+            fact(&of, "application", format!("{name}: {calls} calls, {errors} errors, {rows} rows, {time} ms"))
+        }));
     }
     Ok(facts)
 }
 
 fn is_key(column: &str) -> bool {
-    matches!(column, "database" | "user")
+    matches!(column, "database" | "user" | APPLICATIONS)
 }
 
 fn fact(of: &str, name: &str, value: impl Into<String>) -> Row {

@@ -7,7 +7,9 @@ use super::super::Rights;
 use super::super::reports::{Report, Wanted};
 use super::super::table::Value;
 use super::{Made, console};
-use crate::insight::view::{Change, PatternName, PatternPlan, Repeated, Repetition, Row, Slow, Summary, Times, Trend};
+use crate::insight::view::{
+    Application, Change, PatternName, PatternPlan, Repeated, Repetition, Row, Slow, Summary, Times, Trend,
+};
 use crate::sql::{Digest, Kind, Lexing, Shape};
 
 fn pattern(text: &str) -> Arc<PatternName> {
@@ -38,6 +40,11 @@ fn times(millis: u64) -> Times {
     }
 }
 
+fn application(name: &str, calls: u64, millis: u64) -> Application {
+    let (none, server) = (Duration::ZERO, Duration::from_millis(millis));
+    Application { name: name.into(), calls, errors: 0, rows: calls, wait: none, server, drain: none }
+}
+
 fn row(text: Option<&str>, millis: u64) -> Row {
     Row {
         pattern: text.map(pattern),
@@ -61,7 +68,7 @@ fn row(text: Option<&str>, millis: u64) -> Row {
         idle_after: Times::default(),
         first_seen: SystemTime::UNIX_EPOCH,
         last_seen: SystemTime::UNIX_EPOCH,
-        applications: vec![("web".into(), 2), ("cron".into(), 1)],
+        applications: vec![application("web", 2, millis), application("cron", 1, 0)],
         tags: vec![("route".into(), "/x".into(), 2)],
     }
 }
@@ -142,6 +149,20 @@ async fn shares_are_of_the_time_of_all_patterns_together() {
     assert_eq!(value(&rows[0], "applications").as_deref(), Some("web 2, cron 1"));
     assert_eq!(value(&rows[0], "tables").as_deref(), Some("a, b"));
     assert_eq!((value(&rows[1], "digest"), value(&rows[1], "query").as_deref()), (None, Some("<other>")));
+}
+
+#[tokio::test]
+async fn applications_have_their_own_figures_of_each_pattern() {
+    let rows = shown(Report::Applications, Rights::All, "");
+    let web: Vec<_> = rows.iter().filter(|row| value(row, "application").as_deref() == Some("web")).collect();
+    let of = |name: &str| web.iter().map(|row| value(row, name)).collect::<Vec<_>>();
+    assert_eq!(of("share"), ["30", "10", "60"].map(|share| Some(share.to_owned())), "of the time of this application");
+    assert_eq!(of("mean_ms"), ["15", "5", "30"].map(|mean| Some(mean.to_owned())));
+    assert_eq!(of("calls"), vec![Some("2".to_owned()); 3]);
+    let digest = pattern("SELECT $1").digest.to_string();
+    let facts = shown(Report::Query, Rights::All, &digest);
+    let told: Vec<_> = facts.iter().filter(|row| value(row, "name").as_deref() == Some("application")).collect();
+    assert_eq!(value(told[0], "value").as_deref(), Some("web: 2 calls, 0 errors, 2 rows, 30 ms"));
 }
 
 #[tokio::test]
