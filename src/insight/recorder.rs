@@ -75,6 +75,8 @@ pub(super) enum Entry {
     Execution(Execution),
     /// A transaction was idle after this statement, for so many nanoseconds.
     Idled(Option<Digest>, Place, u64),
+    /// An error that is of no execution's; the number is the application's.
+    Failed(Option<Digest>, Place, u32, Failed),
 }
 
 /// One worker's list.
@@ -106,6 +108,11 @@ impl Recorder {
     /// A transaction was idle after this statement, for so many nanoseconds.
     pub fn idled(&self, digest: Option<Digest>, place: Place, nanos: u64) {
         self.write(Entry::Idled(digest, place, nanos));
+    }
+
+    /// An error that is of no execution's, of a place and an application.
+    pub fn failed(&self, digest: Option<Digest>, (place, application): (Place, u32), failed: Failed) {
+        self.write(Entry::Failed(digest, place, application, failed));
     }
 
     /// So many statements of pgweir's own have run.

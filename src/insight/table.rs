@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use foldhash::fast::RandomState;
 
+use super::applications::Usage;
 use super::names::Place;
 use super::recorder::{Entry, Execution};
 use super::tally::Tally;
@@ -64,6 +65,11 @@ impl Table {
                 record(tally, execution, tags, now);
             }
             Entry::Idled(digest, place, nanos) => self.tally(*digest, *place, now).idle_after.record(*nanos),
+            Entry::Failed(digest, place, application, failed) => {
+                let tally = self.tally(*digest, *place, now);
+                tally.fail(*failed);
+                tally.applications.record(*application, Usage { errors: 1, ..Usage::default() });
+            }
         }
     }
 

@@ -70,11 +70,8 @@ impl Tally {
 
     pub(super) fn record(&mut self, execution: &Execution, now: SystemTime) {
         self.calls += 1;
-        if let Some(failed) = &execution.failed {
-            self.errors += 1;
-            self.sqlstates.count(failed.sqlstate(), 1);
-            self.cancelled += u64::from(matches!(failed, Failed::Cancelled(_)));
-            self.timed_out += u64::from(matches!(failed, Failed::TimedOut(_)));
+        if let Some(failed) = execution.failed {
+            self.fail(failed);
         }
         self.rows += execution.rows;
         self.bytes_in += execution.bytes_in;
@@ -93,6 +90,13 @@ impl Tally {
         self.drain.record(execution.drain);
         self.applications.record(execution.application, Usage::of(execution));
         self.last_seen = now;
+    }
+
+    pub(super) fn fail(&mut self, failed: Failed) {
+        self.errors += 1;
+        self.sqlstates.count(failed.sqlstate(), 1);
+        self.cancelled += u64::from(matches!(failed, Failed::Cancelled(_)));
+        self.timed_out += u64::from(matches!(failed, Failed::TimedOut(_)));
     }
 
     /// What is a plain number: `calls` and all that follows it.

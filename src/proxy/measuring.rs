@@ -9,7 +9,7 @@ use super::active::Active;
 use super::serve::Serve;
 use crate::insight::plans::Sent;
 use crate::insight::{Execution, Failed, SlowExecution};
-use crate::session::{Cause, Ended, Event, Outgoing, Sampled, Values};
+use crate::session::{Cause, Ended, Event, Failure, Outgoing, Sampled, Values};
 use crate::sql::{Lexing, last_parameter};
 use crate::wire::view::parameter_types;
 
@@ -106,6 +106,9 @@ impl Serve {
         for (event, bytes) in measured.ended.drain(..) {
             match event {
                 Event::Idled { digest, for_ } => recorder.idled(digest, place, nanos(for_)),
+                Event::Failed { digest, failure } => {
+                    recorder.failed(digest, (place, self.application()), failed(failure));
+                }
                 Event::Ended(ended) => {
                     let (waited, drained) = (&mut measured.waited, &mut measured.drained);
                     let times = (std::mem::take(waited), std::mem::take(drained));
@@ -130,12 +133,10 @@ impl Serve {
         (waited, drained): (Duration, Duration),
         now: Instant,
     ) -> (Execution, Option<Values>, Option<Box<Sampled>>) {
-        let profile = self.session.profile();
-        let name = || profile.get(b"application_name").unwrap_or_default();
         let execution = Execution {
             digest: ended.digest,
             place: self.route.place,
-            application: *profile.application.get_or_init(|| self.route.insight.application(name())),
+            application: self.application(),
             tags: ended.tags,
             client: self.handle.pid,
             ended: now,
@@ -145,16 +146,19 @@ impl Serve {
             rows: ended.rows,
             bytes_in: ended.bytes_from_client,
             bytes_out,
-            failed: ended.failure.map(|failure| match failure.cause {
-                Cause::Cancel => Failed::Cancelled(failure.sqlstate),
-                Cause::Error => Failed::Error(failure.sqlstate),
-                Cause::Timeout => Failed::TimedOut(failure.sqlstate),
-            }),
+            failed: ended.failure.map(failed),
             in_transaction: ended.in_transaction,
             extended: ended.extended,
             piped: ended.piped,
         };
         (execution, ended.values.map(|values| *values), ended.sampled)
+    }
+
+    /// The number of the client's application.
+    fn application(&self) -> u32 {
+        let profile = self.session.profile();
+        let name = || profile.get(b"application_name").unwrap_or_default();
+        *profile.application.get_or_init(|| self.route.insight.application(name()))
     }
 
     /// A statement and where it ran, for whoever wants to know how.
@@ -176,6 +180,14 @@ impl Serve {
         self.session.abandon(sqlstate, now, &mut active.out);
         active.measured.take(&mut active.out);
         self.record(active, now);
+    }
+}
+
+fn failed(failure: Failure) -> Failed {
+    match failure.cause {
+        Cause::Cancel => Failed::Cancelled(failure.sqlstate),
+        Cause::Error => Failed::Error(failure.sqlstate),
+        Cause::Timeout => Failed::TimedOut(failure.sqlstate),
     }
 }
 

@@ -82,7 +82,20 @@ impl Turn {
             batch.take(2).find_map(about)
         });
         self.measures.bytes = 0;
-        let Some(measure) = measure else { return };
+        let failure = self.failure(report, ours);
+        match measure {
+            Some(measure) => self.end_measure(measure, kind, Some(failure), now, out),
+            // Nobody's statement ends a connection.
+            None if report.is_fatal() => {}
+            None => {
+                // What fails at a Sync is what it commits.
+                let digest = self.measures.last.filter(|_| kind == Kind::Sync);
+                out.events.push(Event::Failed { digest, failure });
+            }
+        }
+    }
+
+    fn failure(&self, report: &Report<'_>, ours: Option<&[u8]>) -> Failure {
         // Bodies of ours follow a header.
         let own = ours.map(|frame| Report::read(frame.get(HEADER..).unwrap_or_default()));
         let sqlstate = code(own.as_ref().unwrap_or(report).code);
@@ -95,7 +108,7 @@ impl Turn {
             None if memchr::memmem::find(report.message, b"user request").is_some() => Cause::Cancel,
             None => Cause::Timeout,
         };
-        self.end_measure(measure, kind, Some(Failure { sqlstate, cause }), now, out);
+        Failure { sqlstate, cause }
     }
 
     /// ReadyForQuery has come, for the client or for pgweir itself.

@@ -166,13 +166,15 @@ impl Session {
         out: &mut Outgoing,
         now: Instant,
     ) -> Result<Verdict, Broken> {
-        let Self { turn: Some(turn), names, .. } = self else {
+        let Self { turn: Some(turn), names, rules, .. } = self else {
             return Err(Broken::Desync(frame.tag));
         };
         let report = Report::read(frame.body);
         if report.is_fatal() {
             turn.fatal = true;
-            turn.measure_failure(&report, None, now, out);
+            if rules.measuring.is_some() {
+                turn.measure_failure(&report, None, now, out);
+            }
             turn.give_reply(&mut out.before);
             return Ok(Verdict::Forward);
         }
@@ -213,7 +215,8 @@ impl Session {
             Kind::FunctionCall | Kind::Query if to == Addressee::Us => {
                 return Err(settings_refused(&report).into());
             }
-            _ => turn.measure_failure(&report, own_words.as_deref(), now, out),
+            _ if rules.measuring.is_some() => turn.measure_failure(&report, own_words.as_deref(), now, out),
+            _ => {}
         }
         if !matches!(kind, Kind::FunctionCall | Kind::Query | Kind::Sync) {
             turn.fail(names, leased);

@@ -58,6 +58,12 @@ pub enum Event {
         digest: Option<Digest>,
         for_: Duration,
     },
+    /// An error that is of no execution's: what has ended turned out to be in vain when its transaction was to be
+    /// committed, or what should have been executed is not known.
+    Failed {
+        digest: Option<Digest>,
+        failure: Failure,
+    },
 }
 
 /// One execution of a statement of the client's, at its end.

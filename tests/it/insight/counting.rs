@@ -62,6 +62,34 @@ async fn an_error_of_the_extended_protocol_is_one_failed_execution() {
 }
 
 #[tokio::test]
+async fn an_error_of_no_execution_is_counted_with_what_it_makes_vain_or_with_what_is_not_known() {
+    let world = World::start("").await;
+    let mut client = world.client().await;
+    client.query("create table if not exists vain (id int unique deferrable initially deferred)").await;
+    client.query("truncate vain").await;
+    let insert = "insert into vain select 1 from generate_series(1, $1::int)";
+    let batch =
+        [frame::parse("", insert, &[]), frame::bind("", "", &["2"]), frame::execute("", 0), frame::sync()].concat();
+    client.send(&batch).await;
+    client.until(b'Z').await;
+    client.send(&[frame::bind("", "absent", &[]), frame::execute("", 0), frame::sync()].concat()).await;
+    client.until(b'Z').await;
+    // int4div
+    let value = |text: &'static str| Some(text.as_bytes().into());
+    client.send(&frame::function_call(154, &[0], &[value("1"), value("0")], 0)).await;
+    client.until(b'Z').await;
+    client.query("drop table vain").await;
+    settle(&mut client).await;
+    let row = world.row(insert);
+    assert_eq!((row.calls, row.errors, row.rows, row.sqlstates), (1, 1, 2, some(&[("23505", 1)])));
+    let summary = world.summary();
+    let unknown = summary.rows.iter().find(|row| row.pattern.is_none()).expect("what is not known");
+    assert_eq!((unknown.calls, unknown.errors), (0, 2));
+    assert_eq!(unknown.sqlstates.iter().map(|(_, count)| count).sum::<u64>(), 2, "{:?}", unknown.sqlstates);
+    assert!(["26000", "22012"].iter().all(|code| unknown.sqlstates.iter().any(|(known, _)| &**known == *code)));
+}
+
+#[tokio::test]
 async fn cancelled_and_timed_out_statements_are_told_apart() {
     let (world, bounded) = (World::start("").await, World::start("[pool]\nquery_timeout = '50ms'").await);
     let (mut client, mut hurried) = (world.client().await, bounded.client().await);
