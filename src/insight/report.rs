@@ -139,6 +139,9 @@ impl Shared {
             Kind::Write if found.rows <= found.executions => Repeated::Writes,
             _ => return None,
         };
+        let before = found.before.map(|digest| self.name(&state.names, digest));
+        // A transaction's beginning leads to anything.
+        let before = before.filter(|before| before.kind != Kind::Transaction);
         let (database, user) = self.places.pair(subject.place);
         let tags = self.tags.set(found.tags);
         let route = ["route", "controller"]
@@ -146,7 +149,8 @@ impl Shared {
             .find_map(|key| tags.iter().find(|(known, _)| **known == **key).map(|(_, value)| value.clone()));
         Some(Repetition {
             kind,
-            before: found.before.map(|digest| self.name(&state.names, digest)),
+            advice: kind.advice(before.is_some()),
+            before,
             pattern,
             database,
             user,
@@ -159,7 +163,6 @@ impl Shared {
             estimated_saving: Duration::from_nanos(found.wasted),
             first_seen: found.first_seen,
             last_seen: found.last_seen,
-            advice: kind.advice(),
         })
     }
 

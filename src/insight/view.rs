@@ -209,15 +209,20 @@ pub enum Repeated {
 }
 
 impl Repeated {
-    /// What to do about it.
+    /// What to do about it, whether or not another statement came before the first of them.
     #[must_use]
-    pub fn advice(self) -> &'static str {
+    pub fn advice(self, after_another: bool) -> &'static str {
         match self {
+            Self::Reads if after_another => {
+                "Read all of them with one statement, by a join or = ANY($1): in a mapper, load the relation eagerly."
+            }
+            // A benchmark and a poller do the same as a loop over keys.
             Self::Reads => {
-                "Read all of them with one statement, by a join or `= ANY($1)`: in a mapper, load the relation eagerly."
+                "No other statement led to these. If the program loops over keys that it has, read them with = ANY($1); \
+                 if it waits for something, let it ask less often, or LISTEN."
             }
             Self::Writes => {
-                "Write many rows with one statement, by several VALUES, `unnest` or COPY, or send them as one pipeline."
+                "Write many rows with one statement, by several VALUES, unnest or COPY, or send them as one pipeline."
             }
         }
     }

@@ -187,7 +187,7 @@ fn repetitions(text: &mut String, found: &Found, width: usize) {
     let room = width.saturating_sub(4);
     for record in found.repetitions.iter() {
         let head = format!(
-            "{} {} in {} {}, up to {} in one; {} round trips could be saved, {}",
+            "{} {} in {} {}, up to {} in one; {} round trips could be saved, which took {}",
             count(record, "executions"),
             record.text("kind"),
             count(record, "units"),

@@ -29,6 +29,11 @@ struct Kept<'a> {
     worst: Option<(u64, &'a PatternName)>,
 }
 
+/// To a hundredth, and never a hundred where one is missing.
+fn percent(kept: u64, calls: u64) -> f64 {
+    (kept as f64 * 10_000.0 / calls.max(1) as f64).floor() / 100.0
+}
+
 pub(super) fn rows(summary: &Summary) -> Vec<Row> {
     let mut all: BTreeMap<(Class, &Arc<str>, &Arc<str>), Kept<'_>> = BTreeMap::new();
     for row in &summary.rows {
@@ -55,10 +60,20 @@ pub(super) fn rows(summary: &Summary) -> Vec<Row> {
             Value::millis(kept.budget),
             Value::count(kept.calls),
             Value::count(kept.kept),
-            Value::Float(kept.kept as f64 * 100.0 / kept.calls.max(1) as f64),
+            Value::Float(percent(kept.kept, kept.calls)),
             worst.map_or(Value::Null, |pattern| Value::text(pattern.digest.to_string())),
             worst.map_or(Value::Null, |pattern| Value::text(&*pattern.text)),
         ]
     };
     all.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn a_hundred_per_cent_is_all_of_them() {
+        assert_eq!([percent(3, 3), percent(999_999, 1_000_000), percent(1, 3)], [100.0, 99.99, 33.33]);
+    }
 }

@@ -104,7 +104,7 @@ fn made() -> Made {
         estimated_saving: Duration::from_millis(9),
         first_seen: SystemTime::UNIX_EPOCH,
         last_seen: SystemTime::UNIX_EPOCH,
-        advice: Repeated::Reads.advice(),
+        advice: Repeated::Reads.advice(false),
     };
     let rows = vec![row(Some("SELECT $1"), 30), row(None, 10), row(Some("SELECT $1, $2"), 60)];
     let summary = Summary { rows, folded: 4, ..Summary::default() };

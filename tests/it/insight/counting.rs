@@ -234,15 +234,24 @@ async fn a_loop_over_rows_is_found_with_the_statement_that_began_it() {
     for n in 0..7 {
         client.batch_execute(&format!("insert into lines values ({n}, {n})")).await.expect("insert");
     }
+    client.batch_execute("begin").await.expect("begin");
+    for _ in 0..7 {
+        client.batch_execute("select id as polled from lines where n = -1").await.expect("a poll");
+    }
+    client.batch_execute("commit").await.expect("commit");
     client.batch_execute("begin; drop table lines; commit").await.expect("the last");
     client.batch_execute("begin").await.expect("the end");
     world.summary();
     let found = world.running.insight().repetitions();
-    let reads = found.iter().find(|found| found.kind == Repeated::Reads).expect("reads");
+    let of = |text: &str| found.iter().find(|found| &*found.pattern.text == text).expect("found");
+    let reads = of("select n from lines where id = $1");
+    assert_eq!((reads.kind, reads.advice), (Repeated::Reads, Repeated::Reads.advice(true)));
     assert_eq!((reads.units, reads.executions, reads.wasted_round_trips), (1, 8, 7), "{reads:?}");
     assert_eq!(&*reads.before.as_ref().expect("a list").text, "select n from generate_series($1, $2) n");
     let writes = found.iter().find(|found| found.kind == Repeated::Writes).expect("writes");
     assert_eq!((&*writes.pattern.text, writes.executions), ("insert into lines values ($1, $2)", 7));
+    let polled = of("select id as polled from lines where n = $1");
+    assert_eq!((polled.before.is_none(), polled.advice), (true, Repeated::Reads.advice(false)), "{polled:?}");
 }
 
 #[tokio::test]
