@@ -464,12 +464,14 @@ async fn hours_are_there_after_a_restart_where_a_file_is_named_for_them() {
     let mut proxy = start().await;
     let client = proxy.connect(&proxy.url("postgres", "postgres")).await.expect("login");
     client.batch_execute("select 'kept' as hours_are_kept").await.expect("an answer");
-    drop(client);
+    let show = "SHOW QUERIES (calls, query) SINCE '3h' WHERE query LIKE '%hours_are_kept'";
+    let console = proxy.connect(&proxy.url("postgres", "pgweir")).await.expect("the console");
+    eventually("it has a name", async || !console.query(show, &[]).await.expect("rows").is_empty()).await;
+    drop((client, console));
     proxy.signal("TERM");
     assert!(proxy.wait_exit().await.success());
     let proxy = start().await;
     let console = proxy.connect(&proxy.url("postgres", "pgweir")).await.expect("the console");
-    let show = "SHOW QUERIES (calls, query) SINCE '3h' WHERE query LIKE '%hours_are_kept'";
     let found = async || console.query(show, &[]).await.expect("rows");
     eventually("it is read", async || !found().await.is_empty()).await;
     let row = found().await.remove(0);

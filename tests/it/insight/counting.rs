@@ -241,8 +241,12 @@ async fn a_loop_over_rows_is_found_with_the_statement_that_began_it() {
     client.batch_execute("commit").await.expect("commit");
     client.batch_execute("begin; drop table lines; commit").await.expect("the last");
     client.batch_execute("begin").await.expect("the end");
-    world.summary();
-    let found = world.running.insight().repetitions();
+    let found = async || {
+        world.summary();
+        world.running.insight().repetitions()
+    };
+    eventually("all have names", async || found().await.len() == 3).await;
+    let found = found().await;
     let of = |text: &str| found.iter().find(|found| &*found.pattern.text == text).expect("found");
     let reads = of("select n from lines where id = $1");
     assert_eq!((reads.kind, reads.advice), (Repeated::Reads, Repeated::Reads.advice(true)));
