@@ -64,6 +64,7 @@ struct Unwritten;
 
 impl Writer for Unwritten {
     type Mark = ();
+    const DEAF: bool = true;
 
     fn mark(&self) {}
     fn leave_out(&mut self, (): (), _: bool) {}

@@ -91,7 +91,7 @@ pub enum Quoting {
 #[derive(Debug, Clone, Copy)]
 pub struct Lexer<'a> {
     text: &'a [u8],
-    at: usize,
+    pub(super) at: usize,
     lexing: Lexing,
     unclosed: bool,
 }

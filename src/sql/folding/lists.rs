@@ -1,6 +1,6 @@
 //! Brackets and lists: which elements are like the one before.
 
-use super::{CLOSE, CLOSE_SQUARE, COMMA, Folding, OPEN, OPEN_SQUARE, Positions, SEMICOLON, Writer};
+use super::{CLOSE, CLOSE_SQUARE, COMMA, Folding, OPEN, OPEN_SQUARE, PLACE, Positions, SEMICOLON, Writer};
 use crate::sql::hash::Lanes;
 use crate::sql::landmark::Landmark;
 use crate::sql::lexer::{Token, TokenKind};
@@ -146,9 +146,23 @@ impl<W: Writer> Folding<'_, W> {
             return self.punctuation(token, COMMA, Landmark::Comma);
         }
         self.close_element();
+        self.pass_numbers();
         self.open_element();
         self.writer.token(token);
         self.met(Landmark::Comma);
+    }
+
+    /// Passes by elements that are plain numbers, where the one before was a mark too: lists of hundreds are common.
+    fn pass_numbers(&mut self) {
+        let mut mark = self.seed;
+        mark.absorb(PLACE);
+        let alike = self.frame().is_some_and(|frame| frame.before == Some(mark));
+        if !W::DEAF || !alike || self.positions.is_some() {
+            return;
+        }
+        let (bytes, count) = leading_numbers(self.text.get(self.lexer.at..).unwrap_or_default());
+        self.lexer.at += bytes;
+        self.places = self.places.wrapping_add(count);
     }
 
     pub(super) fn opening(&mut self, token: Token) {
@@ -226,5 +240,20 @@ impl<W: Writer> Folding<'_, W> {
                 positions.inner -= 1;
             }
         }
+    }
+}
+
+/// The bytes of the plain numbers that a text begins with, each with a comma after it, and how many those are.
+fn leading_numbers(text: &[u8]) -> (usize, u32) {
+    let run = |from: usize, is: fn(&u8) -> bool| from + text.iter().skip(from).take_while(|byte| is(byte)).count();
+    let (mut bytes, mut count) = (0, 0);
+    loop {
+        let start = run(bytes, |byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        let end = run(start, u8::is_ascii_digit);
+        let comma = run(end, |byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        if end == start || text.get(comma) != Some(&b',') {
+            return (bytes, count);
+        }
+        (bytes, count) = (comma + 1, count + 1);
     }
 }

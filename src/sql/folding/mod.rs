@@ -21,6 +21,8 @@ use lists::{DEEPEST, Frame, List, Pending};
 pub(super) trait Writer {
     /// Where the writer stands.
     type Mark: Copy + Default;
+    /// It need not hear of elements that are left out.
+    const DEAF: bool = false;
 
     fn mark(&self) -> Self::Mark;
     /// Forgets what was written since: an element of a list that is like the one before. `said` if the one before was

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::same::digest;
+use crate::sql::folding::{Literal, Writer, fold};
+use crate::sql::lexer::Token;
 use crate::sql::{Digest, Encoding, Lexer, Lexing, Patterns, custom_names, normalised, suspicious};
 
 /// A piece of a statement, of which some may be written in another way.
@@ -176,5 +178,37 @@ proptest! {
         let shown = normalised(one.as_bytes(), &Lexing::default(), usize::MAX);
         prop_assume!(!shown.contains("..."));
         prop_assert_eq!(digest(&shown), digest(&one), "\n{}\n{}", one, shown);
+    }
+}
+
+/// Hears of every token, and makes nothing of it.
+struct Hearing;
+
+impl Writer for Hearing {
+    type Mark = ();
+
+    fn mark(&self) {}
+    fn leave_out(&mut self, (): (), _: bool) {}
+    fn token(&mut self, _: Token) {}
+    fn place(&mut self, _: Token, _: Literal) {}
+    fn skip(&mut self, _: Token) {}
+}
+
+proptest! {
+    #[test]
+    fn a_list_has_the_same_digest_whether_its_elements_are_heard_of_or_not(
+        open in prop::sample::select(vec!["in (", "array[", "order by a in (", "group by array[", "values ("]),
+        elements in prop::collection::vec(
+            prop::sample::select(vec![
+                "1", "22", " 333 ", "4\n", "-5", "6.5", "0x1F", "1e5", "7a", "'8'", "$9", "null", "a", "(1)", "1 /* , 2 */",
+                "1 -- 2\n", "1 + 1", "", "[1, 2]", "1::int", "select 1",
+            ]),
+            0..12,
+        ),
+        close in prop::sample::select(vec![")", "]", "", ") and b in (1, 2)", ", 2)"]),
+    ) {
+        let text = format!("select * from t where a {open}{}{close}", elements.join(","));
+        let heard = fold(text.as_bytes(), Lexing::default(), 0, Hearing).lanes;
+        prop_assert_eq!(digest(&text), Digest::from_number(heard.fixed), "{}", text);
     }
 }
