@@ -18,7 +18,7 @@ use crate::clients::{Backend, Client, Demand, KeptBackend};
 use crate::pool::Berth;
 
 /// How long a statement waits for those that it mentions.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many that are idle one statement can mean.
 const MOST: usize = 4;
 /// Settings by which such a connection is known.
@@ -83,13 +83,21 @@ async fn stand_in(route: Arc<Route>, client: Arc<Client>, shown: Vec<(&'static [
         berth.acquire().await;
         StandIn::open(&endpoint, login, &shown).await
     };
-    let Ok(Ok(stand_in)) = timeout(PATIENCE, Box::pin(opening)).await else {
-        client.is_not_stood_in();
-        return;
+    let opened = timeout(PATIENCE, Box::pin(opening)).await;
+    let stand_in = match opened {
+        Ok(Ok(stand_in)) => stand_in,
+        Ok(Err(refusal)) => return not_found(&client, &refusal),
+        Err(elapsed) => return not_found(&client, &elapsed),
     };
     let backend = Backend { server: stand_in.key.server, process: stand_in.key.pid };
     let not_needed = client.is_stood_in_by(backend);
     if let Some(report) = stand_in.stand(not_needed).await {
         client.is_terminated(report.body());
     }
+}
+
+/// Nothing stands in for an idle client: statements about it find nobody.
+fn not_found(client: &Client, why: &dyn std::fmt::Display) {
+    tracing::warn!(pid = client.pid, %why, "an idle session could not be given a process for a statement about it");
+    client.is_not_stood_in();
 }
