@@ -21,7 +21,7 @@ use crate::pool::{Pool, Pools};
 /// Longest wait for everybody to be gone; after that PostgreSQL says what it thinks of it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a database is left alone when nobody says that the command has ended.
-const REST: Duration = Duration::from_secs(15);
+const REST: Duration = Duration::from_secs(60);
 
 /// A command that concerns more connections than its own. Names are as PostgreSQL keeps them: folded and cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
