@@ -148,13 +148,12 @@ impl<M: Manager> Drop for Waiting<M> {
                 let came = Came { id, backend, profile, home: from, returned: true };
                 state.take_back(came, shared.account(), now, chores);
             });
-        } else if waiter.promised {
-            state.pins.unpromise();
+        } else if waiter.promised || state.lingers_needlessly() {
+            if waiter.promised {
+                state.pins.unpromise();
+            }
             drop(state);
-            // Another may have waited for just that pin.
-            shared.change(home, now, |_, _| ());
-        } else if state.lingers_needlessly() {
-            drop(state);
+            // Another may have waited for just that pin, or come for a backend that is kept for nobody now.
             shared.change(home, now, |_, _| ());
         } else if state.uncovered() == 0 {
             shared.budget.unwant(shared.member);

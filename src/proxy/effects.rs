@@ -49,7 +49,7 @@ impl Serve {
             must,
         };
         if let Some(lease) = self.route.pool.try_lease(&wish, now) {
-            self.begin_lease(active, lease, now, now);
+            self.begin_lease(active, lease, now);
             return Ok(true);
         }
         match self.route.pool.wait(&wish, now) {
@@ -78,8 +78,7 @@ impl Serve {
         match Pin::new(waiting).poll(cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(lease)) => {
-                let leased_at = lease.leased_at();
-                self.begin_lease(active, lease, asked, leased_at);
+                self.begin_lease(active, lease, asked);
                 Ok(true)
             }
             Poll::Ready(Err(error)) => {
@@ -99,9 +98,9 @@ impl Serve {
         }
     }
 
-    fn begin_lease(&mut self, active: &mut Active, mut lease: Lease<Dialer>, asked: Instant, now: Instant) {
+    fn begin_lease(&mut self, active: &mut Active, mut lease: Lease<Dialer>, asked: Instant) {
         active.held = None;
-        active.measured.waited += now.saturating_duration_since(asked);
+        active.measured.waited += lease.leased_at().saturating_duration_since(asked);
         active.from_backend = Inbox::with_room(self.worker.take_room());
         if self.drew_on == Some(lease.id()) && lease.last_holder() != u64::try_from(self.handle.pid).unwrap_or(0) {
             self.drew_on = None;

@@ -4,8 +4,10 @@
 //! It knows sockets, time and the pool, and no protocol beyond frame boundaries. A session is served by
 //! [`Serving`], a future that is written by hand because thousands of them wait at once; its parts are
 //! `client_side` and `backend_side` (bytes), `effects` (leases, cancels, deadlines), `pinning` (keeping a backend),
-//! `listening`, `administration` and `processes` (what concerns other connections), `shortage` (what a client hears
-//! of it), `ending` and `winding_down`. What an active session borrows lives in [`active`]; what belongs to a thread in [`worker`]; what sessions of one pool share in [`route`].
+//! `listening`, `administration`, `processes` and `standing_in` (what concerns other connections), `measuring` (what
+//! insight is told), `shortage` (what a client hears when there is no backend), `ending` and
+//! `winding_down`. What an active session borrows lives in [`active`]; what belongs to a thread in [`worker`]; what
+//! sessions of one pool share in [`route`].
 
 pub mod active;
 mod administration;
