@@ -111,6 +111,11 @@ impl Cluster {
         self.admin().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
+    /// PostgreSQL's major version.
+    pub async fn version(&self) -> i64 {
+        self.count("select current_setting('server_version_num')::int8 / 10000").await
+    }
+
     /// The first column of the only row, as the superuser, directly.
     pub async fn count(&self, sql: &str) -> i64 {
         let row = self.admin().await.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));

@@ -97,7 +97,7 @@ struct Bench {
 
 impl Bench {
     async fn try_script(&mut self, path: &Path, cluster: &Cluster) -> Result<(), String> {
-        let script = script::load(path)?;
+        let script = script::load(path, cluster.version().await)?;
         for sql in &script.setup {
             cluster.execute(sql).await;
         }

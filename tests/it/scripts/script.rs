@@ -70,16 +70,16 @@ pub enum Deed {
     },
 }
 
-/// Reads a script; the error names the line.
-pub fn load(path: &Path) -> Result<Script, String> {
+/// Reads a script as it is for this major version of PostgreSQL; the error names the line.
+pub fn load(path: &Path, version: i64) -> Result<Script, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let name = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
     let folder = name(path.parent().and_then(Path::file_name));
-    read(&format!("{folder}/{}", name(path.file_name())), &text)
+    read(&format!("{folder}/{}", name(path.file_name())), &text, version)
 }
 
 /// Reads the text of a script called `name`.
-pub fn read(name: &str, text: &str) -> Result<Script, String> {
+pub fn read(name: &str, text: &str, version: i64) -> Result<Script, String> {
     let mut script = Script { name: name.to_owned(), ..Script::default() };
     let mut lines = text.lines().enumerate();
     while let Some((index, first)) = lines.next() {
@@ -97,10 +97,24 @@ pub fn read(name: &str, text: &str) -> Result<Script, String> {
             joined = joined.trim_end_matches('{').to_owned() + &messages.join("; ");
         }
         if !joined.is_empty() && !joined.starts_with('#') {
-            script.line(line, &joined).map_err(|error| format!("{name}:{line}: {error}"))?;
+            let at = |error| format!("{name}:{line}: {error}");
+            if let Some(said) = for_version(&joined, version).map_err(at)? {
+                script.line(line, said).map_err(at)?;
+            }
         }
     }
     Ok(script)
+}
+
+/// What a line says to this major version of PostgreSQL: `since 18 …` and `before 18 …` are for some only.
+fn for_version(line: &str, version: i64) -> Result<Option<&str>, String> {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    if !matches!(word, "since" | "before") {
+        return Ok(Some(line));
+    }
+    let (bound, said) = rest.split_once(' ').unwrap_or((rest, ""));
+    let bound: i64 = bound.parse().map_err(|_| format!("{word} needs a major version"))?;
+    Ok(Some(said).filter(|_| (word == "since") == (version >= bound)))
 }
 
 impl Script {
@@ -230,7 +244,7 @@ mod tests {
     #[test]
     fn blocks_and_continued_lines_are_one() {
         let text = "# why\nbackends 2\na: connect\na: {\n  Parse \"\" \"select 1\"\n  # not sent\n  Sync\n}\na: expect One(a, b) \\\n   Two ...\n";
-        let script = read("x", text).expect("a script");
+        let script = read("x", text, 15).expect("a script");
         assert_eq!((script.backends, script.steps.len()), (Some(2), 3));
         let Action::On(_, Deed::Send { bytes, pieces: None }) = &script.steps[1].action else { panic!("a write") };
         assert_eq!(bytes.first_chunk(), Some(b"P"));
@@ -241,8 +255,10 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        assert!(read("x", "\na: Qery \"x\"").is_err_and(|error| error.starts_with("x:2: ") && error.contains("Qery")));
-        assert!(read("x", "setpu select 1").is_err());
-        assert!(read("x", "a: Sync \"too much\"").is_err());
+        assert!(
+            read("x", "\na: Qery \"x\"", 15).is_err_and(|error| error.starts_with("x:2: ") && error.contains("Qery"))
+        );
+        assert!(read("x", "setpu select 1", 15).is_err());
+        assert!(read("x", "a: Sync \"too much\"", 15).is_err());
     }
 }
