@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::listening::{Hearing, Wanted};
 use super::{Hold, Session, Verdict, Wait};
-use crate::sql::{Command, Name, Pattern, Weighed, is_ambiguous, is_exact, name_bytes};
+use crate::sql::{Command, Name, Pattern, Weighed, is_ambiguous, is_exact, name_bytes, savepoints};
 use crate::wire::view::Transaction;
 
 /// What a committed transaction did to what its session listens to.
@@ -21,15 +21,49 @@ pub enum Change {
     UnlistenAll,
 }
 
+/// A text whose statements decide what the session listens to.
+#[derive(Debug, Clone)]
+pub(super) struct Followed {
+    pattern: Arc<Pattern>,
+    /// One for each command that names a savepoint.
+    savepoints: Arc<[Box<[u8]>]>,
+}
+
+/// A text that was sent, and how much of it is done.
+#[derive(Debug)]
+struct Running {
+    text: Followed,
+    done: usize,
+    /// Commands that name a savepoint, of those that are done.
+    named: usize,
+}
+
+impl Running {
+    /// The next command is done.
+    fn step(&mut self) -> Option<Step> {
+        let command = self.text.pattern.traits.commands.get(self.done)?.clone();
+        self.done += 1;
+        let names = matches!(command, Command::Savepoint | Command::RollbackTo | Command::Release);
+        let savepoint = self.text.savepoints.get(self.named).filter(|_| names).cloned().unwrap_or_default();
+        self.named += usize::from(names);
+        Some(Step { command, savepoint })
+    }
+}
+
+/// A command that is done; which savepoint it names.
+struct Step {
+    command: Command,
+    savepoint: Box<[u8]>,
+}
+
 /// What the session's transactions do to its channels.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Texts that were sent, and how many of their statements are done.
-    running: VecDeque<(Arc<Pattern>, usize)>,
+    running: VecDeque<Running>,
     /// By the open transaction, in order.
     open: Vec<Change>,
     /// Those of the open transaction, and how many changes came before each.
-    savepoints: Vec<(Name, usize)>,
+    savepoints: Vec<(Box<[u8]>, usize)>,
     committed: Vec<Change>,
     /// Something has failed since the last ReadyForQuery.
     failed: bool,
@@ -48,8 +82,8 @@ pub(super) enum Ahead {
 
 impl Ledger {
     /// A text with commands that count is sent.
-    pub(super) fn sent(&mut self, pattern: Arc<Pattern>) {
-        self.running.push_back((pattern, 0));
+    pub(super) fn sent(&mut self, text: Followed) {
+        self.running.push_back(Running { text, done: 0, named: 0 });
     }
 
     /// No more replies will come to the text at the head.
@@ -64,21 +98,20 @@ impl Ledger {
     /// A statement of the text at the head is done, or one of a text that is not `followed`. Channels that the backend
     /// listens to because of it are added to `told`.
     pub(super) fn done(&mut self, tag: &[u8], followed: bool, told: &mut BTreeSet<Box<[u8]>>) {
-        let command = self.running.front_mut().filter(|_| followed).and_then(|(pattern, done)| {
-            *done += 1;
-            pattern.traits.commands.get(*done - 1).cloned()
-        });
+        let Some(Step { command, savepoint }) = self.running.front_mut().filter(|_| followed).and_then(Running::step)
+        else {
+            return self.unread(tag);
+        };
         match command {
-            Some(Command::Listen(name)) => {
+            Command::Listen(name) => {
                 told.insert(name_bytes(&name).into());
                 self.open.push(Change::Listen(name));
             }
-            Some(Command::Unlisten(Some(name))) => self.open.push(Change::Unlisten(name)),
-            Some(Command::Unlisten(None)) => self.open.push(Change::UnlistenAll),
-            Some(Command::Savepoint(name)) => self.savepoints.push((name, self.open.len())),
-            Some(Command::RollbackTo(name)) => self.rolled_back_to(&name),
-            Some(Command::Release(name)) => self.savepoints.truncate(self.place(&name).unwrap_or(0)),
-            None => self.unread(tag),
+            Command::Unlisten(Some(name)) => self.open.push(Change::Unlisten(name)),
+            Command::Unlisten(None) => self.open.push(Change::UnlistenAll),
+            Command::Savepoint => self.savepoints.push((savepoint, self.open.len())),
+            Command::RollbackTo => self.rolled_back_to(&savepoint),
+            Command::Release => self.savepoints.truncate(self.place(&savepoint).unwrap_or(0)),
             _ if tag == b"COMMIT\0" => self.commit(),
             // That is also the answer to the COMMIT of a transaction that has failed.
             _ if tag == b"ROLLBACK\0" => self.roll_back(),
@@ -90,7 +123,7 @@ impl Ledger {
     /// rolled back to a savepoint stands.
     fn unread(&mut self, tag: &[u8]) {
         match tag {
-            b"SAVEPOINT\0" => self.savepoints.push((Name::default(), self.open.len())),
+            b"SAVEPOINT\0" => self.savepoints.push((Box::default(), self.open.len())),
             b"ROLLBACK\0" => self.undone = true,
             b"BEGIN\0" | b"START TRANSACTION\0" if self.undone => self.roll_back(),
             b"COMMIT\0" => self.commit(),
@@ -121,7 +154,7 @@ impl Ledger {
     }
 
     /// A savepoint that is not known is older than all changes.
-    fn rolled_back_to(&mut self, name: &str) {
+    fn rolled_back_to(&mut self, name: &[u8]) {
         let place = self.place(name);
         let kept = place.and_then(|place| self.savepoints.get(place)).map_or(0, |(_, changes)| *changes);
         self.open.truncate(kept);
@@ -129,7 +162,7 @@ impl Ledger {
     }
 
     /// One without a name may be any.
-    fn place(&self, name: &str) -> Option<usize> {
+    fn place(&self, name: &[u8]) -> Option<usize> {
         self.savepoints.iter().rposition(|(known, _)| **known == *name || known.is_empty())
     }
 }
@@ -143,8 +176,8 @@ impl Session {
         self.rules.hold != Hold::Session && pattern.traits.commands.iter().all(exact)
     }
 
-    /// The pattern of a text whose statements decide what the session listens to.
-    pub(super) fn followed(&self, weighed: &Weighed, text: &[u8]) -> Option<Arc<Pattern>> {
+    /// A text, if its statements decide what the session listens to.
+    pub(super) fn followed(&self, weighed: &Weighed, text: &[u8]) -> Option<Followed> {
         let begun = self.turn.as_ref().is_some_and(|turn| turn.ledger.is_some());
         let pattern = match weighed {
             Weighed::Known(pattern) => Arc::clone(pattern),
@@ -153,11 +186,11 @@ impl Session {
         };
         let counts = |command: &Command| is_about_channels(command) || (begun && is_about_transactions(command));
         let followed = pattern.traits.commands.iter().any(counts) && self.is_shared(&pattern);
-        followed.then_some(pattern)
+        followed.then(|| Followed { savepoints: savepoints(text, &self.lexing()).into(), pattern })
     }
 
     /// Has the shared backend prepared for a text: `followed`, or one that may be anything.
-    pub(super) fn hear_ahead(&mut self, followed: Option<&Arc<Pattern>>, unread: bool) -> Result<(), Ahead> {
+    pub(super) fn hear_ahead(&mut self, followed: Option<&Followed>, unread: bool) -> Result<(), Ahead> {
         let Some(turn) = self.turn.as_mut().filter(|turn| followed.is_some() || (unread && turn.ledger.is_some()))
         else {
             return Ok(());
@@ -166,7 +199,7 @@ impl Session {
             Hearing::Done(outcome) => return outcome.map_err(Ahead::Failed),
             Hearing::No | Hearing::Wanted(_) => {}
         }
-        let commands = followed.map_or(&[][..], |pattern| &pattern.traits.commands);
+        let commands = followed.map_or(&[][..], |text| &text.pattern.traits.commands);
         if turn.status == Transaction::Failed && !turn.has_begun() && !commands.first().is_some_and(ends_failure) {
             return Ok(());
         }
@@ -183,7 +216,7 @@ impl Session {
             return Err(Ahead::Wait(Verdict::Hold(Wait::Replies)));
         }
         turn.ledger.get_or_insert_default().unarmed = !armed;
-        let listens = followed.filter(|_| listens).map(Arc::clone);
+        let listens = followed.filter(|_| listens).map(|text| Arc::clone(&text.pattern));
         turn.hearing = Hearing::Wanted(Wanted::Ahead { listens, armed });
         Err(Ahead::Wait(Verdict::Hold(Wait::Listen)))
     }
@@ -207,15 +240,15 @@ fn is_about_transactions(command: &Command) -> bool {
         Command::Begin
             | Command::Commit { .. }
             | Command::PrepareTransaction
-            | Command::Release(_)
+            | Command::Release
             | Command::Rollback { .. }
-            | Command::RollbackTo(_)
-            | Command::Savepoint(_)
+            | Command::RollbackTo
+            | Command::Savepoint
     )
 }
 
 fn ends_failure(command: &Command) -> bool {
-    matches!(command, Command::Commit { .. } | Command::Rollback { .. } | Command::RollbackTo(_))
+    matches!(command, Command::Commit { .. } | Command::Rollback { .. } | Command::RollbackTo)
 }
 
 /// Whether a transaction can commit while these run, given whether they begin in a block.
@@ -251,7 +284,7 @@ mod tests {
     }
 
     /// What is committed when these statements are done one after the other, each with its tag.
-    fn committed(statements: &[(Command, &[u8])], fails: bool) -> Vec<Change> {
+    fn committed(statements: &[(Command, &str, &[u8])], fails: bool) -> Vec<Change> {
         let (mut ledger, mut told) = (Ledger::default(), BTreeSet::new());
         let mut pattern = Pattern {
             digest: crate::sql::Patterns::new(1).learn(b"select 1", &crate::sql::Lexing::default()).digest,
@@ -260,9 +293,11 @@ mod tests {
             traits: crate::sql::Traits::default(),
             parts: Box::default(),
         };
-        pattern.traits.commands = statements.iter().map(|(command, _)| command.clone()).collect();
-        ledger.sent(Arc::new(pattern));
-        for (_, tag) in statements {
+        pattern.traits.commands = statements.iter().map(|(command, ..)| command.clone()).collect();
+        let named = statements.iter().map(|(_, savepoint, _)| savepoint.as_bytes().into());
+        let savepoints = named.filter(|savepoint: &Box<[u8]>| !savepoint.is_empty()).collect();
+        ledger.sent(Followed { pattern: Arc::new(pattern), savepoints });
+        for (.., tag) in statements {
             ledger.done(tag, true, &mut told);
         }
         if fails {
@@ -275,11 +310,11 @@ mod tests {
 
     #[test]
     fn what_follows_a_savepoint_is_undone_with_it_and_kept_when_it_is_released() {
-        let listen = |name: &str| (Command::Listen(name.into()), b"LISTEN\0".as_slice());
-        let savepoint = |name: &str| (Command::Savepoint(name.into()), b"SAVEPOINT\0".as_slice());
-        let back = |name: &str| (Command::RollbackTo(name.into()), b"ROLLBACK\0".as_slice());
-        let release = |name: &str| (Command::Release(name.into()), b"RELEASE\0".as_slice());
-        let commit = (Command::Commit { chain: false }, b"COMMIT\0".as_slice());
+        let listen = |name: &str| (Command::Listen(name.into()), "", b"LISTEN\0".as_slice());
+        let savepoint = |name: &'static str| (Command::Savepoint, name, b"SAVEPOINT\0".as_slice());
+        let back = |name: &'static str| (Command::RollbackTo, name, b"ROLLBACK\0".as_slice());
+        let release = |name: &'static str| (Command::Release, name, b"RELEASE\0".as_slice());
+        let commit = (Command::Commit { chain: false }, "", b"COMMIT\0".as_slice());
         let change = |name: &str| Change::Listen(name.into());
         let undone = [listen("a"), savepoint("s"), listen("b"), back("s"), listen("c"), commit.clone()];
         assert_eq!(committed(&undone, false), [change("a"), change("c")]);
@@ -310,8 +345,8 @@ mod tests {
 
     #[test]
     fn a_commit_stands_and_what_follows_it_fails_with_its_transaction() {
-        let listen = |name: &str| (Command::Listen(name.into()), b"LISTEN\0".as_slice());
-        let commit = |tag: &'static [u8]| (Command::Commit { chain: false }, tag);
+        let listen = |name: &str| (Command::Listen(name.into()), "", b"LISTEN\0".as_slice());
+        let commit = |tag: &'static [u8]| (Command::Commit { chain: false }, "", tag);
         let all = [listen("a"), commit(b"COMMIT\0"), listen("b")];
         assert_eq!(committed(&all, true), [Change::Listen("a".into())]);
         assert_eq!(committed(&[listen("a"), commit(b"ROLLBACK\0")], false), []);

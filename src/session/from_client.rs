@@ -4,8 +4,6 @@
 
 use std::sync::atomic::Ordering;
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::channels::Ahead;
@@ -310,7 +308,7 @@ impl Session {
         let measure = self.measure_execute(frame, now);
         let turn = self.turn.get_or_insert_default();
         let named = turn.listens.iter().find(|(name, _)| Some(&**name) == portal);
-        let followed = named.map(|(_, pattern)| Arc::clone(pattern));
+        let followed = named.map(|(_, text)| text.clone());
         // Its rows pass unseen: what is ours must not come after them.
         turn.answer_fakes(&mut self.names, &mut out.before);
         let expect = turn.execution(portal.unwrap_or_default()).following(followed.is_some()).measuring(measure);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::channels::Ledger;
+use super::channels::{Followed, Ledger};
 use super::copying::Copying;
 pub(super) use super::expect::{Expect, Kind, Who};
 use super::functions::Callee;
@@ -93,7 +93,7 @@ pub(super) struct Turn {
     /// The client has not been given the last ReadyForQuery yet.
     pub(super) ready_kept: bool,
     /// The unnamed or named portals that decide what the session listens to.
-    pub(super) listens: Vec<(Box<[u8]>, Arc<Pattern>)>,
+    pub(super) listens: Vec<(Box<[u8]>, Followed)>,
     /// Portals after whose execution settings are to be set to what the client started with.
     pub(super) mends: Vec<(Box<[u8]>, Mending)>,
     /// The statement that does that if the batch goes on.
@@ -210,9 +210,9 @@ impl Turn {
     }
 
     /// A text is sent that decides what the session listens to.
-    pub(super) fn follow(&mut self, text: Option<Arc<Pattern>>) {
-        if let Some(pattern) = text {
-            self.ledger.get_or_insert_default().sent(pattern);
+    pub(super) fn follow(&mut self, text: Option<Followed>) {
+        if let Some(text) = text {
+            self.ledger.get_or_insert_default().sent(text);
         }
     }
 
@@ -241,9 +241,9 @@ impl Turn {
     }
 
     /// A portal is to stand for a statement. Where that fails a named one may stay what it was.
-    pub(super) fn bound(&mut self, portal: &[u8], statement: &Statement, followed: Option<Arc<Pattern>>) {
+    pub(super) fn bound(&mut self, portal: &[u8], statement: &Statement, followed: Option<Followed>) {
         self.listens.retain(|(other, _)| **other != *portal);
-        self.listens.extend(followed.map(|pattern| (portal.into(), pattern)));
+        self.listens.extend(followed.map(|text| (portal.into(), text)));
         if portal.is_empty() {
             self.wary.retain(|other| !other.portal.is_empty());
         }

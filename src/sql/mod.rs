@@ -26,6 +26,7 @@ mod normalised;
 mod parsable;
 mod pattern;
 mod patterns;
+mod savepoints;
 #[cfg(test)]
 mod tests;
 mod unnamed;
@@ -44,6 +45,7 @@ pub use names::{is_ambiguous, is_exact, name_bytes};
 pub use normalised::{last_parameter, normalised};
 pub use pattern::{Command, Discard, Kind, Name, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};
+pub use savepoints::savepoints;
 pub use unnamed::{Unnamed, begins_a_name, unnamed_settings};
 pub use writes::tables_written;
 

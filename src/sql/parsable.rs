@@ -68,6 +68,7 @@ impl Writer for Parsable<'_> {
             Literal::Null => "NULL",
             Literal::Boolean => "TRUE",
             Literal::Parameter => "$1",
+            Literal::Savepoint | Literal::Cursor => "n",
         };
         self.write(token, text, true);
     }

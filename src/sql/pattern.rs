@@ -148,19 +148,15 @@ pub enum Command {
     Rollback {
         chain: bool,
     },
-    Savepoint(Name),
-    RollbackTo(Name),
-    Release(Name),
+    /// Their names are not part of a pattern: [`crate::sql::savepoints`] reads them.
+    Savepoint,
+    RollbackTo,
+    Release,
     PrepareTransaction,
     CommitPrepared,
     RollbackPrepared,
-    /// DECLARE.
-    Declare {
-        name: Name,
-        hold: bool,
-    },
-    /// `None` is all cursors.
-    Close(Option<Name>),
+    /// DECLARE … WITH HOLD.
+    DeclareHold,
     DropDatabase(Name),
     CreateDatabase {
         template: Option<Name>,

@@ -7,15 +7,18 @@
 //! - In `IN (…)`, `ARRAY[…]` and the rows of `VALUES` an element that hashes like the one before it, and holds a mark,
 //!   is left out.
 //! - The position of a column in ORDER BY, GROUP BY and DISTINCT ON is no literal.
+//! - The names of savepoints and cursors are marks too, of a kind of their own: drivers make up a new one each time.
 //! - Names and keywords are told apart by nothing but their quotes: `"a"` is `a`, but `"user"` is not `user`.
 
 mod lists;
+mod naming;
 
 use super::hash::{Lanes, head, head_of, is_folded_word, known};
 use super::keywords;
 use super::landmark::Landmark;
 use super::lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
 use lists::{DEEPEST, Frame, List, Pending};
+use naming::Naming;
 
 /// What hears of every token that is not left out, in order.
 pub(super) trait Writer {
@@ -48,6 +51,10 @@ pub(super) enum Literal {
     /// TRUE or FALSE.
     Boolean,
     Parameter,
+    /// The name of a savepoint in the statement that sets it, goes back to it or releases it.
+    Savepoint,
+    /// The name of a cursor in the statement that declares it, reads from it or closes it.
+    Cursor,
 }
 
 const PLACE: u64 = 0x01;
@@ -57,6 +64,7 @@ const NAME: u64 = 0x04;
 const UNICODE_NAME: u64 = 0x05;
 const POSITION: u64 = 0x06;
 const STRAY: u64 = 0x07;
+const NAME_PLACE: u64 = 0x08;
 
 const COMMA: u64 = b',' as u64;
 const DOT: u64 = b'.' as u64;
@@ -99,6 +107,8 @@ pub(super) struct Folding<'a, W: Writer> {
     queries: u64,
     /// The statement calls set_config, whose effect depends on constants.
     sets_config: bool,
+    /// The name in this statement that is a mark, and where it begins.
+    naming: Option<Naming>,
     places: u32,
 }
 
@@ -134,6 +144,7 @@ pub(super) fn fold<W: Writer>(text: &[u8], lexing: Lexing, key: u64, writer: W) 
         positions: None,
         queries: 1,
         sets_config: false,
+        naming: None,
         places: 0,
     };
     folding.run()
@@ -143,6 +154,10 @@ impl<W: Writer> Folding<'_, W> {
     fn run(mut self) -> Folded<W> {
         while let Some(token) = self.lexer.advance() {
             if self.pending != Pending::Nothing && self.settle(token) {
+                continue;
+            }
+            if let Some(naming) = self.naming.take_if(|naming| naming.at == token.start) {
+                self.place(token, naming.of);
                 continue;
             }
             match token.kind {
@@ -190,6 +205,9 @@ impl<W: Writer> Folding<'_, W> {
     fn word(&mut self, token: Token) {
         let bytes = token.of(self.text);
         let first = head_of(self.text.get(token.start..).unwrap_or_default(), bytes.len());
+        if self.last == Landmark::Start {
+            self.naming = self.find_name(first, bytes.len());
+        }
         let landmark = if self.last == Landmark::Dot { Landmark::Operand } else { Landmark::of(first, bytes.len()) };
         match landmark {
             Landmark::Operand => self.sets_config |= Landmark::is_set_config(first, bytes.len(), bytes),
@@ -284,6 +302,7 @@ impl<W: Writer> Folding<'_, W> {
         let mark = match literal {
             Literal::Role => ROLE_PLACE,
             Literal::Parameter if self.sets_config => BOUND_PLACE,
+            Literal::Savepoint | Literal::Cursor => NAME_PLACE,
             _ => PLACE,
         };
         self.lanes.absorb(mark);

@@ -24,10 +24,7 @@ pub(super) fn command(node: &Node) -> Command {
         "DiscardStmt" => discard(node),
         "VariableSetStmt" => variable(node),
         "TransactionStmt" => transaction(node),
-        "DeclareCursorStmt" => {
-            Command::Declare { name: named(node, "portalname"), hold: node.number("options") & HOLD != 0 }
-        }
-        "ClosePortalStmt" => Command::Close(optional(node.text("portalname"))),
+        "DeclareCursorStmt" if node.number("options") & HOLD != 0 => Command::DeclareHold,
         "DropdbStmt" => Command::DropDatabase(named(node, "dbname")),
         "CreatedbStmt" => Command::CreateDatabase { template: template(node) },
         "AlterDatabaseStmt" if option(node, "tablespace").is_some() => Command::MoveDatabase(named(node, "dbname")),
@@ -95,14 +92,13 @@ fn variable(node: &Node) -> Command {
 
 fn transaction(node: &Node) -> Command {
     let chain = node.has("chain");
-    let savepoint = || named(node, "savepoint_name");
     match TransactionStmtKind::try_from(enumerated(node, "kind")) {
         Ok(TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart) => Command::Begin,
         Ok(TransactionStmtKind::TransStmtCommit) => Command::Commit { chain },
         Ok(TransactionStmtKind::TransStmtRollback) => Command::Rollback { chain },
-        Ok(TransactionStmtKind::TransStmtSavepoint) => Command::Savepoint(savepoint()),
-        Ok(TransactionStmtKind::TransStmtRelease) => Command::Release(savepoint()),
-        Ok(TransactionStmtKind::TransStmtRollbackTo) => Command::RollbackTo(savepoint()),
+        Ok(TransactionStmtKind::TransStmtSavepoint) => Command::Savepoint,
+        Ok(TransactionStmtKind::TransStmtRelease) => Command::Release,
+        Ok(TransactionStmtKind::TransStmtRollbackTo) => Command::RollbackTo,
         Ok(TransactionStmtKind::TransStmtPrepare) => Command::PrepareTransaction,
         Ok(TransactionStmtKind::TransStmtCommitPrepared) => Command::CommitPrepared,
         Ok(TransactionStmtKind::TransStmtRollbackPrepared) => Command::RollbackPrepared,

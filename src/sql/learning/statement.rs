@@ -37,7 +37,7 @@ pub(super) fn effects(node: &Node) -> Effects {
         "LoadStmt" => Effects::LOADS,
         "ClosePortalStmt" => Effects::CLOSES_CURSOR,
         "DeclareCursorStmt" => match command(node) {
-            Command::Declare { hold: true, .. } => Effects::HELD_CURSOR,
+            Command::DeclareHold => Effects::HELD_CURSOR,
             _ => Effects::NONE,
         },
         "DoStmt" | "CallStmt" | "CreateExtensionStmt" | "AlterExtensionStmt" => Effects::CALLS | Effects::RUNS,

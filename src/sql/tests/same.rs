@@ -166,6 +166,47 @@ fn positions_of_columns_are_no_literals() {
 }
 
 #[test]
+fn names_of_savepoints_and_cursors_are_alike() {
+    one_pattern(&[
+        "savepoint a",
+        "SAVEPOINT s140_x17;",
+        r#"savepoint "x y""#,
+        r#"savepoint U&"d\0061""#,
+        "savepoint $1",
+    ]);
+    one_pattern(&["release a", "release b", "release savepoint"]);
+    one_pattern(&["release savepoint a", "RELEASE SAVEPOINT sa_savepoint_2"]);
+    one_pattern(&["rollback to a", "rollback to b", "rollback to savepoint"]);
+    one_pattern(&["rollback work to savepoint a", "rollback work to savepoint s2 -- the second"]);
+    one_pattern(&[
+        "declare a no scroll cursor for select b from t",
+        r#"declare "c_1f" no scroll cursor for select b from t"#,
+    ]);
+    one_pattern(&["fetch forward 5 from a", "fetch forward 100 from b"]);
+    one_pattern(&["fetch a", "fetch next"]);
+    one_pattern(&["move backward all in a", "move backward all in b"]);
+    one_pattern(&["close a", r#"close "A""#]);
+    one_pattern(&[
+        "begin; savepoint a; select 1; release a; commit",
+        "begin; savepoint b; select 2; release b; commit;",
+    ]);
+    all_different(&["rollback", "rollback work", "rollback to a", "rollback and no chain", "rollback prepared 'a'"]);
+    all_different(&[
+        "close a",
+        "close all",
+        "savepoint a",
+        "savepoint 'a'",
+        "release a",
+        "declare a",
+        "fetch a",
+        "move a",
+    ]);
+    all_different(&["declare a cursor for select b from t", "declare a cursor for select c from t"]);
+    all_different(&["select close from a", "select close from b", "select fetch a", "select move a"]);
+    all_different(&["listen a", "listen b", "deallocate a", "deallocate b", "execute a", "execute b"]);
+}
+
+#[test]
 fn constants_that_decide_what_set_config_does_are_told_apart() {
     all_different(&[
         "select set_config('a.b', 'x', true)",

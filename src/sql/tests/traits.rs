@@ -293,17 +293,14 @@ fn transactions_are_told_from_each_other() {
         ("commit and chain", &[Commit { chain: true }]),
         ("rollback", &[Rollback { chain: false }]),
         ("abort and chain", &[Rollback { chain: true }]),
-        ("savepoint A", &[Savepoint("a".into())]),
-        ("savepoint \"A\"", &[Savepoint("A".into())]),
-        ("release a", &[Release("a".into())]),
-        ("rollback to savepoint a", &[RollbackTo("a".into())]),
+        ("savepoint A", &[Savepoint]),
+        ("savepoint \"A\"", &[Savepoint]),
+        ("release a", &[Release]),
+        ("rollback to savepoint a", &[RollbackTo]),
         ("prepare transaction 'x'", &[PrepareTransaction]),
         ("commit prepared 'x'", &[CommitPrepared]),
         ("rollback prepared 'x'", &[RollbackPrepared]),
-        (
-            "begin; select 1; savepoint s; commit",
-            &[Begin, Command::Other, Savepoint("s".into()), Commit { chain: false }],
-        ),
+        ("begin; select 1; savepoint s; commit", &[Begin, Command::Other, Savepoint, Commit { chain: false }]),
     ]);
     for text in ["begin", "commit", "savepoint a", "prepare transaction 'x'"] {
         assert_eq!(parsed(text).traits.effects, Effects::TRANSACTION, "{text}");
@@ -314,8 +311,8 @@ fn transactions_are_told_from_each_other() {
 #[test]
 fn commands_carry_their_names_and_never_a_value() {
     use Command::{
-        AlterDatabaseSet, AlterRole, Close, CreateDatabase, Deallocate, Declare, DropDatabase, DropRole, Execute,
-        Listen, MoveDatabase, Notify, Other, Prepare, RenameDatabase, Reset, Set, SetRole, SetSessionAuthorization,
+        AlterDatabaseSet, AlterRole, CreateDatabase, Deallocate, DeclareHold, DropDatabase, DropRole, Execute, Listen,
+        MoveDatabase, Notify, Other, Prepare, RenameDatabase, Reset, Set, SetRole, SetSessionAuthorization,
         SetTransaction, Unlisten,
     };
     let set = |name: &str, local| Set { name: name.into(), local };
@@ -351,9 +348,8 @@ fn commands_carry_their_names_and_never_a_value() {
         ("set session authorization a", &[SetSessionAuthorization { local: false }]),
         ("set local session authorization a", &[SetSessionAuthorization { local: true }]),
         ("set transaction read only", &[SetTransaction]),
-        ("declare c cursor with hold for select 1", &[Declare { name: "c".into(), hold: true }]),
-        ("close c", &[Close(Some("c".into()))]),
-        ("close all", &[Close(None)]),
+        ("declare c cursor with hold for select 1", &[DeclareHold]),
+        ("declare c cursor for select 1; fetch from c; close c; close all", &[Other, Other, Other, Other]),
         ("drop database if exists D", &[DropDatabase("d".into())]),
         ("create database a", &[CreateDatabase { template: None }]),
         ("create database a template B", &[CreateDatabase { template: Some("b".into()) }]),
