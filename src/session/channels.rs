@@ -294,8 +294,8 @@ mod tests {
             parts: Box::default(),
         };
         pattern.traits.commands = statements.iter().map(|(command, ..)| command.clone()).collect();
-        let named = statements.iter().map(|(_, savepoint, _)| savepoint.as_bytes().into());
-        let savepoints = named.filter(|savepoint: &Box<[u8]>| !savepoint.is_empty()).collect();
+        let named = statements.iter().map(|(_, savepoint, _)| savepoint.as_bytes());
+        let savepoints = named.filter(|savepoint| !savepoint.is_empty()).map(Box::from).collect();
         ledger.sent(Followed { pattern: Arc::new(pattern), savepoints });
         for (.., tag) in statements {
             ledger.done(tag, true, &mut told);

@@ -52,7 +52,9 @@ def give_to_server(path):
 
 
 def postgres_bin():
-    """The folder of the newest PostgreSQL's programs."""
+    """The folder of PostgreSQL's programs: PG_BIN, or the newest one's."""
+    if chosen := os.environ.get("PG_BIN"):
+        return pathlib.Path(chosen)
     folders = pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres")
     newest = max(folders, key=lambda path: float(path.parts[-3]), default=None)
     found = newest or shutil.which("postgres")
