@@ -86,6 +86,26 @@ impl Session {
         }
     }
 
+    /// Has the statement that an EXECUTE names on the backend before the EXECUTE is parsed, which is when PostgreSQL
+    /// looks what its rows are. `Err` where that must wait.
+    pub(super) fn bring_executed(
+        &mut self,
+        weighed: &Weighed,
+        leased: &Leased<'_>,
+        out: &mut Outgoing,
+    ) -> Result<(), Verdict> {
+        let Some(name) = executed(weighed).filter(|_| self.transaction() != Transaction::Failed) else { return Ok(()) };
+        if self.is_naming(weighed) {
+            return Err(Verdict::Hold(Wait::Replies));
+        }
+        match self.turn.get_or_insert_default().named(&self.names, name) {
+            Known::Later => return Err(Verdict::Hold(Wait::Replies)),
+            Known::Now(Some(named)) => drop(self.bring_own_name((name, &named), false, leased, out)),
+            Known::Now(None) => {}
+        }
+        Ok(())
+    }
+
     /// What is only to be dropped need not be valid any more: any text will do.
     fn bring_for_drop(&mut self, name: &[u8], leased: &Leased<'_>, out: &mut Outgoing) {
         let turn = self.turn.get_or_insert_default();
@@ -202,6 +222,17 @@ fn needed(weighed: &Weighed) -> Option<Vec<&[u8]>> {
     let hidden = effects.any_of(Effects::READS_PREPARED | Effects::CALLS | Effects::RUNS | Effects::ANYTHING);
     let said = !names.is_empty() && names.iter().all(|name| !name.is_empty());
     (said && !hidden).then_some(names)
+}
+
+/// The statement that a text executes, where it does nothing else.
+fn executed(weighed: &Weighed) -> Option<&[u8]> {
+    match weighed {
+        Weighed::Known(pattern) => match &*pattern.traits.commands {
+            [Command::Execute(name)] if !name.is_empty() => Some(name.as_bytes()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The statement that a text drops, where it does nothing else.

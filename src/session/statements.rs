@@ -67,6 +67,9 @@ impl Session {
             Ok(statement) => statement,
             Err(verdict) => return verdict,
         };
+        if let Err(verdict) = self.bring_executed(&statement.weighed, leased, out) {
+            return verdict;
+        }
         if self.state.has_prepared(name) || self.goes_by_own_name(name, &statement.weighed) {
             return self.parse_under_own_name((frame, &parse), statement, now, out);
         }
@@ -321,6 +324,7 @@ impl Session {
             }
             Known::Now(Some(named)) => named,
         };
+        self.bring_executed(&named.statement.weighed, leased, out)?;
         if self.goes_by_own_name(name, &named.statement.weighed) {
             return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
         }
