@@ -10,8 +10,14 @@ pub enum AuthFault {
     Malformed(&'static str),
     #[error("SCRAM message came out of order")]
     OutOfOrder,
-    #[error("the client asks for channel binding, which was not offered")]
+    #[error("client selected an invalid SASL authentication mechanism")]
+    Mechanism,
+    #[error("SCRAM channel binding and mechanism do not go together, or what is bound is not this connection")]
     ChannelBinding,
+    #[error("unsupported SCRAM channel-binding type")]
+    ChannelType,
+    #[error("the client supports SCRAM channel binding but thinks the server does not")]
+    Downgraded,
     #[error("the client asks for an authorization identity, which is not supported")]
     AuthorizationIdentity,
     #[error("the SCRAM nonce is not the one of this exchange")]
@@ -36,7 +42,14 @@ impl AuthFault {
     pub fn is_protocol_violation(&self) -> bool {
         matches!(
             self,
-            Self::Malformed(_) | Self::OutOfOrder | Self::ChannelBinding | Self::AuthorizationIdentity | Self::Nonce
+            Self::Malformed(_)
+                | Self::OutOfOrder
+                | Self::Mechanism
+                | Self::ChannelBinding
+                | Self::ChannelType
+                | Self::Downgraded
+                | Self::AuthorizationIdentity
+                | Self::Nonce
         )
     }
 }

@@ -28,3 +28,5 @@ pub use stored::{ScramSecret, Stored, mock_secret, verify_password};
 
 /// The one SASL mechanism that is offered and chosen.
 pub const MECHANISM: &str = "SCRAM-SHA-256";
+/// The same bound to the TLS connection that it runs in.
+pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";

@@ -1,4 +1,7 @@
-//! SCRAM-SHA-256 as a server: a client proves to us that it knows its password (RFC 5802 §5, protocol manual 55.3).
+//! SCRAM-SHA-256 as a server: a client proves to us that it knows its password (RFC 5802 §5, protocol manual 55.3), and
+//! with SCRAM-SHA-256-PLUS that nobody stands between us, by repeating the hash of our certificate (RFC 5929 §4).
+
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +11,7 @@ use super::fault::AuthFault;
 use super::keys::{self, ClientKey, KEY};
 use super::random::{MockKey, Nonce};
 use super::stored::{ScramSecret, mock_secret};
+use super::{MECHANISM, MECHANISM_PLUS};
 
 /// Longest message that a client may send, in bytes: PostgreSQL's own limit (`PG_MAX_SASL_MESSAGE_LENGTH`).
 const MAX_MESSAGE: usize = 1024;
@@ -18,6 +22,8 @@ pub struct ScramServer {
     secret: ScramSecret,
     /// Whether the secret is a user's. For nobody's the exchange looks the same, and fails at its end.
     genuine: bool,
+    /// The hash of our certificate, where the connection is encrypted.
+    channel: Option<Arc<[u8]>>,
     state: State,
 }
 
@@ -40,32 +46,64 @@ enum State {
 impl ScramServer {
     #[must_use]
     pub fn new(secret: ScramSecret, nonce: Nonce) -> Self {
-        Self { secret, genuine: true, state: State::AwaitFirst { nonce } }
+        Self { secret, genuine: true, channel: None, state: State::AwaitFirst { nonce } }
     }
 
     /// An exchange for a user who cannot log in, which the client can't tell from a wrong password.
     #[must_use]
     pub fn mock(user: &str, key: &MockKey, nonce: Nonce) -> Self {
-        Self { secret: mock_secret(user, key), genuine: false, state: State::AwaitFirst { nonce } }
+        let secret = mock_secret(user, key);
+        Self { secret, genuine: false, channel: None, state: State::AwaitFirst { nonce } }
     }
 
-    /// Takes the client-first-message out of the SASLInitialResponse and returns the server-first-message. The user
-    /// name within is ignored, as the startup packet's counts.
+    /// The same exchange in a TLS connection whose server showed a certificate with this hash: the client may bind its
+    /// proof to it, and must if it can.
+    #[must_use]
+    pub fn within(self, channel: Option<Arc<[u8]>>) -> Self {
+        Self { channel, ..self }
+    }
+
+    /// What to offer the client, the best first.
+    #[must_use]
+    pub fn mechanisms(&self) -> &'static [&'static str] {
+        if self.channel.is_some() { &[MECHANISM_PLUS, MECHANISM] } else { &[MECHANISM] }
+    }
+
+    /// Takes the mechanism and the client-first-message out of the SASLInitialResponse and returns the
+    /// server-first-message. The user name within is ignored, as the startup packet's counts.
     ///
     /// # Errors
     /// What is wrong with the message.
-    pub fn first(&mut self, client_first: &[u8]) -> Result<Vec<u8>, AuthFault> {
+    pub fn first(&mut self, mechanism: &[u8], client_first: &[u8]) -> Result<Vec<u8>, AuthFault> {
         let State::AwaitFirst { nonce } = std::mem::replace(&mut self.state, State::Over) else {
             return Err(AuthFault::OutOfOrder);
         };
+        if !self.mechanisms().iter().any(|offered| offered.as_bytes() == mechanism) {
+            return Err(AuthFault::Mechanism);
+        }
         let message = text(client_first)?;
         let (gs2_header, bare) = split_gs2_header(message)?;
+        let binding = self.binding(mechanism == MECHANISM_PLUS.as_bytes(), gs2_header)?;
         let client_nonce = client_nonce(bare)?;
         let nonce = format!("{client_nonce}{}", nonce.as_str());
         let server_first = format!("r={nonce},s={},i={}", STANDARD.encode(&self.secret.salt), self.secret.iterations);
         self.state =
-            State::AwaitFinal { so_far: format!("{bare},{server_first}"), nonce, binding: STANDARD.encode(gs2_header) };
+            State::AwaitFinal { so_far: format!("{bare},{server_first}"), nonce, binding: STANDARD.encode(binding) };
         Ok(server_first.into_bytes())
+    }
+
+    /// What the client must repeat, given the beginning of its message. A client that says `n` binds no channels, one
+    /// that says `y` could and believes that we can't.
+    fn binding(&self, plus: bool, gs2_header: &str) -> Result<Vec<u8>, AuthFault> {
+        let flag = gs2_header.split(',').next().unwrap_or_default();
+        match (flag.strip_prefix("p="), &self.channel) {
+            (Some("tls-server-end-point"), Some(hash)) if plus => Ok([gs2_header.as_bytes(), hash].concat()),
+            (Some(_), Some(_)) if plus => Err(AuthFault::ChannelType),
+            // Somebody has taken the better mechanism out of our offer.
+            (None, Some(_)) if flag == "y" => Err(AuthFault::Downgraded),
+            (None, _) if !plus => Ok(gs2_header.into()),
+            _ => Err(AuthFault::ChannelBinding),
+        }
     }
 
     /// Takes the client-final-message and returns the server-final-message for AuthenticationSASLFinal, and the key
@@ -118,13 +156,13 @@ fn text(message: &[u8]) -> Result<&str, AuthFault> {
     std::str::from_utf8(message).map_err(|_| AuthFault::Malformed("it is not UTF-8"))
 }
 
-/// Splits `n,,` or `y,,` from what follows. A client that says `y` could bind channels and saw that we can't.
+/// Splits `n,,`, `y,,` or `p=…,,` from what follows.
 fn split_gs2_header(message: &str) -> Result<(&str, &str), AuthFault> {
     let broken = AuthFault::Malformed("the first message has no GS2 header");
     let (flag, rest) = message.split_once(',').ok_or_else(|| broken.clone())?;
     match flag {
         "n" | "y" => {}
-        binding if binding.starts_with("p=") => return Err(AuthFault::ChannelBinding),
+        binding if binding.starts_with("p=") => {}
         _ => return Err(broken),
     }
     let (identity, bare) = rest.split_once(',').ok_or_else(|| broken.clone())?;

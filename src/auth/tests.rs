@@ -1,3 +1,7 @@
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 use super::*;
@@ -53,7 +57,7 @@ fn exchange(
     client: &mut ScramClient,
     server: &mut ScramServer,
 ) -> Result<(ClientKey, Result<(), AuthFault>), AuthFault> {
-    let server_first = server.first(&client.first())?;
+    let server_first = server.first(MECHANISM.as_bytes(), &client.first())?;
     let (server_final, key) = server.finish(&client.respond(&server_first)?)?;
     Ok((key, client.verify(&server_final)))
 }
@@ -63,7 +67,7 @@ fn the_example_of_rfc_7677_passes() {
     let secret =
         ScramSecret::from_password("pencil", b"\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81", 4096);
     let mut server = ScramServer::new(secret, Nonce::known("%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"));
-    assert_eq!(server.first(RFC_CLIENT_FIRST).unwrap(), RFC_SERVER_FIRST.as_bytes());
+    assert_eq!(server.first(MECHANISM.as_bytes(), RFC_CLIENT_FIRST).unwrap(), RFC_SERVER_FIRST.as_bytes());
     let (server_final, _) = server.finish(RFC_CLIENT_FINAL.as_bytes()).unwrap();
     assert_eq!(server_final, RFC_SERVER_FINAL.as_bytes());
 }
@@ -168,14 +172,14 @@ fn a_server_that_does_not_know_the_secret_is_not_believed() {
     assert_eq!(genuine, Err(AuthFault::ServerNotGenuine));
 
     let mut client = client("right");
-    client.respond(&server(weak("right")).first(&client.first()).unwrap()).unwrap();
+    client.respond(&server(weak("right")).first(MECHANISM.as_bytes(), &client.first()).unwrap()).unwrap();
     assert_eq!(client.verify(b"e=invalid-proof"), Err(AuthFault::Refused("invalid-proof".to_owned())));
 }
 
 #[test]
 fn a_tampered_nonce_is_refused_by_either_side() {
     let (mut one, mut other) = (client("right"), server(weak("right")));
-    let server_first = other.first(&one.first()).unwrap();
+    let server_first = other.first(MECHANISM.as_bytes(), &one.first()).unwrap();
     let mut foreign = server_first.clone();
     foreign[2] ^= 1;
     let answer = one.respond(&server_first).unwrap();
@@ -206,7 +210,7 @@ fn iterations_are_bounded() {
 
 #[test]
 fn channel_binding_is_refused_unless_it_is_declined() {
-    let first = |message: &str| server(weak("right")).first(message.as_bytes());
+    let first = |message: &str| server(weak("right")).first(MECHANISM.as_bytes(), message.as_bytes());
     assert!(first("n,,n=,r=abc").is_ok());
     assert!(first("y,,n=ignored,r=abc,x=extension").is_ok());
     assert_eq!(first("p=tls-server-end-point,,n=,r=abc"), Err(AuthFault::ChannelBinding));
@@ -214,10 +218,42 @@ fn channel_binding_is_refused_unless_it_is_declined() {
 
     // A meddler who turned the client's `y` into `n` is found out by what the client repeats.
     let mut meddled = server(weak("right"));
-    let server_first = String::from_utf8(meddled.first(b"n,,n=,r=abc").unwrap()).unwrap();
+    let server_first = String::from_utf8(meddled.first(MECHANISM.as_bytes(), b"n,,n=,r=abc").unwrap()).unwrap();
     let nonce = &server_first[2..server_first.find(',').unwrap()];
     let answer = format!("c=eSws,r={nonce},p=AAAA");
     assert_eq!(meddled.finish(answer.as_bytes()).unwrap_err(), AuthFault::ChannelBinding);
+}
+
+#[test]
+fn what_a_client_binds_must_be_the_connection_it_is_in() {
+    let plus = |message: &str| {
+        let mut bound = server(weak("right")).within(Some(Arc::from(*b"hash of our certificate")));
+        assert_eq!(bound.mechanisms(), [MECHANISM_PLUS, MECHANISM]);
+        let answer = bound.first(MECHANISM_PLUS.as_bytes(), message.as_bytes());
+        (bound, answer)
+    };
+    let finish = |binding: &[u8]| {
+        let (mut bound, answer) = plus("p=tls-server-end-point,,n=,r=abc");
+        let server_first = String::from_utf8(answer.unwrap()).unwrap();
+        let nonce = &server_first[2..server_first.find(',').unwrap()];
+        let proof = STANDARD.encode([0; 32]);
+        let answer = format!("c={},r={nonce},p={proof}", STANDARD.encode(binding));
+        bound.finish(answer.as_bytes()).unwrap_err()
+    };
+    assert_eq!(finish(b"p=tls-server-end-point,,hash of our certificate"), AuthFault::WrongPassword);
+    assert_eq!(finish(b"p=tls-server-end-point,,hash of another's"), AuthFault::ChannelBinding);
+    assert_eq!(finish(b"p=tls-server-end-point,,"), AuthFault::ChannelBinding);
+    assert_eq!(plus("p=tls-unique,,n=,r=abc").1, Err(AuthFault::ChannelType));
+    assert_eq!(plus("n,,n=,r=abc").1, Err(AuthFault::ChannelBinding));
+
+    // Without the better mechanism: fine for who can't, suspicious for who could.
+    let plain =
+        |message: &[u8]| server(weak("right")).within(Some(Arc::from(*b"hash"))).first(MECHANISM.as_bytes(), message);
+    assert!(plain(b"n,,n=,r=abc").is_ok());
+    assert_eq!(plain(b"y,,n=,r=abc"), Err(AuthFault::Downgraded));
+    assert_eq!(plain(b"p=tls-server-end-point,,n=,r=abc"), Err(AuthFault::ChannelBinding));
+    let unbound = server(weak("right")).first(MECHANISM_PLUS.as_bytes(), b"p=tls-server-end-point,,n=,r=abc");
+    assert_eq!(unbound, Err(AuthFault::Mechanism));
 }
 
 #[test]
@@ -225,18 +261,18 @@ fn messages_out_of_order_or_out_of_form_are_refused() {
     assert_eq!(server(weak("right")).finish(b"c=biws,r=abc,p=AAAA").unwrap_err(), AuthFault::OutOfOrder);
     assert_eq!(client("right").verify(b"v=AAAA"), Err(AuthFault::OutOfOrder));
     let mut twice = server(weak("right"));
-    twice.first(b"n,,n=,r=abc").unwrap();
-    assert_eq!(twice.first(b"n,,n=,r=abc"), Err(AuthFault::OutOfOrder));
+    twice.first(MECHANISM.as_bytes(), b"n,,n=,r=abc").unwrap();
+    assert_eq!(twice.first(MECHANISM.as_bytes(), b"n,,n=,r=abc"), Err(AuthFault::OutOfOrder));
     assert_eq!(twice.finish(b"").unwrap_err(), AuthFault::OutOfOrder);
     for message in
         ["", "n", "n,", "n,,", "n,,n=", "n,,n=,r=", "n,,m=x,n=,r=abc", "z,,n=,r=a", "n,,n=,r=a b", "n,,n=,r=a,1=x"]
     {
-        let fault = server(weak("right")).first(message.as_bytes()).unwrap_err();
+        let fault = server(weak("right")).first(MECHANISM.as_bytes(), message.as_bytes()).unwrap_err();
         assert!(fault.is_protocol_violation(), "{message}: {fault}");
     }
     let long = format!("n,,n=,r={}", "a".repeat(2000));
-    assert!(matches!(server(weak("right")).first(long.as_bytes()), Err(AuthFault::Malformed(_))));
-    assert!(matches!(server(weak("right")).first(b"n,,n=\0,r=a"), Err(AuthFault::Malformed(_))));
+    assert!(matches!(server(weak("right")).first(MECHANISM.as_bytes(), long.as_bytes()), Err(AuthFault::Malformed(_))));
+    assert!(matches!(server(weak("right")).first(MECHANISM.as_bytes(), b"n,,n=\0,r=a"), Err(AuthFault::Malformed(_))));
 }
 
 #[test]
@@ -277,16 +313,16 @@ fn nothing_secret_is_shown_by_debug() {
 proptest! {
     #[test]
     fn garbage_never_panics_the_server(first in any::<Vec<u8>>(), last in any::<Vec<u8>>()) {
-        let _ = server(weak("right")).first(&first);
+        let _ = server(weak("right")).first(MECHANISM.as_bytes(), &first);
         let mut server = server(weak("right"));
-        server.first(b"n,,n=,r=abc").unwrap();
+        server.first(MECHANISM.as_bytes(), b"n,,n=,r=abc").unwrap();
         prop_assert!(server.finish(&last).is_err());
     }
 
     #[test]
     fn nearly_right_messages_never_panic_the_server(first in "[nyp](=[a-z]{0,3})?,(a=x)?,(m=x,)?n=[^,]{0,4},r=[ -~]{0,9}(,.{0,5})?", last in "c=[a-zA-Z=]{0,5},r=.{0,9},p=[a-zA-Z=]{0,50}") {
         let mut server = server(weak("right"));
-        let _ = server.first(first.as_bytes());
+        let _ = server.first(MECHANISM.as_bytes(), first.as_bytes());
         prop_assert!(server.finish(last.as_bytes()).is_err());
     }
 

@@ -42,7 +42,7 @@ bob and of the database app (or of the only one so named in another letter case)
 - **Hosts** are names, IP addresses, or folders of unix sockets (they begin with `/`), alone or as a list.
 - **Secrets** are passwords, or what PostgreSQL stores for them: `SELECT rolpassword FROM pg_authid`. With a
   `SCRAM-SHA-256$…` secret and the method `scram-sha-256` no plain password is needed: the keys that a client proves
-  also log in at the server.
+  also log in at the server. Within TLS a client may bind its login to the connection (`channel_binding=require`).
 
 ## Examples
 

@@ -3,8 +3,13 @@
 use std::net::IpAddr;
 
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::{
+    OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA, OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA,
+    OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512, Oid,
+};
 use x509_parser::prelude::FromDer;
 
 pub(super) fn parse<'d>(der: &'d CertificateDer<'_>) -> Option<X509Certificate<'d>> {
@@ -21,6 +26,22 @@ pub(super) fn common_name(der: &CertificateDer<'_>) -> Option<String> {
     let certificate = parse(der)?;
     let name = certificate.subject().iter_common_name().next()?.as_str().ok()?;
     (!name.is_empty() && !name.contains('\0')).then(|| name.to_owned())
+}
+
+/// The certificate's hash as `tls-server-end-point` has it: by the function that its signature uses, but SHA-256 in place
+/// of MD5 and SHA-1 (RFC 5929, section 4.1); `None` where the signature names no function of its own.
+pub(super) fn end_point(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let algorithm = parse(der)?.signature_algorithm.algorithm;
+    let is = |known: &[Oid<'_>]| known.contains(&algorithm);
+    if is(&[OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA, OID_PKCS1_SHA256WITHRSA, OID_SIG_ECDSA_WITH_SHA256]) {
+        Some(Sha256::digest(der).to_vec())
+    } else if is(&[OID_PKCS1_SHA384WITHRSA, OID_SIG_ECDSA_WITH_SHA384]) {
+        Some(Sha384::digest(der).to_vec())
+    } else if is(&[OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA512]) {
+        Some(Sha512::digest(der).to_vec())
+    } else {
+        None
+    }
 }
 
 pub(super) fn public_key_info(der: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {

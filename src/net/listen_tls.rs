@@ -7,10 +7,12 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
+use super::certificate;
 use super::pem::{self, TlsFault};
 use super::stream::Stream;
 use crate::config::{ListenTls as Settings, ListenTlsMode};
@@ -34,6 +36,7 @@ pub enum TlsOpening {
 #[derive(Clone)]
 pub struct ListenTls {
     acceptor: TlsAcceptor,
+    end_point: Option<Arc<[u8]>>,
 }
 
 impl std::fmt::Debug for ListenTls {
@@ -54,17 +57,25 @@ impl ListenTls {
         let provider = Arc::new(ring::default_provider());
         let files = settings.identity.as_ref().ok_or(TlsFault::NoIdentity)?;
         let identity = pem::identity(files, &provider)?;
+        let end_point = identity.cert.first().and_then(certificate::end_point);
         let clients = client_verifier(settings, &provider)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(clients)
-            .with_cert_resolver(identity);
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
         config.alpn_protocols = vec![super::ALPN.to_vec()];
         config.max_fragment_size = Some(RECORD);
         // PostgreSQL resumes no TLS session, and a ticket would outlive a revoked certificate.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(config)) }))
+        Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(config)), end_point: end_point.map(Arc::from) }))
+    }
+
+    /// The hash of our certificate by which a client tells this end of the connection from any other, for SCRAM's
+    /// channel binding (RFC 5929, section 4); `None` where the certificate's signature has no hash that could be used.
+    #[must_use]
+    pub fn end_point(&self) -> Option<Arc<[u8]>> {
+        self.end_point.clone()
     }
 
     /// Performs the handshake. `already_read` is what was taken from the stream beyond what the caller used; for

@@ -3,12 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use thiserror::Error;
 
 use super::certificate;
@@ -55,7 +54,7 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// The chain and key that we present.
-pub(super) fn identity(files: &TlsIdentity, provider: &CryptoProvider) -> Result<Arc<SingleCertAndKey>, TlsFault> {
+pub(super) fn identity(files: &TlsIdentity, provider: &CryptoProvider) -> Result<CertifiedKey, TlsFault> {
     let chain = certificates(&files.cert)?;
     let key = provider
         .key_provider
@@ -65,7 +64,7 @@ pub(super) fn identity(files: &TlsIdentity, provider: &CryptoProvider) -> Result
     if key.public_key().is_some_and(|of_key| of_certificate.as_ref() != Some(&of_key)) {
         return Err(TlsFault::Mismatch { cert: files.cert.clone(), key: files.key.clone() });
     }
-    Ok(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+    Ok(CertifiedKey::new(chain, key))
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {

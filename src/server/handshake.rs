@@ -2,6 +2,7 @@
 //! "SSL Session Encryption").
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -22,6 +23,8 @@ pub(super) struct Caller {
     pub(super) stream: Stream,
     /// What it has sent ahead and nobody has looked at yet.
     pub(super) ahead: Vec<u8>,
+    /// The hash of the certificate that we showed it, which its login may be bound to.
+    pub(super) channel: Option<Arc<[u8]>>,
 }
 
 impl Caller {
@@ -69,11 +72,12 @@ pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wan
     let limit = server.config.current().limits.startup_packet;
     let (mut may_ask_tls, mut may_ask_gss) = (true, true);
     let mut read = Vec::new();
+    let mut channel = None;
     loop {
         let packet = match next_packet(&mut stream, &mut read, limit).await? {
             Next::Packet(packet) => packet,
             Next::Tls if may_ask_tls => {
-                stream = direct_tls(stream, server, &read).await?;
+                (stream, channel) = direct_tls(stream, server, &read).await?;
                 (may_ask_tls, may_ask_gss) = (false, false);
                 read.clear();
                 continue;
@@ -95,7 +99,7 @@ pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wan
                 if !read.is_empty() {
                     return Err(refuse(stream, "received unencrypted data after SSL request"));
                 }
-                stream = requested_tls(stream, server).await?;
+                (stream, channel) = requested_tls(stream, server).await?;
                 may_ask_tls = false;
             }
             Packet::GssEncRequest if may_ask_gss => {
@@ -117,7 +121,7 @@ pub(super) async fn handshake(mut stream: Stream, server: &Server) -> Result<Wan
                             .hint("Connect with sslmode=require.");
                     return Err(Failed::told(stream, fault));
                 }
-                return Ok(Wanted::Session(Caller { stream, ahead: read }, startup));
+                return Ok(Wanted::Session(Caller { stream, ahead: read, channel }, startup));
             }
         }
     }
@@ -154,24 +158,25 @@ async fn next_packet(stream: &mut Stream, read: &mut Vec<u8>, limit: usize) -> i
     }
 }
 
-async fn requested_tls(mut stream: Stream, server: &Server) -> io::Result<Stream> {
+/// The connection, and the hash of the certificate that we showed.
+async fn requested_tls(mut stream: Stream, server: &Server) -> io::Result<(Stream, Option<Arc<[u8]>>)> {
     match server.tls.load_full() {
         Some(tls) if !stream.is_tls() && !matches!(stream.peer(), crate::net::Peer::Unix) => {
             stream.write_all(b"S").await?;
             stream.flush().await?;
-            tls.accept(stream, &[], TlsOpening::Requested).await
+            Ok((tls.accept(stream, &[], TlsOpening::Requested).await?, tls.end_point()))
         }
         _ => {
             stream.write_all(b"N").await?;
             stream.flush().await?;
-            Ok(stream)
+            Ok((stream, None))
         }
     }
 }
 
-async fn direct_tls(stream: Stream, server: &Server, read: &[u8]) -> io::Result<Stream> {
+async fn direct_tls(stream: Stream, server: &Server, read: &[u8]) -> io::Result<(Stream, Option<Arc<[u8]>>)> {
     match server.tls.load_full() {
-        Some(tls) => tls.accept(stream, read, TlsOpening::Direct).await,
+        Some(tls) => Ok((tls.accept(stream, read, TlsOpening::Direct).await?, tls.end_point())),
         None => Err(io::Error::new(io::ErrorKind::Unsupported, "a TLS handshake came, and TLS is off")),
     }
 }

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::Server;
 use super::handshake::{Caller, Failed};
-use crate::auth::{self, AuthFault, ClientKey, Credential, MECHANISM, Nonce, ScramKeys, verify_md5};
+use crate::auth::{self, AuthFault, ClientKey, Credential, Nonce, ScramKeys, verify_md5};
 use crate::config::AuthMethod;
 use crate::net::Stream;
 use crate::wire::build::{self, Fault};
@@ -153,18 +153,16 @@ async fn scram(
     user: &str,
     known: Option<&Credential>,
 ) -> Result<ClientKey, ScramFailed> {
-    let mut exchange = Credential::scram_server(known, user, &server.mock, Nonce::random()?);
-    send(&mut caller.stream, &build::ask_sasl(&[MECHANISM])).await?;
+    let mut exchange =
+        Credential::scram_server(known, user, &server.mock, Nonce::random()?).within(caller.channel.clone());
+    send(&mut caller.stream, &build::ask_sasl(exchange.mechanisms())).await?;
     let initial = answer(caller).await?;
     let (mechanism, rest) = split_cstr(&initial).ok_or_else(|| violation("malformed SASL message"))?;
-    if mechanism != MECHANISM.as_bytes() {
-        return Err(violation("client selected an invalid SASL authentication mechanism").into());
-    }
     let first = match rest.split_first_chunk::<4>() {
         Some((length, data)) if usize::try_from(u32::from_be_bytes(*length)) == Ok(data.len()) => data,
         _ => return Err(violation("malformed SASL message").into()),
     };
-    let challenge = exchange.first(first)?;
+    let challenge = exchange.first(mechanism, first)?;
     send(&mut caller.stream, &build::sasl_continue(challenge)).await?;
     let response = answer(caller).await?;
     let (outcome, key) = exchange.finish(&response)?;

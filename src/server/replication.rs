@@ -66,7 +66,7 @@ pub(super) async fn open(
 
 /// Moves bytes until either end leaves or pgweir stops.
 pub(super) async fn relay(caller: Caller, line: Line, handle: &Arc<Client>) {
-    let Caller { stream: client, ahead } = caller;
+    let Caller { stream: client, ahead, .. } = caller;
     let Line { mut backend, endpoint, cancel, .. } = line;
     handle.has_backend(Backend { server: cancel.server, process: cancel.pid });
     if backend.write_all(&ahead).await.is_err() {

@@ -168,6 +168,37 @@ class Postgres:
         return f"postgres://{user}:{password}@127.0.0.1:{port}/{database}"
 
 
+class Certificates:
+    """A server's certificate for 127.0.0.1, who signed it, and a stranger who did not: paths of PEM files."""
+
+    def __init__(self, home):
+        self.home = home
+        home.mkdir()
+        self.root, _ = self._self_signed("root")
+        self.stranger, _ = self._self_signed("stranger")
+        self.cert, self.key = home / "server.crt", home / "server.key"
+        request, extensions = home / "server.csr", home / "extensions"
+        self._openssl("req", *self.NEW_KEY, "-keyout", self.key, "-out", request, "-subj", "/CN=127.0.0.1")
+        extensions.write_text("subjectAltName=IP:127.0.0.1")
+        self._openssl(
+            "x509", "-req", "-in", request, "-CA", self.root, "-CAkey", home / "root.key", "-CAcreateserial",
+            "-days", "2", "-extfile", extensions, "-out", self.cert,
+        )
+
+    NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+
+    def _self_signed(self, name):
+        cert, key = self.home / f"{name}.crt", self.home / f"{name}.key"
+        self._openssl("req", "-x509", *self.NEW_KEY, "-keyout", key, "-out", cert, "-subj", f"/CN={name}", "-days", "2")
+        return cert, key
+
+    @staticmethod
+    def _openssl(*arguments):
+        done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True)
+        if done.returncode:
+            raise StartFailed(f"openssl {arguments[0]}: {done.stderr}")
+
+
 class Pgweir:
     """The program under test, with the configuration it is given; it logs JSON to a file."""
 
