@@ -79,6 +79,8 @@ pub enum Standing {
 #[derive(Debug, Default)]
 struct Age {
     parses: AtomicU64,
+    /// The latest that PostgreSQL has accepted.
+    accepted: AtomicU64,
     outdated: AtomicU64,
     doubtful: AtomicU64,
 }
@@ -97,6 +99,17 @@ impl Statement {
     #[must_use]
     pub fn next_parse(&self) -> u64 {
         self.age.parses.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// PostgreSQL has accepted this Parse.
+    pub fn vouch(&self, parse: u64) {
+        self.age.accepted.fetch_max(parse, Ordering::Relaxed);
+    }
+
+    /// Whether PostgreSQL has accepted it since its columns last changed.
+    #[must_use]
+    pub fn is_vouched(&self) -> bool {
+        self.age.accepted.load(Ordering::Relaxed) > self.age.doubtful.load(Ordering::Relaxed)
     }
 
     /// A backend has found that the result of its copy, which this Parse had made, has other columns now.
@@ -197,6 +210,13 @@ impl Registry {
                 statement
             }
         }
+    }
+
+    /// The statement that clients share who have prepared this, if there is one.
+    #[must_use]
+    pub fn known(&self, text: &[u8], types: &[u8], plan_key: u64) -> Option<Arc<Statement>> {
+        let key = Key { text: text.into(), types: types.into(), plan_key };
+        self.statements.get(&key).map(|statement| Arc::clone(&statement))
     }
 
     /// One client's own unnamed statement.

@@ -21,6 +21,7 @@ use crate::session::{Keeps, Leased, Running, Wait};
 use crate::stats;
 use crate::wire::build::{Fault, Severity};
 use crate::wire::sqlstate;
+use crate::wire::tag::client;
 use crate::wire::view::Transaction;
 
 impl Serve {
@@ -52,6 +53,9 @@ impl Serve {
             self.begin_lease(active, lease, now);
             return Ok(true);
         }
+        if wait == Wait::Lease && tag == client::PARSE && self.parse_unleased(active, now)? {
+            return Ok(true);
+        }
         match self.route.pool.wait(&wish, now) {
             Ok(waiting) => active.ownership = Ownership::Waiting { waiting, asked: now },
             Err(LeaseError::BackendGone) => {
@@ -61,6 +65,20 @@ impl Serve {
             }
             Err(error) => self.no_lease(active, tag, &self.lease_error(&error))?,
         }
+        Ok(true)
+    }
+
+    /// Whether the client's Parse could be answered although no backend is free.
+    fn parse_unleased(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
+        let limit = self.route.limits.load().messages.any;
+        let Some(bytes) = self.session.parse_unleased(active.from_client.unread(), limit, &mut active.out) else {
+            return Ok(false);
+        };
+        active.from_client.consume(bytes);
+        active.to_client.push(&active.out.before);
+        active.out.before.clear();
+        (active.held, active.last_frame) = (None, Some(now));
+        self.release_if_done(active, now)?;
         Ok(true)
     }
 

@@ -10,6 +10,7 @@
 //! | the queue of replies that are owed | `turn`; one of them: `expect`; used again: `spare` |
 //! | frames of the client | `from_client`, prepared statements `statements` and `own_names`, COPY `copying` |
 //! | frames of the backend | `from_backend`, errors and values in other words `reports` |
+//! | a Parse while no backend is free | `lone_parse` |
 //! | statements whose columns change, batches that are sent again | `columns`, `repeat` |
 //! | what a text may leave behind, and what it did | `weigh`, `functions`, then `state`, `look` |
 //! | what is told of statements that end | `measuring`, `ends` |
@@ -26,6 +27,7 @@ mod from_backend;
 mod from_client;
 mod functions;
 mod listening;
+mod lone_parse;
 mod look;
 mod making_way;
 mod measuring;

@@ -404,7 +404,12 @@ impl Turn {
                 Some(Effect::Own(name, here)) => leased.held.set_own(&name, here),
                 Some(Effect::Drop(id)) => leased.held.remove(id),
                 Some(Effect::Hold(id, parse)) => leased.held.insert(id, parse),
-                Some(Effect::Name(name, named)) => names.set(&name, named),
+                Some(Effect::Name(name, named)) => {
+                    if let Some(named) = &named {
+                        named.statement.vouch(named.parse);
+                    }
+                    names.set(&name, named);
+                }
                 Some(Effect::Profile(profile)) => leased.carried.profile = profile,
                 Some(Effect::Unnamed(id)) => leased.held.set_unnamed(id),
                 None => {}
