@@ -45,9 +45,9 @@ class Run:
 
 
 def cpu_seconds(pid):
-    """User and system time that all threads of the process have had."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Time on a processor that the threads of the process have had, to the nanosecond."""
+    threads = pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def pgbench(contender, workload, seconds):

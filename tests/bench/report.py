@@ -1,5 +1,6 @@
 """Turns measurements into the table of the performance budget, as Markdown."""
 
+import math
 import os
 import pathlib
 import statistics
@@ -113,11 +114,21 @@ def insight(runs):
     rows = []
     for workload in CPU:
         on, off = runs[workload, "on"], runs[workload, "off"]
-        share = statistics.median(a.tps / b.tps for a, b in zip(on, off))
+        shares = [a.tps / b.tps for a, b in zip(on, off)]
+        share, doubt = statistics.median(shares), standard_error(shares)
         cpus = [statistics.median(run.cpu for run in some) for some in (off, on)]
-        cells = [f"{share:.3f}", *(f"{cpu:.1f}" for cpu in cpus), f"≥ {INSIGHT:.2f}", mark([share >= INSIGHT])]
+        cells = [f"{share:.3f} ± {doubt:.3f}", *(f"{cpu:.1f}" for cpu in cpus), f"≥ {INSIGHT:.2f}"]
+        cells.append(mark([share >= INSIGHT]))
         rows.append([WORKLOADS[workload][0], *cells])
     return table(["insight", "share of tps", "CPU without, µs", "CPU with, µs", "target", ""], rows)
+
+
+def standard_error(values):
+    """How far the median of so many values is probably from the truth, by their quartiles."""
+    if len(values) < 2:
+        return math.nan
+    lower, _, upper = statistics.quantiles(values, n=4)
+    return 1.253 * (upper - lower) / 1.349 / math.sqrt(len(values))
 
 
 def settings(shares):
