@@ -1,11 +1,10 @@
 """What only libpq decides, in the version that psycopg brings along: TLS, channel binding and versions of the protocol."""
 
 import os
-import threading
 
 import psycopg
+from cancelling import assert_that_a_cancel_stops_a_statement_and_spares_the_session
 from checks import URL, Checks
-from psycopg import errors
 
 checks = Checks("libpq")
 check = checks.check
@@ -84,23 +83,7 @@ def cancels_hit_by_long_keys_and_short_ones_encrypted_or_not():
     for version in ("3.0", "3.2"):
         for options in ({}, {"sslnegotiation": "direct"}, {"sslmode": "disable", "channel_binding": "disable"}):
             with connect(max_protocol_version=version, **options) as c:
-                cancelled = threading.Event()
-
-                def cancel_until_it_works():
-                    while not cancelled.wait(0.1):
-                        c.cancel_safe()
-
-                canceller = threading.Thread(target=cancel_until_it_works)
-                canceller.start()
-                try:
-                    c.execute("SELECT pg_sleep(30)")
-                    raise AssertionError("it was not cancelled")
-                except errors.QueryCanceled:
-                    pass
-                finally:
-                    cancelled.set()
-                    canceller.join()
-                assert c.execute("SELECT 1").fetchone() == (1,)
+                assert_that_a_cancel_stops_a_statement_and_spares_the_session(c)
 
 
 @check
