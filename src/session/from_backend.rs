@@ -132,7 +132,9 @@ impl Session {
         if let Some((statement, sent)) = turn.measured.take() {
             statement.measured(now.saturating_duration_since(sent));
         }
-        if let Reset::All { told, superuser } = std::mem::take(&mut turn.reset) {
+        if to == Addressee::Client
+            && let Reset::All { told, superuser } = std::mem::take(&mut turn.reset)
+        {
             report_changes(&told, &self.profile, superuser.as_deref(), leased.carried, &mut out.before);
         }
         let status = turn.status;

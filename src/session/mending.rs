@@ -5,15 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::turn::{Expect, Kind, Known, Turn, Who};
+use super::turn::{Expect, Kind, Turn, Who};
 use super::{Outgoing, Session, reports};
-use crate::prepared::{Names, Statement};
+use crate::prepared::Statement;
 use crate::settings::{AUTHORIZATION, Profile, ROLE, write_literal};
 use crate::sql::{Command, Discard, Effects, Lexer, Lexing, Token, TokenKind, Weighed, statements};
 use crate::wire::Frame;
 use crate::wire::build;
 use crate::wire::tag::client;
-use crate::wire::view::{self, Bind, Parse, Transaction};
+use crate::wire::view::{self, Transaction};
 
 /// The name of pgweir's statement and portal for a client that uses the extended protocol.
 const NAME: &[u8] = b"__pgweir_mending";
@@ -132,28 +132,15 @@ impl Session {
         }
     }
 
-    /// Brings back what the client started with where its batch goes on after DISCARD ALL. Another DISCARD ALL must
-    /// find no transaction, which a statement of pgweir's would begin.
+    /// Brings back what the client started with where its batch goes on after DISCARD ALL, which has committed by then:
+    /// what follows must neither undo that nor find itself in a transaction that has begun.
     pub(super) fn mend_before(&mut self, frame: &Frame<'_>, out: &mut Outgoing) {
-        let Some(turn) = self.turn.as_mut().filter(|turn| turn.mend_next.is_some()) else { return };
-        let goes_on = match frame.tag {
-            client::SYNC => {
-                turn.mend_next = None;
-                false
-            }
-            client::QUERY | client::FUNCTION_CALL => true,
-            client::PARSE => Parse::read(frame.body).is_ok_and(|parse| !is_discard_all(&self.weigh(parse.text))),
-            client::BIND => Bind::read(frame.body).is_ok_and(|bind| {
-                let named = turn.named(&self.names, Names::key(bind.statement));
-                !matches!(named, Known::Now(Some(named)) if is_discard_all(&named.statement.weighed))
-            }),
-            _ => false,
-        };
-        if !goes_on {
-            return;
-        }
-        if let Some(mending) = self.turn.as_mut().and_then(|turn| turn.mend_next.take()) {
+        let decides =
+            matches!(frame.tag, client::SYNC | client::QUERY | client::FUNCTION_CALL | client::PARSE | client::BIND);
+        let Some(turn) = self.turn.as_mut().filter(|_| decides) else { return };
+        if let Some(mending) = turn.mend_next.take().filter(|_| frame.tag != client::SYNC) {
             self.execute_mending(&mending, &mut out.to_backend);
+            self.end_own_batch(out);
             self.state.note(Effects::SETTINGS, b"");
         }
     }

@@ -117,7 +117,8 @@ impl Session {
         }
     }
 
-    fn end_own_batch(&mut self, out: &mut Outgoing) {
+    /// Ends what pgweir has sent of its own, so that it stands whatever comes after it.
+    pub(super) fn end_own_batch(&mut self, out: &mut Outgoing) {
         out.to_backend.extend_from_slice(&build::SYNC);
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Sync, Who::Skip), []);
