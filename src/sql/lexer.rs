@@ -2,6 +2,7 @@
 //!
 //! It never fails: what PostgreSQL would refuse becomes a token of some kind, and what is not closed reaches to the end.
 
+use super::bytes::{CLASSES, Class, IN_WORD};
 use super::encoding::Encoding;
 use super::hash::{HIGHEST, find, in_word};
 
@@ -96,65 +97,6 @@ pub struct Lexer<'a> {
     unclosed: bool,
 }
 
-/// What a byte can begin.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Space,
-    Letter,
-    Digit,
-    Quote,
-    DoubleQuote,
-    Dollar,
-    Operator,
-    Dot,
-    Colon,
-    Single(TokenKind),
-    Stray,
-}
-
-const CLASSES: [Class; 256] = classes();
-
-/// Which bytes go on with a word.
-const IN_WORD: [bool; 256] = words();
-
-const fn classes() -> [Class; 256] {
-    let mut table = [Class::Stray; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = match byte as u8 {
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0B | 0x0C => Class::Space,
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..=0xFF => Class::Letter,
-            b'0'..=b'9' => Class::Digit,
-            b'\'' => Class::Quote,
-            b'"' => Class::DoubleQuote,
-            b'$' => Class::Dollar,
-            b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*' | b'/' | b'%' | b'<'
-            | b'>' | b'=' => Class::Operator,
-            b'.' => Class::Dot,
-            b':' => Class::Colon,
-            b',' => Class::Single(TokenKind::Comma),
-            b';' => Class::Single(TokenKind::Semicolon),
-            b'(' => Class::Single(TokenKind::Open),
-            b')' => Class::Single(TokenKind::Close),
-            b'[' => Class::Single(TokenKind::OpenSquare),
-            b']' => Class::Single(TokenKind::CloseSquare),
-            _ => Class::Stray,
-        };
-        byte += 1;
-    }
-    table
-}
-
-const fn words() -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | 0x80..=0xFF);
-        byte += 1;
-    }
-    table
-}
-
 impl<'a> Lexer<'a> {
     #[must_use]
     pub fn new(text: &'a [u8], lexing: Lexing) -> Self {
@@ -210,7 +152,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// A word, or the string or name whose prefix it looks like.
-    fn word(&mut self, start: usize, first: u8) -> (TokenKind, usize) {
+    fn prefix(&mut self, start: usize, first: u8) -> (TokenKind, usize) {
         let next = self.byte(start + 1);
         if next == Some(b'\'') {
             let quoting = match first {
@@ -451,22 +393,44 @@ impl Iterator for Lexer<'_> {
 }
 
 impl Lexer<'_> {
+    /// The next token if it is of this kind; otherwise nothing is read.
+    #[inline]
+    pub(super) fn next_if(&mut self, kind: TokenKind) -> Option<Token> {
+        let before = self.at;
+        let token = self.next().filter(|token| token.kind == kind);
+        if token.is_none() {
+            self.at = before;
+        }
+        token
+    }
+
     /// [`next`](Self::next), for the one loop that is worth its code twice.
     #[inline(always)]
     pub(super) fn advance(&mut self) -> Option<Token> {
         loop {
-            let start = self.at;
-            let byte = self.byte(start)?;
+            let mut start = self.at;
+            let mut byte = self.byte(start)?;
+            // Most tokens stand after one space.
+            if byte == b' ' {
+                start += 1;
+                byte = self.byte(start)?;
+            }
             let (kind, end) = match CLASSES[usize::from(byte)] {
                 Class::Space => {
-                    self.at += 1;
+                    self.at = start + 1;
                     while self.byte(self.at).is_some_and(|byte| CLASSES[usize::from(byte)] == Class::Space) {
                         self.at += 1;
                     }
                     continue;
                 }
-                Class::Letter => self.word(start, byte),
-                Class::Single(kind) => (kind, start + 1),
+                Class::Letter => (TokenKind::Word, self.word_end(start)),
+                Class::Prefix => self.prefix(start, byte),
+                Class::Comma => (TokenKind::Comma, start + 1),
+                Class::Semicolon => (TokenKind::Semicolon, start + 1),
+                Class::Open => (TokenKind::Open, start + 1),
+                Class::Close => (TokenKind::Close, start + 1),
+                Class::OpenSquare => (TokenKind::OpenSquare, start + 1),
+                Class::CloseSquare => (TokenKind::CloseSquare, start + 1),
                 Class::Digit => (TokenKind::Number, self.number_end(start)),
                 Class::Quote => (TokenKind::Text(Quoting::Plain), self.string_end(start + 1, Quoting::Plain)),
                 Class::Dot if self.byte(start + 1).is_some_and(|byte| byte.is_ascii_digit()) => {

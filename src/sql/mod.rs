@@ -9,6 +9,7 @@
 //! libpg_query.
 
 mod bodies;
+mod bytes;
 mod custom;
 mod digest;
 mod effects;

@@ -1,6 +1,6 @@
 //! Brackets and lists: which elements are like the one before.
 
-use super::{CLOSE, CLOSE_SQUARE, COMMA, Folding, OPEN, OPEN_SQUARE, PLACE, Positions, SEMICOLON, Writer};
+use super::{CLOSE, CLOSE_SQUARE, COMMA, Folding, OPEN, OPEN_SQUARE, PLACE, Positions, Writer};
 use crate::sql::hash::Lanes;
 use crate::sql::landmark::Landmark;
 use crate::sql::lexer::{Token, TokenKind};
@@ -35,64 +35,9 @@ pub(super) struct Frame<M> {
     pub(super) places: u32,
 }
 
-/// What was seen and may turn out to mean nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pending {
-    Nothing,
-    Semicolon(Token),
-    /// A row of VALUES was closed.
-    AfterRow,
-    /// So it was, and a comma followed.
-    RowComma(Token),
-}
-
 impl<W: Writer> Folding<'_, W> {
-    /// Decides what was left open before this token; true if that used the token up.
-    pub(super) fn settle(&mut self, token: Token) -> bool {
-        match std::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Nothing => false,
-            Pending::Semicolon(semicolon) => {
-                if token.kind == TokenKind::Semicolon {
-                    self.pending = Pending::Semicolon(semicolon);
-                    return true;
-                }
-                self.punctuation(semicolon, SEMICOLON, Landmark::Start);
-                false
-            }
-            Pending::AfterRow if token.kind == TokenKind::Comma => {
-                self.pending = Pending::RowComma(token);
-                true
-            }
-            Pending::AfterRow => {
-                self.pop();
-                false
-            }
-            Pending::RowComma(comma) if token.kind == TokenKind::Open => {
-                self.open_element();
-                self.writer.token(comma);
-                self.depth += 1;
-                self.deepest = self.deepest.max(self.depth);
-                self.punctuation(token, OPEN, Landmark::Open);
-                true
-            }
-            Pending::RowComma(comma) => {
-                self.pop();
-                self.comma(comma);
-                false
-            }
-        }
-    }
-
     /// Closes what the text has left open.
     pub(super) fn end(&mut self) {
-        match self.pending {
-            Pending::AfterRow => drop(self.pop()),
-            Pending::RowComma(comma) => {
-                self.pop();
-                self.comma(comma);
-            }
-            Pending::Nothing | Pending::Semicolon(_) => {}
-        }
         while self.open > 0 {
             self.close_element();
             self.pop();
@@ -223,7 +168,6 @@ impl<W: Writer> Folding<'_, W> {
             Some(List::Rows) => {
                 self.punctuation(token, sign, Landmark::Operand);
                 self.close_element();
-                self.pending = Pending::AfterRow;
             }
             Some(List::Elements | List::Query) => {
                 self.close_element();
@@ -240,6 +184,24 @@ impl<W: Writer> Folding<'_, W> {
                 positions.inner -= 1;
             }
         }
+        if ended == Some(List::Rows) {
+            self.next_row();
+        }
+    }
+
+    /// Goes on to the row that follows, or ends the list of rows.
+    fn next_row(&mut self) {
+        let before = self.lexer.at;
+        let comma = self.lexer.next_if(TokenKind::Comma);
+        let Some((comma, open)) = comma.and_then(|comma| Some((comma, self.lexer.next_if(TokenKind::Open)?))) else {
+            self.lexer.at = before;
+            self.pop();
+            return;
+        };
+        self.open_element();
+        self.writer.token(comma);
+        self.depth += 1;
+        self.punctuation(open, OPEN, Landmark::Open);
     }
 }
 

@@ -17,7 +17,7 @@ use super::hash::{Lanes, head, head_of, is_folded_word, known};
 use super::keywords;
 use super::landmark::Landmark;
 use super::lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
-use lists::{DEEPEST, Frame, List, Pending};
+use lists::{DEEPEST, Frame, List};
 use naming::Naming;
 
 /// What hears of every token that is not left out, in order.
@@ -99,7 +99,6 @@ pub(super) struct Folding<'a, W: Writer> {
     before_last: Landmark,
     depth: u32,
     deepest: u32,
-    pending: Pending,
     frames: [Option<Frame<W::Mark>>; DEEPEST],
     open: usize,
     positions: Option<Positions>,
@@ -138,7 +137,6 @@ pub(super) fn fold<W: Writer>(text: &[u8], lexing: Lexing, key: u64, writer: W) 
         before_last: Landmark::Start,
         depth: 0,
         deepest: 0,
-        pending: Pending::Nothing,
         frames: [None; DEEPEST],
         open: 0,
         positions: None,
@@ -153,14 +151,12 @@ pub(super) fn fold<W: Writer>(text: &[u8], lexing: Lexing, key: u64, writer: W) 
 impl<W: Writer> Folding<'_, W> {
     fn run(mut self) -> Folded<W> {
         while let Some(token) = self.lexer.advance() {
-            if self.pending != Pending::Nothing && self.settle(token) {
-                continue;
-            }
-            if let Some(naming) = self.naming.take_if(|naming| naming.at == token.start) {
-                self.place(token, naming.of);
-                continue;
-            }
             match token.kind {
+                TokenKind::Word | TokenKind::Name | TokenKind::UnicodeName | TokenKind::Parameter
+                    if let Some(naming) = self.naming.take_if(|naming| naming.at == token.start) =>
+                {
+                    self.place(token, naming.of);
+                }
                 TokenKind::Word => self.word(token),
                 TokenKind::Name => self.name(token),
                 TokenKind::UnicodeName => self.unicode_name(token),
@@ -362,9 +358,15 @@ impl<W: Writer> Folding<'_, W> {
         }
         self.positions = None;
         if self.last == Landmark::Start {
-            self.writer.skip(token);
-        } else {
-            self.pending = Pending::Semicolon(token);
+            return self.writer.skip(token);
+        }
+        // At the end of the text it means nothing, nor do those that follow it.
+        let mut ahead = self.lexer;
+        while let Some(next) = ahead.next() {
+            if next.kind != TokenKind::Semicolon {
+                return self.punctuation(token, SEMICOLON, Landmark::Start);
+            }
+            self.lexer = ahead;
         }
     }
 }
