@@ -207,15 +207,26 @@ impl<W: Writer> Folding<'_, W> {
 
 /// The bytes of the plain numbers that a text begins with, each with a comma after it, and how many those are.
 fn leading_numbers(text: &[u8]) -> (usize, u32) {
-    let run = |from: usize, is: fn(&u8) -> bool| from + text.iter().skip(from).take_while(|byte| is(byte)).count();
-    let (mut bytes, mut count) = (0, 0);
+    let (mut rest, mut count) = (text, 0);
     loop {
-        let start = run(bytes, |byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-        let end = run(start, u8::is_ascii_digit);
-        let comma = run(end, |byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-        if end == start || text.get(comma) != Some(&b',') {
-            return (bytes, count);
+        let number = after_blanks(rest);
+        let mut after = number;
+        while let [b'0'..=b'9', further @ ..] = after {
+            after = further;
         }
-        (bytes, count) = (comma + 1, count + 1);
+        let digits = number.len() - after.len();
+        let [b',', further @ ..] = after_blanks(after) else { break };
+        if digits == 0 {
+            break;
+        }
+        (rest, count) = (further, count + 1);
     }
+    (text.len() - rest.len(), count)
+}
+
+fn after_blanks(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = text {
+        text = rest;
+    }
+    text
 }
