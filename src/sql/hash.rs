@@ -55,19 +55,23 @@ impl Lanes {
     #[inline]
     pub(super) fn absorb_word(&mut self, first: u64, word: &[u8], encoding: Encoding) {
         self.absorb(first);
-        if word.len() <= 8 {
-            return;
+        if word.len() > 8 {
+            self.absorb_further(word, encoding);
         }
+    }
+
+    /// Takes in what comes after the first eight bytes of a word. Most have no more, so it stands apart from them.
+    #[inline(never)]
+    fn absorb_further(&mut self, word: &[u8], encoding: Encoding) {
         if encoding != Encoding::Safe {
             return self.absorb_raw(FURTHER, word);
         }
-        let mut rest = word.get(8..).unwrap_or_default();
-        while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
+        let (chunks, rest) = word.get(8..).unwrap_or_default().as_chunks::<8>();
+        for chunk in chunks {
             self.absorb(lower(u64::from_le_bytes(*chunk)) ^ FURTHER);
-            rest = after;
         }
-        if !rest.is_empty() {
-            self.absorb(lower(load(rest)) ^ FURTHER);
+        if let (1.., Some(last)) = (rest.len(), word.last_chunk::<8>()) {
+            self.absorb(lower(u64::from_le_bytes(*last) >> (64 - 8 * rest.len())) ^ FURTHER);
         }
     }
 }
@@ -82,10 +86,16 @@ pub(super) fn head(word: &[u8]) -> u64 {
 /// end.
 #[inline]
 pub(super) fn head_of(rest: &[u8], length: usize) -> u64 {
+    lower(start_of(rest, length))
+}
+
+/// The same as it stands.
+#[inline]
+pub(super) fn start_of(rest: &[u8], length: usize) -> u64 {
     match rest.first_chunk::<8>() {
-        Some(chunk) if length >= 8 => lower(u64::from_le_bytes(*chunk)),
-        Some(chunk) => lower(u64::from_le_bytes(*chunk) & !(u64::MAX << (8 * length))),
-        None => head(rest.get(..length).unwrap_or_default()),
+        Some(chunk) if length >= 8 => u64::from_le_bytes(*chunk),
+        Some(chunk) => u64::from_le_bytes(*chunk) & !(u64::MAX << (8 * length)),
+        None => load(rest.get(..length).unwrap_or_default()),
     }
 }
 
@@ -125,7 +135,7 @@ fn lower(bytes: u64) -> u64 {
     bytes | (((from_a ^ after_z) & !bytes & HIGHEST) >> 2)
 }
 
-/// Words of up to eight letters in lower case, each with a value, to be found by their [`head`].
+/// Words in lower case, each with a value, to be found by their [`head`].
 #[derive(Debug)]
 pub(super) struct Words<T: 'static> {
     /// Most slots are empty, and hold 0.
@@ -135,20 +145,18 @@ pub(super) struct Words<T: 'static> {
 const SLOTS: usize = 512;
 
 impl<T: Copy> Words<T> {
-    /// A table of words; the longer ones among them are left out.
+    /// A table of words. Of several with one head the first one is found.
     pub(super) const fn of(words: &[(&str, T)]) -> Self {
         assert!(words.len() < SLOTS / 2 && !words.is_empty());
         let mut slots = [(0, words[0].1); SLOTS];
         let mut at = 0;
         while at < words.len() {
-            if words[at].0.len() <= 8 {
-                let word = known(words[at].0.as_bytes());
-                let mut slot = Self::slot(word);
-                while slots[slot].0 != 0 {
-                    slot = (slot + 1) % SLOTS;
-                }
-                slots[slot] = (word, words[at].1);
+            let word = known(words[at].0.as_bytes());
+            let mut slot = Self::slot(word);
+            while slots[slot].0 != 0 {
+                slot = (slot + 1) % SLOTS;
             }
+            slots[slot] = (word, words[at].1);
             at += 1;
         }
         Self { slots }
@@ -158,7 +166,7 @@ impl<T: Copy> Words<T> {
         (word.wrapping_mul(FACTOR) >> 55) as usize % SLOTS
     }
 
-    /// The value of the word with this [`head`], which must be no more than eight letters long.
+    /// The value of the word with this [`head`].
     #[inline]
     pub(super) fn get(&self, first: u64) -> Option<T> {
         let mut slot = Self::slot(first);
@@ -192,22 +200,37 @@ pub(super) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
 /// For each of eight bytes its highest bit: set where the byte can be part of a word.
 #[inline]
 pub(super) fn in_word(bytes: u64) -> u64 {
-    let seven = bytes & !HIGHEST;
-    let small = seven | (ONES * 0x20);
+    with_letters(bytes, bytes | (ONES * 0x20))
+}
+
+/// The same without capital letters.
+#[inline]
+fn in_folded_word(bytes: u64) -> u64 {
+    with_letters(bytes, bytes)
+}
+
+/// The same for letters as small as those in `small`, which are otherwise those of `bytes`.
+#[inline]
+fn with_letters(bytes: u64, small: u64) -> u64 {
+    let (seven, small) = (bytes & !HIGHEST, small & !HIGHEST);
     let letter = (small + ONES * (0x80 - b'a' as u64)) & !(small + ONES * (0x7F - b'z' as u64));
     let digit = (seven + ONES * (0x80 - b'0' as u64)) & !(seven + ONES * (0x7F - b'9' as u64));
     let is = |byte: u8| !((seven ^ (ONES * u64::from(byte))) + ONES * 0x7F);
     (bytes | letter | digit | is(b'_') | is(b'$')) & HIGHEST
 }
 
-/// Whether all bytes are such as an unquoted name holds after it was folded.
+/// Whether all bytes are such as an unquoted name holds after it was folded; `first` is what [`start_of`] gave for them.
 #[inline]
-pub(super) fn is_folded_word(word: &[u8]) -> bool {
-    let (chunks, rest) = word.as_chunks::<8>();
-    let plain = |bytes: u64| in_word(bytes) == HIGHEST && lower(bytes) == bytes;
-    // Letters where the rest has no bytes.
-    let filler = (ONES * 0x61).checked_shl(8 * rest.len() as u32).unwrap_or_default();
-    chunks.iter().all(|chunk| plain(u64::from_le_bytes(*chunk))) && plain(load(rest) | filler)
+pub(super) fn is_folded_word(first: u64, word: &[u8]) -> bool {
+    let plain = |bytes: u64| in_folded_word(bytes) == HIGHEST;
+    match word.last_chunk::<8>() {
+        Some(last) => {
+            let (chunks, _) = word.as_chunks::<8>();
+            chunks.iter().chain([last]).all(|chunk| plain(u64::from_le_bytes(*chunk)))
+        }
+        // Letters where there are no bytes.
+        None => plain(first | (ONES * 0x61) << (8 * word.len())),
+    }
 }
 
 #[inline]
@@ -245,7 +268,7 @@ mod tests {
             for length in 1..20 {
                 let mut word = vec![b'x'; length];
                 word[length - 1] = byte;
-                assert_eq!(is_folded_word(&word), folded, "{byte} after {length}");
+                assert_eq!(is_folded_word(load(&word), &word), folded, "{byte} after {length}");
             }
         }
     }

@@ -7,32 +7,35 @@ use super::hash::{Words, head};
 
 /// Whether a word is a keyword of any kind, in any case.
 pub(super) fn is_keyword(word: &[u8]) -> bool {
-    holds(UNRESERVED, word) || is_reserved(word)
+    holds(UNRESERVED, word) || is_reserved(head(word), word)
 }
 
 /// Whether a word means something else than the quoted name of the same letters: no table or column bears it unquoted.
-pub(super) fn is_reserved(word: &[u8]) -> bool {
-    match word.len() {
-        0 => false,
-        1..=8 => SHORT_RESERVED.get(head(word)).is_some(),
-        _ => holds(RESERVED, word),
+/// `first` is its [`head`].
+#[inline]
+pub(super) fn is_reserved(first: u64, word: &[u8]) -> bool {
+    match RESERVED_HEADS.get(first) {
+        Some(goes_on) if goes_on == (word.len() > 8) => !goes_on || holds(RESERVED, word),
+        _ => false,
     }
 }
 
-/// Those of [`RESERVED`] that are short: they are asked for with every quoted name.
-static SHORT_RESERVED: Words<()> = Words::of(&reserved());
+/// What those of [`RESERVED`] begin with, and whether they go on after it: they are asked for with every quoted name.
+static RESERVED_HEADS: Words<bool> = Words::of(&reserved());
 
-const fn reserved() -> [(&'static str, ()); RESERVED.len()] {
-    let mut words = [("", ()); RESERVED.len()];
+const fn reserved() -> [(&'static str, bool); RESERVED.len()] {
+    let mut words = [("", false); RESERVED.len()];
     let mut at = 0;
     while at < RESERVED.len() {
-        words[at] = (RESERVED[at], ());
+        words[at] = (RESERVED[at], RESERVED[at].len() > 8);
         at += 1;
     }
     words
 }
 
-/// Whether a sorted list of lower-case words holds this one, in any case.
+/// Whether a sorted list of lower-case words holds this one, in any case. Out of the way of [`is_reserved`], which seldom
+/// asks.
+#[inline(never)]
 pub(super) fn holds(list: &[&str], word: &[u8]) -> bool {
     let lower = |byte: &u8| byte.to_ascii_lowercase();
     list.binary_search_by(|entry| entry.bytes().cmp(word.iter().map(lower))).is_ok()
@@ -98,3 +101,20 @@ const RESERVED: &[&str] = &[
     "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "verbose", "when", "where",
     "window", "with",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_reserved_as_a_whole_and_in_any_case() {
+        let tells = |word: &str| is_reserved(head(word.as_bytes()), word.as_bytes());
+        for word in RESERVED {
+            assert!(tells(word) && tells(&word.to_uppercase()), "{word}");
+            assert!(!tells(&format!("{word}_")), "{word}_");
+        }
+        for word in ["", "id", "current_", "current_thing", "authoriz", "tenant_id"] {
+            assert!(!tells(word), "{word}");
+        }
+    }
+}

@@ -72,7 +72,7 @@ pub fn statements<'a>(text: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = s
 /// Whether a name means something else to PostgreSQL unless it is quoted.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
-    keywords::is_reserved(name.as_bytes())
+    keywords::is_reserved(hash::head(name.as_bytes()), name.as_bytes())
 }
 
 /// The first word of a statement, after white space and comments; empty where there is none.

@@ -13,7 +13,7 @@
 mod lists;
 mod naming;
 
-use super::hash::{Lanes, head, head_of, is_folded_word, known};
+use super::hash::{Lanes, head, head_of, is_folded_word, known, start_of};
 use super::keywords;
 use super::landmark::Landmark;
 use super::lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
@@ -199,8 +199,9 @@ impl<W: Writer> Folding<'_, W> {
 
     #[inline]
     fn word(&mut self, token: Token) {
-        let bytes = token.of(self.text);
-        let first = head_of(self.text.get(token.start..).unwrap_or_default(), bytes.len());
+        let Some(rest) = self.text.get(token.start..) else { return };
+        let Some(bytes) = rest.get(..token.end - token.start) else { return };
+        let first = head_of(rest, bytes.len());
         if self.last == Landmark::Start {
             self.naming = self.find_name(first, bytes.len());
         }
@@ -267,11 +268,12 @@ impl<W: Writer> Folding<'_, W> {
 
     /// A quoted name: the same as a word where it needs no quotes.
     fn name(&mut self, token: Token) {
-        let bytes = token.of(self.text);
-        let inner = bytes.get(1..bytes.len().saturating_sub(1)).unwrap_or_default();
-        if needs_no_quotes(inner) {
-            self.lanes.absorb_word(head(inner), inner, self.lexing.encoding);
-            self.sets_config |= inner == b"set_config";
+        let Some(rest) = self.text.get(token.start + 1..) else { return };
+        let Some(inner) = rest.get(..(token.end - token.start).saturating_sub(2)) else { return };
+        let first = start_of(rest, inner.len());
+        if needs_no_quotes(first, inner) {
+            self.lanes.absorb_word(first, inner, self.lexing.encoding);
+            self.sets_config |= Landmark::is_set_config(first, inner.len(), inner);
         } else {
             self.lanes.absorb_raw(NAME, inner);
         }
@@ -371,12 +373,12 @@ impl<W: Writer> Folding<'_, W> {
     }
 }
 
-/// Whether a quoted name is what the same letters without quotes are.
+/// Whether a quoted name is what the same letters without quotes are. `first` is what [`start_of`] gave for it.
 #[inline]
-fn needs_no_quotes(inner: &[u8]) -> bool {
-    inner.first().is_some_and(|byte| !byte.is_ascii_digit() && *byte != b'$')
-        && is_folded_word(inner)
-        && !keywords::is_reserved(inner)
+fn needs_no_quotes(first: u64, inner: &[u8]) -> bool {
+    !matches!(first as u8, 0 | b'0'..=b'9' | b'$')
+        && is_folded_word(first, inner)
+        && !keywords::is_reserved(first, inner)
 }
 
 /// Whether a string is the name of a setting that stands for a role, or is written so that it can't be told.

@@ -1,7 +1,7 @@
 //! Names of savepoints and cursors, which a driver or a framework counts up: `s140224_x17`, `_django_curs_140224_3`.
 
 use super::{Folding, Literal, Writer};
-use crate::sql::hash::known;
+use crate::sql::hash::{head, known};
 use crate::sql::keywords;
 use crate::sql::lexer::{Token, TokenKind};
 
@@ -19,7 +19,7 @@ pub(super) struct Naming {
 }
 
 impl<W: Writer> Folding<'_, W> {
-    /// The name in a statement whose first word, just read, has this [`head`](super::head) and length.
+    /// The name in a statement whose first word, just read, has this [`head`] and length.
     #[inline]
     pub(super) fn find_name(&self, first: u64, length: usize) -> Option<Naming> {
         const CLOSE: u64 = known(b"close");
@@ -52,7 +52,7 @@ impl<W: Writer> Folding<'_, W> {
             let Some(token) = ahead.next().filter(|token| token.kind != TokenKind::Semicolon) else {
                 return last.filter(|token| allowed && self.may_be_name(*token)).map(|token: Token| token.start);
             };
-            allowed |= last.is_some_and(|last: Token| super::head(last.of(self.text)) == TO);
+            allowed |= last.is_some_and(|last: Token| head(last.of(self.text)) == TO);
             last = Some(token);
         }
         None
@@ -60,7 +60,10 @@ impl<W: Writer> Folding<'_, W> {
 
     fn may_be_name(&self, token: Token) -> bool {
         match token.kind {
-            TokenKind::Word => !keywords::is_reserved(token.of(self.text)),
+            TokenKind::Word => {
+                let word = token.of(self.text);
+                !keywords::is_reserved(head(word), word)
+            }
             // A place stands for a name in what was normalised before.
             TokenKind::Name | TokenKind::UnicodeName | TokenKind::Parameter => true,
             _ => false,
