@@ -24,6 +24,8 @@ pub(super) struct Lanes {
     pub(super) keyed: u64,
 }
 
+/// The second lane adds what the first one xors. If both did the same, the compiler would load them as one, right after
+/// they were stored one by one, and the processor would wait for that.
 impl Lanes {
     pub(super) fn new(key: u64) -> Self {
         Self { fixed: SEED, keyed: key | 1 }
@@ -32,14 +34,14 @@ impl Lanes {
     #[inline]
     pub(super) fn absorb(&mut self, value: u64) {
         self.fixed = multiply(self.fixed ^ value, FACTOR);
-        self.keyed = multiply(self.keyed ^ value, FACTOR);
+        self.keyed = multiply(self.keyed.wrapping_add(value), FACTOR);
     }
 
     /// Takes in what was hashed on its own.
     #[inline]
     pub(super) fn absorb_lanes(&mut self, other: Self) {
         self.fixed = multiply(self.fixed ^ other.fixed, FURTHER);
-        self.keyed = multiply(self.keyed ^ other.keyed, FURTHER);
+        self.keyed = multiply(self.keyed.wrapping_add(other.keyed), FURTHER);
     }
 
     /// Takes in bytes as they stand, after a tag that no word can be mistaken for.
@@ -183,18 +185,19 @@ impl<T: Copy> Words<T> {
 /// Where a byte stands first. Names and strings are short, so their first bytes are looked at here.
 #[inline]
 pub(super) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes;
-    for start in [0, 8] {
-        let Some((chunk, after)) = rest.split_first_chunk::<8>() else { break };
+    let mut start = 0;
+    while start < 16
+        && let Some(chunk) = bytes.get(start..).and_then(|rest| rest.first_chunk::<8>())
+    {
         let other = u64::from_le_bytes(*chunk) ^ (ONES * u64::from(byte));
         // The lowest byte that is zero; those above it may look like it.
         let zero = other.wrapping_sub(ONES) & !other & HIGHEST;
         if zero != 0 {
             return Some(start + (zero.trailing_zeros() / 8) as usize);
         }
-        rest = after;
+        start += 8;
     }
-    memchr::memchr(byte, rest).map(|found| bytes.len() - rest.len() + found)
+    memchr::memchr(byte, bytes.get(start..)?).map(|found| start + found)
 }
 
 /// For each of eight bytes its highest bit: set where the byte can be part of a word.

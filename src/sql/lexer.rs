@@ -117,6 +117,12 @@ impl<'a> Lexer<'a> {
         self.text.get(at..).unwrap_or_default()
     }
 
+    /// The byte after the next one of these.
+    #[inline]
+    fn after_next(&self, byte: u8, at: usize) -> Option<usize> {
+        Some(at + find(byte, self.text.get(at..)?)? + 1)
+    }
+
     /// Ends the text here, within what was begun.
     fn run_out(&mut self) -> usize {
         self.unclosed = true;
@@ -125,18 +131,24 @@ impl<'a> Lexer<'a> {
 
     /// The end of the word of which the byte at `at` is a part.
     fn word_end(&self, mut at: usize) -> usize {
-        if self.lexing.encoding == Encoding::Safe {
-            while let Some(chunk) = self.from(at).first_chunk::<8>() {
-                let word = in_word(u64::from_le_bytes(*chunk));
-                let length = (!word & HIGHEST).trailing_zeros() / 8;
-                at += length as usize;
-                if length < 8 {
-                    return at;
-                }
-            }
-            let rest = self.from(at);
-            return at + rest.iter().position(|byte| !IN_WORD[usize::from(*byte)]).unwrap_or(rest.len());
+        if self.lexing.encoding != Encoding::Safe {
+            return self.word_end_slowly(at);
         }
+        while let Some(chunk) = self.text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let word = in_word(u64::from_le_bytes(*chunk));
+            let length = (!word & HIGHEST).trailing_zeros() / 8;
+            at += length as usize;
+            if length < 8 {
+                return at;
+            }
+        }
+        let rest = self.from(at);
+        at + rest.iter().position(|byte| !IN_WORD[usize::from(*byte)]).unwrap_or(rest.len())
+    }
+
+    /// The same where ASCII may be the tail of a character.
+    #[inline(never)]
+    fn word_end_slowly(&self, mut at: usize) -> usize {
         while let Some(byte) = self.byte(at) {
             if !IN_WORD[usize::from(byte)] {
                 break;
@@ -182,7 +194,7 @@ impl<'a> Lexer<'a> {
     fn string_end(&mut self, mut at: usize, quoting: Quoting) -> usize {
         let escapes = quoting == Quoting::Escape || (quoting == Quoting::Plain && !self.lexing.conforming);
         loop {
-            let piece = if escapes { self.escaped_piece_end(at) } else { self.piece_end(at) };
+            let piece = if escapes { self.escaped_piece_end(at) } else { self.after_next(b'\'', at) };
             let Some(end) = piece else { return self.run_out() };
             match self.byte(end) {
                 Some(b'\'') => at = end + 1,
@@ -193,11 +205,6 @@ impl<'a> Lexer<'a> {
                 _ => return end,
             }
         }
-    }
-
-    /// After the next quote.
-    fn piece_end(&self, at: usize) -> Option<usize> {
-        find(b'\'', self.from(at)).map(|found| at + found + 1)
     }
 
     /// After the next quote that no backslash precedes.
@@ -249,12 +256,11 @@ impl<'a> Lexer<'a> {
 
     /// The end of a quoted name whose contents begin at `at`.
     fn name_end(&mut self, mut at: usize) -> usize {
-        while let Some(found) = find(b'"', self.from(at)) {
-            at += found + 1;
-            if self.byte(at) != Some(b'"') {
-                return at;
+        while let Some(end) = self.after_next(b'"', at) {
+            if self.byte(end) != Some(b'"') {
+                return end;
             }
-            at += 1;
+            at = end + 1;
         }
         self.run_out()
     }
