@@ -348,8 +348,21 @@ impl<'a> Sessions<'a> {
             reply.told.0 = self.told[session].len();
         }
         let goes_on = frame != Frame::End;
-        reply.frames.push(frame);
+        reply.frames.push(self.with_pids_named(frame));
         goes_on
+    }
+
+    /// A row in which texts with process ids, as the client wrote them, have letters in place of digits.
+    fn with_pids_named(&self, frame: Frame) -> Frame {
+        let Frame::Message(b'D', body) = &frame else { return frame };
+        let mut named = body.to_vec();
+        for (number, session) in &self.numbers {
+            let digits = format!("{number:07}");
+            while let Some(at) = named.windows(digits.len()).position(|piece| piece == digits.as_bytes()) {
+                named[at..at + digits.len()].fill(letter(*session) as u8);
+            }
+        }
+        Frame::Message(b'D', named.into())
     }
 
     /// A NotificationResponse in which the sender's process id is its session's letter.
