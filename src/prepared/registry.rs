@@ -8,7 +8,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use crate::sql::Weighed;
+use crate::sql::{Pattern, Weighed};
 
 /// Sightings of an unnamed text before it is measured as a candidate for promotion.
 const SIGHTINGS: u8 = 2;
@@ -47,10 +47,12 @@ pub struct Statement {
     pub copies: bool,
     /// Whether it may mention a process ([`super::may_mention`]).
     pub mentions: bool,
-    /// What is known of its text.
-    pub weighed: Weighed,
     /// A number for the tags in its comments, by whoever reads them.
     pub tags: OnceLock<u32>,
+    /// What was known of its text at first.
+    weighed: Weighed,
+    /// What was found out later.
+    learnt: OnceLock<Weighed>,
     promotion: Promotion,
     age: Age,
 }
@@ -95,6 +97,17 @@ struct Promotion {
 }
 
 impl Statement {
+    /// What is known of its text.
+    #[must_use]
+    pub fn weighed(&self) -> &Weighed {
+        self.learnt.get().unwrap_or(&self.weighed)
+    }
+
+    /// Its pattern is known now.
+    pub fn learn(&self, pattern: Arc<Pattern>) {
+        let _ = self.learnt.set(Weighed::Known(pattern));
+    }
+
     /// The number of a Parse of this statement that happens now.
     #[must_use]
     pub fn next_parse(&self) -> u64 {
@@ -277,8 +290,9 @@ impl Registry {
             forgets: super::may_forget(text),
             copies: super::may_copy(text),
             mentions: super::may_mention(text),
-            weighed,
             tags: OnceLock::new(),
+            weighed,
+            learnt: OnceLock::new(),
             promotion: Promotion::default(),
             age: Age::default(),
         }

@@ -72,7 +72,7 @@ impl Turn {
     ) {
         let Some(head) = self.queue.front_mut() else { return };
         let about = |expect: &Expect| {
-            let digest = digest_of(&expect.about.as_ref()?.statement.weighed);
+            let digest = digest_of(expect.about.as_ref()?.statement.weighed());
             Some(Measure::new(What::One(digest), now, 0))
         };
         let kind = head.kind;
@@ -125,7 +125,7 @@ impl Turn {
         self.measures.block = self.status != Transaction::Idle;
         self.measures.cancel_asked = false;
         if !self.measures.block {
-            for portal in std::mem::take(&mut self.measures.portals) {
+            while let Some(portal) = self.measures.portals.pop() {
                 self.end_portal(portal, now, out);
             }
         } else if self.queue.len() == 1 {

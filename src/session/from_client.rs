@@ -171,7 +171,7 @@ impl Session {
                 let named = Bind::read(frame.body).ok().and_then(|bind| self.names.get(Names::key(bind.statement)));
                 named.map(|named| {
                     let statement = &named.statement;
-                    (statement.weighed.clone(), self.effects_of(&statement.weighed, &statement.text))
+                    (statement.weighed().clone(), self.effects_of(statement.weighed(), &statement.text))
                 })
             }
             client::PARSE => Parse::read(frame.body).ok().map(|parse| {

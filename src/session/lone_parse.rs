@@ -41,11 +41,11 @@ impl Session {
             return None;
         }
         let statement = self.rules.registry.known(parse.text, parse.types, self.profile.plan_key())?;
-        let by_name = self.goes_by_own_name(name, &statement.weighed);
+        let by_name = self.goes_by_own_name(name, statement.weighed());
         if by_name
             || statement.mentions
             || !statement.is_vouched()
-            || self.mended_text(&statement.weighed, parse.text).is_some()
+            || self.mended_text(statement.weighed(), parse.text).is_some()
         {
             return None;
         }

@@ -175,6 +175,16 @@ pub(super) struct Measures {
     pub(super) cancel_asked: bool,
 }
 
+impl Measures {
+    /// As new, but for the memory of some portals.
+    pub(super) fn clear(&mut self, kept: usize) {
+        let mut portals = std::mem::take(&mut self.portals);
+        portals.clear();
+        portals.shrink_to(kept);
+        *self = Self { portals, ..Self::default() };
+    }
+}
+
 impl Session {
     /// What is to be told of a Query.
     pub(super) fn measure_query(&self, weighed: &Weighed, frame: &Frame<'_>, now: Instant) -> Option<Measure> {
@@ -196,7 +206,7 @@ impl Session {
     /// What is to be told of the failure of a Parse.
     pub(super) fn measure_parse(&self, statement: &Statement, now: Instant) -> Option<Measure> {
         self.rules.measuring.as_ref()?;
-        Some(Measure::new(What::One(digest_of(&statement.weighed)), now, 0))
+        Some(Measure::new(What::One(digest_of(statement.weighed())), now, 0))
     }
 
     /// What is to be told of an execution.
@@ -229,7 +239,7 @@ impl Session {
         let sampled = wanted.then(|| Box::new(Sampled::Prepared(Arc::clone(statement))));
         let turn = self.turn.get_or_insert_default();
         turn.portal_ends(portal, now, out);
-        let Some(digest) = digest_of(&statement.weighed) else { return };
+        let Some(digest) = digest_of(statement.weighed()) else { return };
         let measures = &mut turn.measures;
         if measures.portals.len() >= PORTALS {
             return;

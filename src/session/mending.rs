@@ -238,7 +238,7 @@ impl Session {
     /// The same for set_config('x', $1, …) where a Bind, whose body this is, gives NULL: the body with values
     /// instead. The name may be bound, too.
     pub(super) fn mended_values(&self, statement: &Statement, body: &[u8]) -> Option<Vec<u8>> {
-        self.unsetting(&statement.weighed)?;
+        self.unsetting(statement.weighed())?;
         let bound = view::bound(body)?;
         let parameter = |token: &Token| {
             let number = token.of(&statement.text).strip_prefix(b"$")?;

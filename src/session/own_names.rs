@@ -158,7 +158,7 @@ impl Session {
         leased: &Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
-        if self.is_naming(&named.statement.weighed) {
+        if self.is_naming(named.statement.weighed()) {
             return Err(Verdict::Hold(Wait::Replies));
         }
         self.bring_own_name((Names::key(name), named), false, leased, out);

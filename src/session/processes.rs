@@ -75,13 +75,13 @@ impl Session {
         parse: &Parse<'_>,
         statement: Arc<Statement>,
     ) -> Result<Arc<Statement>, Verdict> {
-        if !statement.mentions || !may_be_about_processes(&statement.weighed, parse.text) {
+        if !statement.mentions || !may_be_about_processes(statement.weighed(), parse.text) {
             return Ok(statement);
         }
         let lexing = self.lexing();
         let turn = self.turn.get_or_insert_default();
         if let Mentions::Replaced { text: Some(text) } = std::mem::take(&mut turn.mentions) {
-            let (registry, weighed) = (&self.rules.registry, statement.weighed.clone());
+            let (registry, weighed) = (&self.rules.registry, statement.weighed().clone());
             return Ok(match parse.name {
                 b"" => registry.private(&text, parse.types, weighed),
                 _ => registry.unshared(&text, parse.types, weighed),
@@ -120,7 +120,7 @@ impl Session {
     /// The text of a prepared statement with the backends that the processes in it have now; `None` where it mentions
     /// none. `Err` while they must be found.
     fn text_for_now(&mut self, statement: &Statement) -> Result<Option<Vec<u8>>, Verdict> {
-        if !statement.mentions || !may_be_about_processes(&statement.weighed, &statement.text) {
+        if !statement.mentions || !may_be_about_processes(statement.weighed(), &statement.text) {
             return Ok(None);
         }
         let mentions = mentions_in(&statement.text, self.lexing());

@@ -58,7 +58,7 @@ impl Session {
         }
         let mut parse = parse;
         let mut statement = self.statement_of(&parse, now);
-        let mended = self.mended_text(&statement.weighed, parse.text);
+        let mended = self.mended_text(statement.weighed(), parse.text);
         if let Some(text) = &mended {
             parse.text = text;
             statement = self.statement_of(&parse, now);
@@ -67,10 +67,10 @@ impl Session {
             Ok(statement) => statement,
             Err(verdict) => return verdict,
         };
-        if let Err(verdict) = self.bring_executed(&statement.weighed, leased, out) {
+        if let Err(verdict) = self.bring_executed(statement.weighed(), leased, out) {
             return verdict;
         }
-        if self.state.has_prepared(name) || self.goes_by_own_name(name, &statement.weighed) {
+        if self.state.has_prepared(name) || self.goes_by_own_name(name, statement.weighed()) {
             return self.parse_under_own_name((frame, &parse), statement, now, out);
         }
         let number = statement.next_parse();
@@ -165,9 +165,9 @@ impl Session {
             None => registry.private(parse.text, parse.types, weigh()),
             Some(shared) => {
                 let statement = match shared.standing() {
-                    Standing::Promoted if !is_by_name(&shared.weighed) => Arc::clone(&shared),
+                    Standing::Promoted if !is_by_name(shared.weighed()) => Arc::clone(&shared),
                     Standing::Promoted | Standing::Candidate | Standing::Demoted => {
-                        registry.private(parse.text, parse.types, shared.weighed.clone())
+                        registry.private(parse.text, parse.types, shared.weighed().clone())
                     }
                 };
                 self.measure(Some(shared), now);
@@ -191,22 +191,24 @@ impl Session {
             Err(verdict) => return verdict,
         };
         let statement = &named.statement;
+        self.weigh_again(statement);
+        let weighed = statement.weighed();
         let refusal = self.turn.as_mut().and_then(|turn| turn.refusal.take());
         if let Some(fault) = refusal {
             self.fail_there_for(fault.to_frame().into(), statement, now, out);
             return Verdict::Swallow;
         }
-        let waits = self.must_pin(self.effects_of(&statement.weighed, &statement.text), leased);
-        if let Some(verdict) = waits.or_else(|| self.bring_channels(&statement.weighed)) {
+        let waits = self.must_pin(self.effects_of(weighed, &statement.text), leased);
+        if let Some(verdict) = waits.or_else(|| self.bring_channels(weighed)) {
             return verdict;
         }
-        if let Some(verdict) = self.must_make_way(&statement.weighed) {
+        if let Some(verdict) = self.must_make_way(weighed) {
             return verdict;
         }
-        if let Some(verdict) = self.must_name_in_values(&statement.weighed, frame) {
+        if let Some(verdict) = self.must_name_in_values(weighed, frame) {
             return verdict;
         }
-        let followed = self.followed(&statement.weighed, &statement.text);
+        let followed = self.followed(weighed, &statement.text);
         match self.hear_ahead(followed.as_ref(), false) {
             Ok(()) => {}
             Err(Ahead::Wait(verdict)) => return verdict,
@@ -215,20 +217,20 @@ impl Session {
                 return Verdict::Swallow;
             }
         }
-        if self.is_naming(&statement.weighed) {
+        if self.is_naming(weighed) {
             return Verdict::Hold(Wait::Replies);
         }
-        self.bring_own_names(&statement.weighed, false, leased, out);
+        self.bring_own_names(weighed, false, leased, out);
         let verdict = self.bind_on_backend((frame, &bind), statement, out);
-        self.note(&statement.weighed, &statement.text, now);
-        self.note_values(&statement.weighed, frame);
+        self.note(weighed, &statement.text, now);
+        self.note_values(weighed, frame);
         self.measure_bind((bind.portal, statement), frame, now, out);
-        let mending = self.mending_of(&statement.weighed);
+        let mending = self.mending_of(weighed);
         let turn = self.turn.get_or_insert_default();
         turn.mends.retain(|(portal, _)| **portal != *bind.portal);
         turn.mends.extend(mending.map(|mending| (bind.portal.into(), mending)));
         turn.drops.retain(|(portal, _)| **portal != *bind.portal);
-        turn.drops.extend(drops(&statement.weighed).map(|name| (bind.portal.into(), name)));
+        turn.drops.extend(drops(weighed).map(|name| (bind.portal.into(), name)));
         turn.bound(bind.portal, statement, followed);
         // An unnamed statement is prepared anew before long.
         let portrays = bind.portal.is_empty() && !bind.statement.is_empty();
@@ -245,7 +247,7 @@ impl Session {
         statement: &Statement,
         out: &mut Outgoing,
     ) -> Verdict {
-        let own = self.goes_by_own_name(bind.statement, &statement.weighed);
+        let own = self.goes_by_own_name(bind.statement, statement.weighed());
         let name = if own { bind.statement } else { &statement.name };
         let mended = if frame.is_whole() { self.mended_values(statement, frame.body) } else { None };
         if let Some(values) = mended.as_ref().and_then(|body| body.get(bind.names_len()..)) {
@@ -281,7 +283,7 @@ impl Session {
             Ok(usable) => usable,
             Err(verdict) => return verdict,
         };
-        let own = self.goes_by_own_name(name, &named.statement.weighed);
+        let own = self.goes_by_own_name(name, named.statement.weighed());
         let on_backend = if own { name } else { &named.statement.name };
         build::write_describe_statement(&mut out.to_backend, on_backend);
         let turn = self.turn.get_or_insert_default();
@@ -324,8 +326,8 @@ impl Session {
             }
             Known::Now(Some(named)) => named,
         };
-        self.bring_executed(&named.statement.weighed, leased, out)?;
-        if self.goes_by_own_name(name, &named.statement.weighed) {
+        self.bring_executed(named.statement.weighed(), leased, out)?;
+        if self.goes_by_own_name(name, named.statement.weighed()) {
             return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
         }
         if named.statement.mentions && self.transaction() != Transaction::Failed {

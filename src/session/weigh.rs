@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::functions::{Callee, Judgement};
 use super::{Keeps, Sequences, Session};
+use crate::prepared::Statement;
 use crate::sql::{
     Command, Effects, Encoding, Kind, Lexing, Pattern, Unnamed, Weighed, begins_a_name, do_bodies, unnamed_settings,
 };
@@ -17,6 +18,15 @@ impl Session {
     /// What is known of a text.
     pub(super) fn weigh(&self, text: &[u8]) -> Weighed {
         self.rules.patterns.weigh(text, &self.lexing())
+    }
+
+    /// Takes over what has been found out about a statement's text since it was prepared.
+    pub(super) fn weigh_again(&self, statement: &Statement) {
+        if let &Weighed::Later(digest) = statement.weighed()
+            && let Some(pattern) = self.rules.patterns.known_by(digest)
+        {
+            statement.learn(pattern);
+        }
     }
 
     /// What is known of a Query's text, which may not be here whole.
