@@ -148,7 +148,7 @@ pub enum Command {
     Rollback {
         chain: bool,
     },
-    /// Their names are not part of a pattern: [`crate::sql::savepoints`] reads them.
+    /// Their names are not part of a pattern: [`crate::sql::savepoints()`] reads them.
     Savepoint,
     RollbackTo,
     Release,
