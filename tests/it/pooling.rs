@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio_postgres::error::SqlState;
 
-use crate::harness::{self, Proxy, eventually, pgweir, postgres, within};
+use crate::harness::{self, Proxy, eventually, frame, pgweir, postgres, within};
 
 /// Backends that this proxy's clients of application `name` occupy or left behind, by a direct look.
 async fn backends_of(user: &str) -> i64 {
@@ -84,12 +84,7 @@ async fn a_refused_lease_skips_the_batch_and_answers_its_sync_once() {
     let holder = connect(&proxy, &user).await;
     let mut waiter = harness::WireClient::login(proxy.address(), &user, "postgres").await;
     holder.batch_execute("begin").await.unwrap();
-    let batch = [
-        harness::frame::parse("", "select 1", &[]),
-        harness::frame::bind("", "", &[]),
-        harness::frame::execute("", 0),
-        harness::frame::sync(),
-    ];
+    let batch = [frame::parse("", "select 1", &[]), frame::bind("", "", &[]), frame::execute("", 0), frame::sync()];
     waiter.send(&batch.concat()).await;
     let frames = waiter.until(b'Z').await;
     let summaries: Vec<String> = frames.iter().map(harness::Frame::summary).collect();
@@ -111,7 +106,7 @@ async fn waiters_are_served_in_the_order_of_their_coming() {
     }
     holder.batch_execute("begin").await.unwrap();
     for (number, waiter) in waiters.iter_mut().enumerate() {
-        waiter.send(&harness::frame::query(&format!("insert into p_order (who) values ({number})"))).await;
+        waiter.send(&frame::query(&format!("insert into p_order (who) values ({number})"))).await;
         // One worker reads its clients in the order in which their bytes come.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -161,8 +156,9 @@ async fn old_backends_are_replaced() {
 async fn a_backend_terminated_while_idle_is_noticed_by_no_client() {
     let user = role("p_dead").await;
     for ping in ["true", "false"] {
-        let proxy = pgweir().pool_size(2).set("pool.pre_ping", ping).start().await;
+        let proxy = pgweir().pool_size(2).set("pool.pre_ping", ping).set("process.workers", "1").start().await;
         let client = connect(&proxy, &user).await;
+        let mut other = proxy.wire().await;
         for _ in 0..5 {
             client.batch_execute("select 1").await.unwrap();
             let kill =
@@ -170,6 +166,9 @@ async fn a_backend_terminated_while_idle_is_noticed_by_no_client() {
             postgres().await.count(&kill).await;
             // By now the backend has said goodbye and closed: the proxy's kernel holds both.
             eventually("the backend is gone", async || backends_of(&user).await == 0).await;
+            // Who answers this has come back from the last reply and looked at all sockets.
+            other.send(&frame::sync()).await;
+            other.until(b'Z').await;
         }
         client.batch_execute("select 1").await.unwrap();
     }
