@@ -4,8 +4,8 @@
 //! text may do to its session ([`Effects`], [`Command`]), insight asks what it is ([`Digest`], [`normalised()`],
 //! [`Kind`], tables).
 //!
-//! On the hot path a text is cut into tokens (`lexer`), folded and hashed in one pass (`folding`, `hash`), and looked
-//! up ([`Patterns`]). Only a pattern that was never seen is parsed (`learning`), which is the one place that knows
+//! On the hot path a text is cut into tokens (`lexer`, `bytes`), folded and hashed in one pass (`folding`, `hash`), and
+//! looked up ([`Patterns`]). Only a pattern that was never seen is parsed (`learning`), which is the one place that knows
 //! libpg_query.
 
 mod bodies;

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 /// The character of byte 0.
 const BYTES: u32 = 0x10_FF00;
-/// Bytes of a name beyond which the parser cuts it off (NAMEDATALEN − 1).
-const LONGEST: usize = 63;
+/// Bytes of a name beyond which PostgreSQL and the parser cut it off (NAMEDATALEN − 1).
+pub(super) const LONGEST: usize = 63;
 
 /// Part of a text as the parser gets it.
 pub(super) fn for_parser(written: &[u8]) -> Cow<'_, str> {

@@ -2,9 +2,7 @@
 
 use super::folding::{Literal, Writer, fold};
 use super::lexer::{Lexing, Token, TokenKind};
-
-/// Bytes of a name beyond which PostgreSQL cuts it off (NAMEDATALEN − 1).
-const LONGEST: usize = 63;
+use super::names::LONGEST;
 
 /// For each SAVEPOINT, RELEASE and ROLLBACK TO of the text, in order, which savepoint it names: as PostgreSQL tells
 /// them apart, but that a name written with Unicode escapes is another than the same without.
