@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::backoff::Reach;
@@ -52,7 +53,8 @@ pub(super) enum Outcome<M: Manager> {
 
 /// What is left to do when the lock is free.
 pub(super) struct Chores<M: Manager> {
-    pub(super) wakers: Vec<Waker>,
+    /// Mostly of the one who is handed what came back.
+    pub(super) wakers: SmallVec<[Waker; 1]>,
     pub(super) closed: Vec<M::Backend>,
     pub(super) connects: Vec<BackendId>,
     /// With what the lease is to be for.
@@ -67,7 +69,7 @@ pub(super) struct Chores<M: Manager> {
 
 impl<M: Manager> Default for Chores<M> {
     fn default() -> Self {
-        let (wakers, closed, connects, proofs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (wakers, closed, connects, proofs) = (SmallVec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { wakers, closed, connects, proofs, freed: 0, short: 0, alarm: None }
     }
 }

@@ -55,13 +55,13 @@ impl<M: Manager> Waiting<M> {
     }
 
     /// Takes the outcome if there is one, and when that was; else leaves the waker.
-    fn pick_up(&mut self, cx: &Context<'_>) -> Poll<(Outcome<M>, Instant)> {
+    fn pick_up(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Outcome<M>> {
         let closed = Outcome::Failed(LeaseError::Closed);
-        let Some(ticket) = self.ticket else { return Poll::Ready((closed, self.since)) };
+        let Some(ticket) = self.ticket else { return Poll::Ready(closed) };
         let mut state = self.pool.0.state.lock();
         let Some(waiter) = state.queue.waiter_mut(ticket) else {
             debug_assert!(false, "a waiter leaves by its own hand only");
-            return Poll::Ready((closed, self.since));
+            return Poll::Ready(closed);
         };
         if matches!(waiter.outcome, Outcome::Open) {
             match &mut waiter.waker {
@@ -72,14 +72,13 @@ impl<M: Manager> Waiting<M> {
         }
         self.ticket = None;
         let outcome = state.queue.leave(ticket).map_or(Outcome::Open, |waiter| waiter.outcome);
-        let now = Instant::now();
         if let Outcome::Handed { from, .. } = outcome {
             state.totals.leases += 1;
             state.totals.waited += 1;
             state.totals.steals += u64::from(from != Some(self.wish.worker));
             state.waits.record(now.saturating_duration_since(self.since));
         }
-        Poll::Ready((outcome, now))
+        Poll::Ready(outcome)
     }
 
     /// What was handed over is broken: closes it and waits on, in the old place and with the pin.
@@ -106,12 +105,11 @@ impl<M: Manager> Waiting<M> {
     }
 }
 
-impl<M: Manager> Future for Waiting<M> {
-    type Output = Result<Lease<M>, LeaseError<M::Error>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+impl<M: Manager> Waiting<M> {
+    /// As [`Future::poll`], for a caller that knows what time it is: the lease begins then.
+    pub fn poll_at(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Result<Lease<M>, LeaseError<M::Error>>> {
         loop {
-            let (outcome, leased_at) = std::task::ready!(self.pick_up(cx));
+            let outcome = std::task::ready!(self.pick_up(cx, now));
             let (id, backend, from, last_holder) = match outcome {
                 Outcome::Handed { id, backend, from, last_holder } => (id, backend, from, last_holder),
                 Outcome::Failed(error) => return Poll::Ready(Err(error)),
@@ -119,7 +117,7 @@ impl<M: Manager> Future for Waiting<M> {
             };
             let home: Home = Some(self.wish.worker);
             let duty = if self.wish.pin.is_empty() { Duty::Session } else { Duty::Pinned };
-            let grant = Grant { id, leased_at, home, duty, last_holder };
+            let grant = Grant { id, leased_at: now, home, duty, last_holder };
             let mut lease = Lease::new(self.pool.clone(), backend, grant);
             let manager = &self.pool.0.manager;
             if !manager.is_dead(&mut lease) && (from == home || manager.rehome(&mut lease)) {
@@ -129,6 +127,14 @@ impl<M: Manager> Future for Waiting<M> {
                 return Poll::Ready(Err(error));
             }
         }
+    }
+}
+
+impl<M: Manager> Future for Waiting<M> {
+    type Output = Result<Lease<M>, LeaseError<M::Error>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_at(cx, Instant::now())
     }
 }
 

@@ -1,6 +1,5 @@
 //! Leases, cancels and deadlines: what the session's decisions do outside it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -93,7 +92,7 @@ impl Serve {
             return Ok(false);
         };
         let asked = *asked;
-        match Pin::new(waiting).poll(cx) {
+        match waiting.poll_at(cx, now) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(lease)) => {
                 self.begin_lease(active, lease, asked);

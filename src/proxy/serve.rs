@@ -34,6 +34,8 @@ pub(super) struct Serve {
     pub(super) subscriber: Option<Box<Subscriber>>,
     pub(super) active: Option<Box<Active>>,
     pub(super) draining: bool,
+    /// Signals wake this task. A task has one waker for its life, so they need to know it once.
+    pub(super) listens: bool,
 }
 
 /// A session from its first ReadyForQuery to its end: the task of a client that has logged in. Written by hand,
@@ -89,6 +91,7 @@ impl Serving {
             subscriber: None,
             active,
             draining: false,
+            listens: false,
         };
         Self { state: State::Serving(serve), _place: place }
     }
@@ -115,7 +118,9 @@ impl Future for Serving {
 impl Serve {
     /// Does what can be done now; ready when the session is over.
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        self.handle.listen(cx.waker());
+        if !std::mem::replace(&mut self.listens, true) {
+            self.handle.listen(cx.waker());
+        }
         let now = Instant::now();
         let mut active = self.active.take().unwrap_or_else(|| self.worker.take_active());
         let outcome = self.run(&mut active, cx, now);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -43,6 +43,18 @@ pub struct Alarm {
     /// Milliseconds since the worker started; 0 is none.
     due: AtomicU64,
     client: Mutex<Option<Arc<Client>>>,
+    /// Whether `client` is anybody: most sessions end without a deadline.
+    owned: AtomicBool,
+}
+
+impl Alarm {
+    /// Whoever it was for wants nothing of it any more.
+    fn disown(&self) {
+        if self.owned.load(Ordering::Relaxed) {
+            self.owned.store(false, Ordering::Relaxed);
+            *self.client.lock() = None;
+        }
+    }
 }
 
 impl Worker {
@@ -117,6 +129,7 @@ impl Worker {
             let mut known = alarm.client.lock();
             if !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, client)) {
                 *known = Some(Arc::clone(client));
+                alarm.owned.store(true, Ordering::Relaxed);
             }
         }
         alarm.due.store(due, Ordering::Relaxed);
@@ -134,7 +147,7 @@ impl Worker {
     }
 
     pub(super) fn give_active(&self, mut active: Box<Active>) {
-        *active.alarm.client.lock() = None;
+        active.alarm.disown();
         active.clear();
         let mut spare = self.spare_actives.lock();
         if spare.len() < KEPT {

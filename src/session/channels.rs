@@ -292,6 +292,7 @@ mod tests {
             normalised: "".into(),
             traits: crate::sql::Traits::default(),
             parts: Box::default(),
+            note: crate::sql::Note::default(),
         };
         pattern.traits.commands = statements.iter().map(|(command, ..)| command.clone()).collect();
         let named = statements.iter().map(|(_, savepoint, _)| savepoint.as_bytes());

@@ -1,10 +1,12 @@
-//! One reply that the backend, or pgweir itself, owes.
+//! One reply that the backend, or pgweir itself, owes, and what becomes true with it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::measuring::Measure;
 use super::mending::Mended;
 use crate::prepared::Named;
+use crate::settings::Profile;
 
 /// The message that a reply will answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,4 +116,27 @@ impl Expect {
     pub(super) fn is_fake(&self) -> bool {
         matches!(self.who, Who::Fake(_) | Who::Say(_))
     }
+}
+
+/// What becomes true when a reply says so.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// A statement of the session stands under its own name on the backend, or does not any more.
+    Own(Box<[u8]>, bool),
+    /// The backend lacks a statement from now on.
+    Drop(u64),
+    /// The backend holds a statement, made by the Parse with this number.
+    Hold(u64, u64),
+    /// The client's name stands for a statement, or for none.
+    Name(Box<[u8]>, Option<Named>),
+    /// The backend carries these settings.
+    Profile(Arc<Profile>),
+    /// The backend's unnamed statement.
+    Unnamed(Option<u64>),
+}
+
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) batch: u64,
+    pub(super) effect: Effect,
 }

@@ -287,8 +287,9 @@ impl Session {
         if frame.tag != backend::COMMAND_COMPLETE {
             return;
         }
-        let followed = turn.queue.front().is_some_and(|expect| expect.followed);
-        if let Some(ledger) = &mut turn.ledger {
+        let head = turn.queue.front();
+        let (followed, ours) = head.map(|expect| (expect.followed, expect.is_skipped())).unwrap_or_default();
+        if let Some(ledger) = turn.ledger.as_mut().filter(|_| !ours) {
             ledger.done(frame.body, followed, &mut turn.told);
         }
         turn.has_administered |= !turn.administered.is_empty() && is_administration(frame.body);

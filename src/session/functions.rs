@@ -1,26 +1,34 @@
 //! What the functions of a database may do to a session that calls them, as their bodies tell.
 //!
 //! PostgreSQL is asked for a body when a function is first called, in the same query that asks what it left behind;
-//! from then on functions that leave nothing cost nothing. Functions are known by their name alone: where several
-//! have it, they count as one that may do what any of them does.
+//! from then on functions that leave nothing cost nothing. Views and policies call functions, too: what is read is
+//! asked about in the same way, and a pattern of which nothing is to be feared says so itself. Functions and tables are
+//! known by their name alone: where several have it, they count as one that may do what any of them does.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use crate::sql::{Effects, Lexing, Unnamed, custom_names, tables_written, unnamed_settings, words};
+use crate::sql::{Effects, Lexing, Pattern, Unnamed, custom_names, tables_written, unnamed_settings, words};
 
-/// How long a body is believed: it may be replaced past pgweir.
+/// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number
+/// tells whether what a pattern was found to be still holds.
 const BELIEVED: Duration = Duration::from_secs(300);
 /// Functions that call each other further than this may do anything.
 const DEPTH: usize = 16;
 
-/// The functions and written tables of one database that have been met.
+/// The functions, written and read tables of one database that have been met.
 #[derive(Debug)]
 pub struct Functions {
     known: DashMap<Callee, Known, foldhash::fast::RandomState>,
+    begun: Instant,
+    /// The number of the first age of beliefs: another one for each database.
+    first_age: u64,
+    /// How often what was found about reading had to be forgotten.
+    forgotten: AtomicU64,
     /// Names that the configuration says leave something behind, in lower case and without a schema.
     stateful: Vec<Box<[u8]>>,
     /// One was met that may set what nobody can ask for.
@@ -32,9 +40,15 @@ pub struct Functions {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Callee {
     Function(Box<[u8]>),
+    /// What this view stands for, and the policies of this table.
+    Reads(Box<[u8]>),
     /// The triggers of this table, and functions in whatever else is consulted when it is written.
     Triggers(Box<[u8]>),
 }
+
+/// For how long something is believed: until the number is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Age(u64);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -44,7 +58,7 @@ struct Known {
     unnamed: Unnamed,
     custom: Vec<Vec<u8>>,
     calls: Vec<Callee>,
-    learnt: Option<Instant>,
+    learnt: Option<Age>,
 }
 
 /// What is known of all that a statement calls.
@@ -68,6 +82,10 @@ impl Callee {
         Self::Function(last_part(name))
     }
 
+    pub(super) fn reads(relation: &[u8]) -> Self {
+        Self::Reads(last_part(relation))
+    }
+
     pub(super) fn triggers(table: &[u8]) -> Self {
         Self::Triggers(last_part(table))
     }
@@ -83,14 +101,39 @@ impl Functions {
     #[must_use]
     pub fn new(limit: usize, stateful: &[String]) -> Self {
         let stateful = stateful.iter().map(|name| last_part(name.to_ascii_lowercase().as_bytes())).collect();
-        Self { known: DashMap::default(), stateful, hiding: AtomicBool::new(false), limit }
+        Self {
+            known: DashMap::default(),
+            begun: Instant::now(),
+            first_age: RandomState::new().hash_one(0),
+            forgotten: AtomicU64::new(0),
+            stateful,
+            hiding: AtomicBool::new(false),
+            limit,
+        }
+    }
+
+    /// What is believed now ends when this is another number.
+    fn age(&self, now: Instant) -> Age {
+        let passed = now.saturating_duration_since(self.begun).as_secs() / BELIEVED.as_secs();
+        Age(self.first_age.wrapping_add(passed).wrapping_add(self.forgotten.load(Ordering::Relaxed) << 32))
+    }
+
+    /// Whether a pattern was found to leave nothing behind, whatever it calls, and that is still believed.
+    pub(super) fn is_harmless(&self, pattern: &Pattern, now: Instant) -> bool {
+        pattern.note.get() == self.age(now).0
+    }
+
+    /// Finds a pattern so, until the age is over.
+    pub(super) fn find_harmless(&self, pattern: &Pattern, now: Instant) {
+        pattern.note.set(self.age(now).0);
     }
 
     /// What these, and all that they call, may leave behind.
     pub(super) fn judge(&self, callees: impl Iterator<Item = Callee>, now: Instant) -> Judgement {
         let mut judgement = Judgement::default();
+        let age = self.age(now);
         let ended = self.visit(callees, |callee, known| match known {
-            Some(known) if known.learnt.is_some_and(|at| now < at + BELIEVED) => {
+            Some(known) if known.learnt == Some(age) => {
                 judgement.may_leave |= known.may_leave;
                 judgement.draws |= known.draws;
                 judgement.notifies |= known.notifies;
@@ -145,16 +188,26 @@ impl Functions {
 
     /// A function with this name has this definition. Whether it asks what a session has drawn from sequences.
     pub(super) fn learn(&self, name: &[u8], definition: &[u8]) -> bool {
-        let body = body_of(definition);
-        let stateful = self.stateful.iter().any(|stateful| **stateful == *name);
+        if self.stateful.iter().any(|stateful| **stateful == *name) {
+            self.add(Callee::function(name), |known| known.may_leave = true);
+        }
+        self.learn_text(Callee::function(name), body_of(definition))
+    }
+
+    /// Whoever reads this runs what this text of a view or policy says. Whether it asks what a session has drawn.
+    pub(super) fn learn_read(&self, relation: &[u8], text: &[u8]) -> bool {
+        self.learn_text(Callee::reads(relation), text)
+    }
+
+    fn learn_text(&self, callee: Callee, body: &[u8]) -> bool {
         let words = words(body, &Lexing::default());
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = words.effects.any_of(Effects::LEAVES.without(Effects::CALLS));
         let unnamed = unnamed_settings(body, &Lexing::default());
         let written = tables_written(body, &Lexing::default());
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
-        self.add(Callee::function(name), |known| {
-            known.may_leave |= stateful || leaves;
+        self.add(callee, |known| {
+            known.may_leave |= leaves;
             known.draws |= words.effects.any_of(Effects::DRAWS);
             known.notifies |= words.effects.any_of(Effects::NOTIFIES);
             known.unnamed = known.unnamed.max(unnamed);
@@ -165,21 +218,27 @@ impl Functions {
         words.effects.any_of(Effects::READS_SEQUENCE)
     }
 
-    /// A write of this table may call this function.
-    pub(super) fn learn_trigger(&self, table: &[u8], function: &[u8]) {
-        self.add(Callee::triggers(table), |known| known.calls.push(Callee::function(function)));
+    /// Where this runs, this function may be called.
+    pub(super) fn learn_call(&self, callee: Callee, function: &[u8]) {
+        self.add(callee, |known| known.calls.push(Callee::function(function)));
     }
 
     /// All was said of these: where nothing was, there is nothing of the user's own.
     pub(super) fn learnt(&self, asked: Vec<Callee>, now: Instant) {
+        let age = self.age(now);
         for callee in asked {
-            self.add(callee, |known| known.learnt = Some(now));
+            self.add(callee, |known| known.learnt = Some(age));
         }
     }
 
-    /// Definitions may have changed.
-    pub(super) fn forget(&self) {
-        self.known.clear();
+    /// Definitions may have changed: those of functions, or of what is written or read, too.
+    pub(super) fn forget(&self, reads_too: bool) {
+        if reads_too {
+            self.known.clear();
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.known.retain(|callee, _| matches!(callee, Callee::Reads(_)));
+        }
     }
 
     fn add(&self, callee: Callee, change: impl FnOnce(&mut Known)) {
@@ -208,6 +267,7 @@ fn body_of(definition: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::Patterns;
 
     fn functions() -> Functions {
         Functions::new(100, &["public.Native".to_owned()])
@@ -256,9 +316,37 @@ mod tests {
         let (functions, now) = (functions(), Instant::now());
         let write = || [Callee::triggers(b"public.t")].into_iter();
         assert_eq!(functions.judge(write(), now).unknown, [Callee::triggers(b"t")]);
-        functions.learn_trigger(b"t", b"logs");
+        functions.learn_call(Callee::triggers(b"t"), b"logs");
         functions.learnt(vec![Callee::triggers(b"t")], now);
         assert_eq!(functions.judge(write(), now).unknown, [Callee::function(b"logs")]);
+    }
+
+    #[test]
+    fn what_is_read_runs_what_its_view_says() {
+        let (functions, now) = (functions(), Instant::now());
+        let read = || [Callee::reads(b"public.v")].into_iter();
+        assert_eq!(functions.judge(read(), now).unknown, [Callee::reads(b"v")]);
+        functions.learn_read(b"v", b" SELECT t.n FROM t WHERE marks(t.n);");
+        functions.learnt(vec![Callee::reads(b"v")], now);
+        assert_eq!(functions.judge(read(), now).unknown, [Callee::function(b"marks")]);
+        functions.learn_read(b"own", b" SELECT set_config('app.x', '1', false);");
+        functions.learnt(vec![Callee::reads(b"own")], now);
+        let judgement = functions.judge([Callee::reads(b"own")].into_iter(), now);
+        assert!(judgement.may_leave && judgement.custom == [b"app.x".to_vec()]);
+    }
+
+    #[test]
+    fn a_pattern_that_was_found_harmless_is_so_until_beliefs_end_and_in_no_other_database() {
+        let (here, there, now) = (functions(), functions(), Instant::now());
+        let pattern = Patterns::new(1).learn(b"select n from t", &Lexing::default());
+        assert!(!here.is_harmless(&pattern, now));
+        here.find_harmless(&pattern, now);
+        assert!(here.is_harmless(&pattern, now) && !there.is_harmless(&pattern, now));
+        assert!(!here.is_harmless(&pattern, now + BELIEVED));
+        here.forget(false);
+        assert!(here.is_harmless(&pattern, now), "a table that went calls nothing");
+        here.forget(true);
+        assert!(!here.is_harmless(&pattern, now));
     }
 
     #[test]

@@ -57,12 +57,24 @@ const FUNCTIONS: &[u8] = b"SELECT 'f', proname, pg_catalog.pg_get_functiondef(oi
     AND pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
     AND proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
+/// Functions that aggregates with one of these names call for each row and at their end.
+const OF_AGGREGATES: &[u8] = b"SELECT 'a', named.proname, support.proname FROM pg_catalog.pg_proc AS named \
+    JOIN pg_catalog.pg_aggregate ON aggfnoid OPERATOR(pg_catalog.=) named.oid \
+    JOIN pg_catalog.pg_proc AS support ON support.oid OPERATOR(pg_catalog.=) ANY (ARRAY[aggtransfn, aggfinalfn, \
+    aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn]::pg_catalog.oid[]) \
+    WHERE named.pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
+    AND named.proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+
 /// Functions that whatever belongs to tables with one of these names uses: triggers, defaults, checks, policies, rules.
-/// Partitions and heirs are written too, and so is what a view or a rule stands for.
+/// Partitions and heirs are written too, and so is what a view or a rule stands for, and what foreign keys change
+/// along with it.
 const OF_TABLES: &[u8] = b"SELECT 'g', named.relname, proname FROM pg_catalog.pg_class AS named \
     CROSS JOIN LATERAL (WITH RECURSIVE written(oid) AS (SELECT named.oid UNION SELECT further.oid FROM written \
     CROSS JOIN LATERAL (SELECT inhrelid FROM pg_catalog.pg_inherits \
     WHERE inhparent OPERATOR(pg_catalog.=) written.oid \
+    UNION ALL SELECT conrelid FROM pg_catalog.pg_constraint \
+    WHERE confrelid OPERATOR(pg_catalog.=) written.oid AND contype OPERATOR(pg_catalog.=) 'f' \
+    AND (confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}') OR confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}')) \
     UNION ALL SELECT refobjid FROM pg_catalog.pg_rewrite \
     JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
     AND objid OPERATOR(pg_catalog.=) pg_rewrite.oid \
@@ -87,6 +99,34 @@ const OF_DOMAINS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_clas
     AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
     WHERE relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+
+/// What runs where tables and views with one of these names are read: definitions of views, also of those that these
+/// read, and policies, by their texts; operators in them by their functions. A materialised view is read as a table.
+const OF_READS: &[u8] = b"SELECT what, named.relname, said FROM pg_catalog.pg_class AS named \
+    CROSS JOIN LATERAL (WITH RECURSIVE read(oid, relkind, relnamespace) AS (\
+    SELECT named.oid, named.relkind, named.relnamespace \
+    UNION SELECT further.oid, further.relkind, further.relnamespace FROM read \
+    JOIN pg_catalog.pg_rewrite ON ev_class OPERATOR(pg_catalog.=) read.oid \
+    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
+    AND objid OPERATOR(pg_catalog.=) pg_rewrite.oid \
+    AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass \
+    JOIN pg_catalog.pg_class AS further ON further.oid OPERATOR(pg_catalog.=) refobjid \
+    WHERE read.relkind OPERATOR(pg_catalog.=) 'v') \
+    SELECT 'w', pg_catalog.pg_get_viewdef(oid) FROM read WHERE relkind OPERATOR(pg_catalog.=) 'v' \
+    AND relnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
+    UNION ALL SELECT 'w', pg_catalog.pg_get_expr(polqual, polrelid) FROM read \
+    JOIN pg_catalog.pg_policy ON polrelid OPERATOR(pg_catalog.=) read.oid WHERE polqual IS NOT NULL \
+    UNION ALL SELECT 'r', proname FROM read \
+    JOIN (SELECT ev_class, oid, 'pg_catalog.pg_rewrite'::pg_catalog.regclass FROM pg_catalog.pg_rewrite \
+    UNION ALL SELECT polrelid, oid, 'pg_catalog.pg_policy'::pg_catalog.regclass FROM pg_catalog.pg_policy) \
+    AS part(of, oid, class) ON part.of OPERATOR(pg_catalog.=) read.oid \
+    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) part.class \
+    AND objid OPERATOR(pg_catalog.=) part.oid \
+    AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass \
+    JOIN pg_catalog.pg_operator ON pg_operator.oid OPERATOR(pg_catalog.=) refobjid \
+    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) oprcode::pg_catalog.oid) AS found(what, said) \
+    WHERE named.relnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
+    AND named.relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
 /// Tables with one of these names of which a column's default asks what was drawn from a sequence.
 const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
@@ -190,7 +230,10 @@ impl Session {
             b"n" => look.keeps |= Keeps::CHANNELS,
             b"f" if self.rules.functions.learn(name, value) => self.rules.sequences.ask(),
             b"d" => self.rules.sequences.ask(),
-            b"g" => self.rules.functions.learn_trigger(name, value),
+            b"a" => self.rules.functions.learn_call(Callee::function(name), value),
+            b"g" => self.rules.functions.learn_call(Callee::triggers(name), value),
+            b"r" => self.rules.functions.learn_call(Callee::reads(name), value),
+            b"w" if self.rules.functions.learn_read(name, value) => self.rules.sequences.ask(),
             _ => {}
         }
     }
@@ -277,22 +320,33 @@ fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
             text.extend_from_slice(b", true)");
         }
     }
-    let functions = callees.iter().filter_map(|callee| match callee {
-        Callee::Function(name) => Some(&**name),
-        Callee::Triggers(_) => None,
-    });
-    let tables = || {
-        callees.iter().filter_map(|callee| match callee {
-            Callee::Function(_) => None,
-            Callee::Triggers(table) => Some(&**table),
-        })
-    };
-    write_one_of(&mut text, FUNCTIONS, functions);
-    for select in [OF_TABLES, OF_DOMAINS, DEFAULTS] {
-        write_one_of(&mut text, select, tables());
+    for callee in CALLEES {
+        let names = || callees.iter().filter_map(callee.names);
+        callee.questions.iter().for_each(|select| write_one_of(&mut text, select, names()));
     }
     text
 }
+
+/// What is asked about each kind of what runs.
+struct Asked {
+    names: fn(&Callee) -> Option<&[u8]>,
+    questions: &'static [&'static [u8]],
+}
+
+const CALLEES: [Asked; 3] = [
+    Asked {
+        names: |callee| if let Callee::Function(name) = callee { Some(name) } else { None },
+        questions: &[FUNCTIONS, OF_AGGREGATES],
+    },
+    Asked {
+        names: |callee| if let Callee::Triggers(table) = callee { Some(table) } else { None },
+        questions: &[OF_TABLES, OF_DOMAINS, DEFAULTS],
+    },
+    Asked {
+        names: |callee| if let Callee::Reads(relation) = callee { Some(relation) } else { None },
+        questions: &[OF_READS],
+    },
+];
 
 /// Adds a question about these names, if there are any.
 fn write_one_of<'a>(text: &mut Vec<u8>, select: &[u8], names: impl Iterator<Item = &'a [u8]>) {

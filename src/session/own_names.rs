@@ -6,13 +6,19 @@
 
 use tokio::time::Instant;
 
-use super::turn::{Effect, Expect, Kind, Known, Who};
+use super::turn::{Effect, Expect, Kind, Known, Turn, Who};
 use super::{Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
 use crate::sql::{Command, Effects, Name, Weighed};
 use crate::wire::Frame;
 use crate::wire::build;
 use crate::wire::view::{Target, Transaction};
+
+/// Between these, in a transaction block, what fails leaves the transaction as it was. A prepared statement is of no
+/// transaction, so that going back takes none away (manual: "PREPARE").
+const SAVEPOINT: &[u8] = b"SAVEPOINT pgweir";
+const BACK: &[u8] = b"ROLLBACK TO SAVEPOINT pgweir";
+const RELEASE: &[u8] = b"RELEASE SAVEPOINT pgweir";
 
 /// What needs statements under the client's names; so does DEALLOCATE of one of them.
 const BY_NAME: Effects = Effects::PREPARES.with(Effects::EXECUTES).with(Effects::READS_PREPARED);
@@ -51,8 +57,27 @@ impl Session {
         Verdict::Swallow
     }
 
+    /// Has the client's statements on the backend before a batch begins that lists them: in batches of their own, so that
+    /// one that is not valid any more leaves the others alone. `Err` where that must wait.
+    pub(super) fn bring_listed(
+        &mut self,
+        weighed: &Weighed,
+        leased: &Leased<'_>,
+        out: &mut Outgoing,
+    ) -> Result<(), Verdict> {
+        let begins = self.turn.as_ref().is_none_or(|turn| !turn.open_batch && turn.deferred.is_none());
+        if !lists(weighed) || !begins {
+            return Ok(());
+        }
+        if self.is_naming(weighed) {
+            return Err(self.wait_for_names());
+        }
+        self.bring_own_names(weighed, true, leased, out);
+        Ok(())
+    }
+
     /// Has the client's statements on the backend under its own names, where a text is about to need them. Before a
-    /// Query that begins a batch, one that is not valid any more leaves the others alone.
+    /// batch begins, one that is not valid any more leaves the others alone.
     pub(super) fn bring_own_names(&mut self, weighed: &Weighed, begins: bool, leased: &Leased<'_>, out: &mut Outgoing) {
         if !is_by_name(weighed) || self.transaction() == Transaction::Failed {
             return;
@@ -71,11 +96,30 @@ impl Session {
             return self.bring_for_drop(name.as_bytes(), leased, out);
         }
         let only = needed(weighed);
+        // One that is executed by its name, and is not valid, makes the transaction fail directly, too.
+        let in_block = begins && only.is_none() && self.transaction() == Transaction::Open;
+        let mut guarded = false;
         for (name, named) in self.turn.get_or_insert_default().all_named(&self.names) {
-            let needed = only.as_ref().is_none_or(|only| only.contains(&&*name));
-            if needed && self.bring_own_name((&name, &named), begins, leased, out) && begins {
+            let needed = match &only {
+                Some(only) => only.contains(&&*name),
+                None => !self.turn.as_ref().is_some_and(|turn| turn.invalid.contains(&name)),
+            };
+            if !needed || !self.lacks_own_name(&name, leased) {
+                continue;
+            }
+            if in_block && !std::mem::replace(&mut guarded, true) {
+                self.say_own(SAVEPOINT, out);
+            }
+            self.bring_own_name((&name, &named), begins, leased, out);
+            if begins {
                 self.end_own_batch(out);
             }
+            if guarded {
+                self.say_own(BACK, out);
+            }
+        }
+        if guarded {
+            self.say_own(RELEASE, out);
         }
         if let Weighed::Known(pattern) = weighed {
             for command in &pattern.traits.commands {
@@ -100,7 +144,7 @@ impl Session {
         }
         match self.turn.get_or_insert_default().named(&self.names, name) {
             Known::Later => return Err(Verdict::Hold(Wait::Replies)),
-            Known::Now(Some(named)) => drop(self.bring_own_name((name, &named), false, leased, out)),
+            Known::Now(Some(named)) => self.bring_own_name((name, &named), false, leased, out),
             Known::Now(None) => {}
         }
         Ok(())
@@ -125,28 +169,36 @@ impl Session {
         turn.end_batch();
     }
 
-    /// Whether anything was sent for that.
-    fn bring_own_name(
-        &mut self,
-        (name, named): (&[u8], &Named),
-        tries: bool,
-        leased: &Leased<'_>,
-        out: &mut Outgoing,
-    ) -> bool {
+    /// What is being brought is brought for the frame at hand: the backend stays until that is judged again.
+    fn wait_for_names(&mut self) -> Verdict {
+        self.turn.get_or_insert_default().unused = true;
+        Verdict::Hold(Wait::Replies)
+    }
+
+    /// Sends a statement of pgweir's own.
+    fn say_own(&mut self, text: &[u8], out: &mut Outgoing) {
+        build::write_query(&mut out.to_backend, text);
         let turn = self.turn.get_or_insert_default();
-        let missing = match turn.has_own(leased, name) {
-            Known::Now(here) => !here,
-            Known::Later => false,
-        };
-        if !missing {
-            return false;
+        // A simple query drops the unnamed statement.
+        turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
+        turn.end_batch();
+    }
+
+    /// Whether a statement is to be given to the backend for it to stand there under the client's name.
+    fn lacks_own_name(&mut self, name: &[u8], leased: &Leased<'_>) -> bool {
+        self.turn.get_or_insert_default().has_own(leased, name) == Known::Now(false)
+    }
+
+    fn bring_own_name(&mut self, (name, named): (&[u8], &Named), tries: bool, leased: &Leased<'_>, out: &mut Outgoing) {
+        if !self.lacks_own_name(name, leased) {
+            return;
         }
+        let turn = self.turn.get_or_insert_default();
         let Statement { text, types, .. } = &*named.statement;
         build::write_parse(&mut out.to_backend, name, text, types);
         let who = if tries { Who::Try } else { Who::Skip };
         turn.expect(Expect::new(Kind::Parse, who), [Effect::Own(name.into(), true)]);
         turn.open_batch();
-        true
     }
 
     /// Has a statement that deals with statements by their names, itself among them, on the backend under the name
@@ -159,7 +211,7 @@ impl Session {
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
         if self.is_naming(named.statement.weighed()) {
-            return Err(Verdict::Hold(Wait::Replies));
+            return Err(self.wait_for_names());
         }
         self.bring_own_name((Names::key(name), named), false, leased, out);
         Ok(())
@@ -171,9 +223,11 @@ impl Session {
         !name.is_empty() && is_by_name(weighed) && self.transaction() != Transaction::Failed
     }
 
-    /// Whether it is being settled which of the client's names are on the backend, and what they stand for.
+    /// Whether it is being settled which of the client's names are on the backend, and what they stand for; where they
+    /// are to be listed, also whether a transaction is open.
     pub(super) fn is_naming(&self, weighed: &Weighed) -> bool {
-        is_by_name(weighed) && self.turn.as_ref().is_some_and(|turn| turn.is_naming())
+        let settles = |turn: &Turn| turn.is_naming() || (lists(weighed) && turn.is_behind());
+        is_by_name(weighed) && self.turn.as_ref().is_some_and(|turn| settles(turn))
     }
 
     /// A statement of a Query has dropped the next of the statements that the Query names.
@@ -208,6 +262,11 @@ impl Session {
 pub(super) fn is_by_name(weighed: &Weighed) -> bool {
     let Weighed::Known(pattern) = weighed else { return false };
     pattern.traits.effects.any_of(BY_NAME) || drops(weighed).next().is_some()
+}
+
+/// Whether a text reads which statements there are.
+fn lists(weighed: &Weighed) -> bool {
+    matches!(weighed, Weighed::Known(pattern) if pattern.traits.effects.any_of(Effects::READS_PREPARED))
 }
 
 /// The statements that a text needs by their names; `None` where it may need any.

@@ -70,6 +70,9 @@ impl Session {
         if let Err(verdict) = self.bring_executed(statement.weighed(), leased, out) {
             return verdict;
         }
+        if let Err(verdict) = self.bring_listed(statement.weighed(), leased, out) {
+            return verdict;
+        }
         if self.state.has_prepared(name) || self.goes_by_own_name(name, statement.weighed()) {
             return self.parse_under_own_name((frame, &parse), statement, now, out);
         }
@@ -327,6 +330,7 @@ impl Session {
             Known::Now(Some(named)) => named,
         };
         self.bring_executed(named.statement.weighed(), leased, out)?;
+        self.bring_listed(named.statement.weighed(), leased, out)?;
         if self.goes_by_own_name(name, named.statement.weighed()) {
             return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
         }

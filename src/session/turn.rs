@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::channels::{Followed, Ledger};
 use super::copying::Copying;
-pub(super) use super::expect::{Expect, Kind, Who};
+pub(super) use super::expect::{Effect, Expect, Kind, Pending, Who};
 use super::functions::Callee;
 use super::listening::Hearing;
 use super::look::Look;
@@ -20,33 +20,9 @@ use super::repeat::Batch;
 use super::statements::Deferred;
 use super::{Leased, Outgoing, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
-use crate::settings::Profile;
 use crate::sql::{Digest, Pattern, Weighed};
 use crate::wire::build::Fault;
 use crate::wire::view::Transaction;
-
-/// What becomes true when a reply says so.
-#[derive(Debug)]
-pub(super) enum Effect {
-    /// A statement of the session stands under its own name on the backend, or does not any more.
-    Own(Box<[u8]>, bool),
-    /// The backend lacks a statement from now on.
-    Drop(u64),
-    /// The backend holds a statement, made by the Parse with this number.
-    Hold(u64, u64),
-    /// The client's name stands for a statement, or for none.
-    Name(Box<[u8]>, Option<Named>),
-    /// The backend carries these settings.
-    Profile(Arc<Profile>),
-    /// The backend's unnamed statement.
-    Unnamed(Option<u64>),
-}
-
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) batch: u64,
-    pub(super) effect: Effect,
-}
 
 /// What is known of a name or statement while replies are outstanding.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,6 +80,8 @@ pub(super) struct Turn {
     pub(super) has_administered: bool,
     /// Values were drawn from sequences.
     pub(super) drew: bool,
+    /// Statements of the client's that the backend would not take: they are not valid any more.
+    pub(super) invalid: Vec<Box<[u8]>>,
     /// Portals whose execution drops a statement, and its name.
     pub(super) drops: Vec<(Box<[u8]>, Box<[u8]>)>,
     /// What was called and is not known yet.
@@ -422,8 +400,10 @@ impl Turn {
     pub(super) fn fail(&mut self, names: &mut Names, leased: &mut Leased<'_>) {
         self.kept_batch.forget();
         let effects = self.queue.front().map_or(0, |expect| usize::from(expect.effects));
+        let tried = self.queue.front().is_some_and(|expect| matches!(expect.who, Who::Try));
         for pending in self.pending.iter().take(effects) {
             match &pending.effect {
+                Effect::Own(name, true) if tried => self.invalid.push(name.clone()),
                 Effect::Unnamed(_) => leased.held.set_unnamed(None),
                 Effect::Name(name, Some(_)) if name.is_empty() => names.set(name, None),
                 _ => {}

@@ -9,7 +9,8 @@ use super::functions::{Callee, Judgement};
 use super::{Keeps, Sequences, Session};
 use crate::prepared::Statement;
 use crate::sql::{
-    Command, Effects, Encoding, Kind, Lexing, Pattern, Unnamed, Weighed, begins_a_name, do_bodies, unnamed_settings,
+    Command, Effects, Encoding, Kind, Lexing, Pattern, Traits, Unnamed, Weighed, begins_a_name, do_bodies,
+    unnamed_settings,
 };
 use crate::wire::Frame;
 use crate::wire::view::{Transaction, query_text};
@@ -122,7 +123,8 @@ impl Session {
 
     fn note_pattern(&mut self, pattern: &Arc<Pattern>, text: &[u8], now: Instant) {
         let traits = &pattern.traits;
-        if traits.is_plain() && traits.kind == Kind::Read {
+        let harmless = self.rules.functions.is_harmless(pattern, now);
+        if harmless && traits.is_plain() && traits.kind == Kind::Read {
             return;
         }
         if traits.kind == Kind::Ddl {
@@ -131,7 +133,8 @@ impl Session {
                 // A default, a view or a function that will ask.
                 self.rules.sequences.ask();
             }
-            self.rules.functions.forget();
+            // A table that comes or goes calls nothing when it is read, and temporary ones come and go all the time.
+            self.rules.functions.forget(!traits.effects.any_of(Effects::TEMPORARY | Effects::DROPS));
         }
         let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
@@ -148,10 +151,13 @@ impl Session {
         self.note_unnamed(unnamed);
         // The names as PostgreSQL reads them; the text is searched, too, for those in strings.
         self.state.note_custom(traits.commands.iter().filter_map(own_setting));
-        if traits.functions.is_empty() && traits.writes.is_empty() {
+        if callees(pattern).next().is_none() {
             return self.state.note(effects, text);
         }
-        let judgement = self.rules.functions.judge(callees(pattern), now);
+        let judgement = if harmless { Judgement::default() } else { self.rules.functions.judge(callees(pattern), now) };
+        if judgement == Judgement::default() {
+            self.rules.functions.find_harmless(pattern, now);
+        }
         self.note_called(&judgement);
         if judgement.may_leave {
             effects |= Effects::CALLS;
@@ -210,8 +216,17 @@ impl Session {
 
 /// What runs by name when the statements of a pattern do.
 fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
-    let functions = pattern.traits.functions.iter().map(|name| Callee::function(name.as_bytes()));
-    functions.chain(pattern.traits.writes.iter().map(|table| Callee::triggers(table.as_bytes())))
+    let Traits { functions, writes, reads, .. } = &pattern.traits;
+    let functions = functions.iter().map(|name| Callee::function(name.as_bytes()));
+    let written = writes.iter().map(|table| Callee::triggers(table.as_bytes()));
+    // What is written is read, too, and has policies.
+    let read = reads.iter().chain(writes).filter(|name| !is_catalog(name)).map(|name| Callee::reads(name.as_bytes()));
+    functions.chain(written).chain(read)
+}
+
+/// Whether PostgreSQL's own tables and views are meant, which call nothing of a user's.
+fn is_catalog(relation: &str) -> bool {
+    ["pg_", "information_schema."].iter().any(|own| relation.starts_with(own))
 }
 
 /// The setting with a name of a user's own that a statement sets.

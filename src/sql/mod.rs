@@ -44,7 +44,7 @@ pub use leaves::Leaves;
 pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
 pub use names::{is_ambiguous, is_exact, name_bytes};
 pub use normalised::{last_parameter, normalised};
-pub use pattern::{Command, Discard, Kind, Name, Pattern, Shape, Traits};
+pub use pattern::{Command, Discard, Kind, Name, Note, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};
 pub use savepoints::savepoints;
 pub use unnamed::{Unnamed, begins_a_name, unnamed_settings};

@@ -1,6 +1,7 @@
 //! What is known of a pattern.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::digest::Digest;
 use super::effects::Effects;
@@ -17,7 +18,38 @@ pub struct Pattern {
     /// Of a text with several statements: each one's digest, in order. Empty where it has one, or where they cannot be
     /// told apart.
     pub parts: Box<[Digest]>,
+    pub note: Note,
 }
+
+/// A number that whoever runs a pattern's statements keeps with it. It is no part of what the pattern is.
+#[derive(Debug, Default)]
+pub struct Note(AtomicU64);
+
+impl Note {
+    /// The last number that was set; 0 before.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Note {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.get()))
+    }
+}
+
+impl PartialEq for Note {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Note {}
 
 impl Pattern {
     /// The most bytes that are kept of a normalised text.

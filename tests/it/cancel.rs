@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::harness::{Frame, WireClient, eventually, frame, pgweir, postgres};
-
-fn code(frames: &[Frame]) -> Option<String> {
-    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
-}
+use crate::harness::{Frame, WireClient, code, eventually, frame, pgweir, postgres};
 
 #[tokio::test]
 async fn a_waiting_client_is_taken_out_of_the_queue() {

@@ -1,10 +1,6 @@
 //! Start, reload, drain, end.
 
-use crate::harness::{Frame, WireClient, eventually, frame, pgweir, postgres};
-
-fn code(frames: &[Frame]) -> Option<String> {
-    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
-}
+use crate::harness::{Frame, WireClient, code, eventually, frame, pgweir, postgres};
 
 #[tokio::test]
 async fn sigterm_closes_idle_clients_and_lets_transactions_end() {

@@ -1,10 +1,6 @@
 //! Limits of time and size, and what exceeds them learns.
 
-use crate::harness::{Frame, WireClient, eventually, frame, pgweir, postgres};
-
-fn code(frames: &[Frame]) -> Option<String> {
-    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
-}
+use crate::harness::{WireClient, code, eventually, frame, pgweir, postgres};
 
 #[tokio::test]
 async fn query_timeout_cancels_and_the_client_lives() {

@@ -12,6 +12,7 @@ mod harness;
 mod insight;
 mod lifecycle;
 mod limits;
+mod listed;
 mod listeners;
 mod modes;
 mod notify;

@@ -1,10 +1,6 @@
 //! Session and statement mode.
 
-use crate::harness::{Frame, eventually, frame, pgweir, postgres};
-
-fn code(frames: &[Frame]) -> Option<String> {
-    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
-}
+use crate::harness::{code, eventually, frame, pgweir, postgres};
 
 #[tokio::test]
 async fn session_mode_keeps_the_backend_and_all_it_holds() {

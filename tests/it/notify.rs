@@ -1,11 +1,7 @@
 //! LISTEN in transaction mode: sessions that listen share one connection of their own and keep no backend.
 
 use crate::differential::rng::Rng;
-use crate::harness::{Frame, Proxy, WireClient, eventually, frame, own_postgres, pgweir};
-
-fn code(frames: &[Frame]) -> Option<String> {
-    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
-}
+use crate::harness::{Frame, Proxy, WireClient, code, eventually, frame, own_postgres, pgweir};
 
 /// The process id that a NotificationResponse shows.
 fn sender(frame: &Frame) -> i32 {

@@ -1,10 +1,6 @@
 //! What sessions leave on a backend in transaction mode: it follows them, or keeps the backend, and never leaks.
 
-use crate::harness::{Frame, WireClient, eventually, frame, pgweir, postgres};
-
-fn code(frames: &[Frame]) -> Option<String> {
-    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
-}
+use crate::harness::{Frame, WireClient, code, eventually, frame, pgweir, postgres};
 
 #[tokio::test]
 async fn a_setting_that_postgresql_does_not_report_follows_its_session_and_no_other() {
@@ -282,34 +278,6 @@ async fn what_an_anonymous_block_leaves_behind_stays_with_its_session() {
         one.value("select current_setting('app.by_block') || ' ' || current_setting('work_mem')").await,
         "one 7MB"
     );
-}
-
-#[tokio::test]
-async fn sql_sees_exactly_the_statements_that_its_session_has_prepared() {
-    let proxy = pgweir().pool_size(2).start().await;
-    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
-    let prepare = |name: &str, text: &str| [frame::parse(name, text, &[]), frame::sync()].concat();
-    one.send(&prepare("s_one", "select 1")).await;
-    one.until(b'Z').await;
-    two.send(&prepare("s_two", "select 2")).await;
-    two.until(b'Z').await;
-    let listed = "select string_agg(name || ':' || from_sql, ',' order by name) from pg_prepared_statements";
-    for _ in 0..2 {
-        assert_eq!(one.value(listed).await, "s_one:false");
-        assert_eq!(two.value(listed).await, "s_two:false");
-    }
-    assert_eq!(code(&one.query("execute s_one").await), None);
-    assert_eq!(code(&one.query("prepare s_one as select 3").await).as_deref(), Some("42P05"));
-    one.query("prepare s_sql as select 4").await;
-    assert_eq!(one.value(listed).await, "s_one:false,s_sql:true");
-    assert_eq!(code(&one.query("deallocate s_one").await), None);
-    assert_eq!(code(&one.query("deallocate s_one").await).as_deref(), Some("26000"));
-    one.send(&[frame::bind("", "s_sql", &[]), frame::execute("", 0), frame::sync()].concat()).await;
-    assert_eq!(code(&one.until(b'Z').await), None);
-    one.send(&[frame::bind("", "s_one", &[]), frame::sync()].concat()).await;
-    assert_eq!(code(&one.until(b'Z').await).as_deref(), Some("26000"));
-    one.query("deallocate s_sql").await;
-    assert_eq!(two.value(listed).await, "s_two:false");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use super::folding::fold;
 use super::lexer::{Lexer, Lexing, TokenKind};
 use super::normalised::{Trust, shown};
 use super::parsable::Parsable;
-use super::pattern::{Pattern, Traits};
+use super::pattern::{Note, Pattern, Traits};
 use survey::Survey;
 use tree::Tree;
 use words::Words;
@@ -47,7 +47,7 @@ pub(super) fn pattern(digest: Digest, text: &[u8], lexing: &Lexing) -> Pattern {
     let Learnt { traits, fingerprint, is_sql } = learnt.unwrap_or_else(|| by_words(text, lexing));
     let trust = if is_sql { Trust::Text } else { Trust::Keywords };
     let normalised = shown(text, lexing, Pattern::SHOWN, trust).into();
-    Pattern { digest, fingerprint, normalised, traits, parts: Box::default() }
+    Pattern { digest, fingerprint, normalised, traits, parts: Box::default(), note: Note::default() }
 }
 
 struct Learnt {

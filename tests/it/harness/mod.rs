@@ -38,3 +38,9 @@ pub async fn eventually(what: &str, mut question: impl AsyncFnMut() -> bool) {
     };
     within(what, asked).await;
 }
+
+/// The SQLSTATE of the first error among these frames.
+#[must_use]
+pub fn code(frames: &[Frame]) -> Option<String> {
+    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(b'C'))
+}
