@@ -123,9 +123,10 @@ class Pgbouncer:
 class Pgweir:
     """pgweir before the cluster."""
 
-    def __init__(self, program, more=""):
+    def __init__(self, program, more="", name="pgweir"):
         self.program = program
         self.more = more
+        self.name = name
         self.version = output([program, "--version"]).split()[-1]
 
     @contextlib.contextmanager
@@ -133,7 +134,7 @@ class Pgweir:
         config = PGWEIR.format(port=server.port, backends=BACKENDS, user=USER, clients=IDLE_CLIENTS + 200)
         config += self.more
         with throwaway.Pgweir(home, config, self.program) as pgweir:
-            yield Contender("pgweir", pgweir.port, pgweir.process.pid)
+            yield Contender(self.name, pgweir.port, pgweir.process.pid)
 
 
 def output(command):

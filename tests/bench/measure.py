@@ -50,6 +50,14 @@ def cpu_seconds(pid):
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
+def transactions(printed, complaint, name):
+    """How many pgbench has done, by what it printed."""
+    count = re.search(r"transactions actually processed: (\d+)", printed)
+    if not count or not int(count[1]):
+        raise MeasureFailed(f"pgbench through {name}: {complaint.strip()[-500:]}")
+    return int(count[1])
+
+
 def pgbench(contender, workload, seconds):
     _, options = WORKLOADS[workload]
     with tempfile.TemporaryDirectory(prefix="pgweir-bench-") as home:
@@ -60,15 +68,15 @@ def pgbench(contender, workload, seconds):
         done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
         after = cpu_seconds(contender.pid) if contender.pid else 0
         tps = re.search(r"tps = ([\d.]+)", done.stdout)
-        count = re.search(r"transactions actually processed: (\d+)", done.stdout)
-        if done.returncode or not tps or not int(count[1]):
+        count = transactions(done.stdout, done.stderr, f"{contender.name}, {workload}")
+        if done.returncode or not tps:
             raise MeasureFailed(f"pgbench through {contender.name}, {workload}: {done.stderr.strip()[-500:]}")
         latencies = [
             int(line.split()[2]) / 1000
             for log in pathlib.Path(home).glob("pgbench_log.*")
             for line in log.read_text().splitlines()
         ]
-    cpu = (after - before) / int(count[1]) * 1e6 if contender.pid else None
+    cpu = (after - before) / count * 1e6 if contender.pid else None
     return Run(float(tps[1]), cpu, latencies)
 
 
