@@ -75,6 +75,12 @@ impl Findings<'_> {
                 format!("is needed with listen.tls.{other}"),
             );
         }
+        if tls.client_crl.is_some() && tls.client_ca.is_none() {
+            self.missing(
+                &["listen.tls.client_ca", "listen.tls.client_crl"],
+                "is needed to judge client certificates (listen.tls.client_crl says which of them were revoked)",
+            );
+        }
         if tls.require_client_cert && tls.client_ca.is_none() {
             self.missing(
                 &["listen.tls.client_ca", "listen.tls.require_client_cert"],

@@ -238,6 +238,7 @@ fn read_listen(values: &Values, tls: &Values, keepalive: &Values) -> Listen {
             mode: tls.get("mode"),
             identity: read_identity(tls),
             client_ca: tls.get("client_ca"),
+            client_crl: tls.get("client_crl"),
             require_client_cert: tls.get("require_client_cert"),
         },
         max_clients: values.get("max_clients"),
@@ -254,7 +255,7 @@ fn write_listen(listen: &Listen, sheet: &mut Sheet) {
         unix_socket_mode,
         auth,
         allow_remote_trust,
-        tls: ListenTls { mode, identity, client_ca, require_client_cert },
+        tls: ListenTls { mode, identity, client_ca, client_crl, require_client_cert },
         max_clients,
         login_timeout,
         keepalive,
@@ -273,6 +274,7 @@ fn write_listen(listen: &Listen, sheet: &mut Sheet) {
     let values = sheet.section("listen.tls");
     values.set("mode", mode.to_value());
     values.set("client_ca", client_ca.to_value());
+    values.set("client_crl", client_crl.to_value());
     values.set("require_client_cert", require_client_cert.to_value());
     write_identity(identity.as_ref(), values);
 }

@@ -76,6 +76,8 @@ pub struct ListenTls {
     pub identity: Option<TlsIdentity>,
     /// PEM certificates that may have signed a client's certificate.
     pub client_ca: Option<PathBuf>,
+    /// PEM lists of certificates of clients that were revoked.
+    pub client_crl: Option<PathBuf>,
     /// Refuses a client without a certificate.
     pub require_client_cert: bool,
 }

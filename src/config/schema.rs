@@ -3,13 +3,15 @@
 
 mod insight;
 mod oversight;
+mod tls;
 
 use std::time::Duration;
 
 use super::kind::Kind;
-use super::model::{AuthMethod, ListenTlsMode, Pinning, PoolMode, ResetOnReturn, Sequences, ServerTlsMode};
+use super::model::{AuthMethod, Pinning, PoolMode, ResetOnReturn, Sequences};
 use insight::{BUDGETS, INSIGHT};
 use oversight::{ADMIN, CONTROL, LOG};
+use tls::{LISTEN_TLS, SERVER_TLS};
 
 /// One key of a section.
 #[derive(Debug)]
@@ -181,34 +183,6 @@ const LISTEN: &[Key] = &[
     .at_start(),
 ];
 
-const LISTEN_TLS: &[Key] = &[
-    key(
-        "mode",
-        Kind::Words(ListenTlsMode::WORDS),
-        "\"disable\"",
-        "`allow` offers TLS, `require` refuses clients without it.",
-    ),
-    absent(
-        "cert",
-        Kind::Path,
-        "\"/etc/pgweir/server.crt\"",
-        "PEM file of the certificate and its chain; needed unless `mode` is `disable`.",
-    ),
-    absent("key", Kind::Path, "\"/etc/pgweir/server.key\"", "PEM file of the certificate's key."),
-    absent(
-        "client_ca",
-        Kind::Path,
-        "\"/etc/pgweir/clients.crt\"",
-        "PEM file of the authorities that may have signed a client's certificate; needed for `auth = \"cert\"`.",
-    ),
-    key(
-        "require_client_cert",
-        Kind::Bool,
-        "false",
-        "Refuses clients that come over TLS without a certificate; needs `client_ca`.",
-    ),
-];
-
 const KEEPALIVE: &[Key] = &[
     key(
         "idle",
@@ -240,23 +214,6 @@ const SERVER: &[Key] = &[
         "\"off\"",
         "Backends over all pools together, shared fairly; keep it below the server's own `max_connections`.",
     ),
-];
-
-const SERVER_TLS: &[Key] = &[
-    key(
-        "mode",
-        Kind::Words(ServerTlsMode::WORDS),
-        "\"prefer\"",
-        "As libpq's `sslmode`: `verify-ca` checks who signed the certificate, `verify-full` also its host name.",
-    ),
-    absent(
-        "ca",
-        Kind::Path,
-        "\"/etc/pgweir/root.crt\"",
-        "PEM file of the authorities to trust; the system's when not set.",
-    ),
-    absent("cert", Kind::Path, "\"/etc/pgweir/client.crt\"", "PEM file of the certificate to present to the server."),
-    absent("key", Kind::Path, "\"/etc/pgweir/client.key\"", "PEM file of that certificate's key."),
 ];
 
 const BACKOFF: &[Key] = &[

@@ -124,10 +124,15 @@ fn client_verifier(
         return Ok(WebPkiClientVerifier::no_client_auth());
     };
     let mut builder = WebPkiClientVerifier::builder_with_provider(authorities(file)?, Arc::clone(provider));
+    if let Some(lists) = &settings.client_crl {
+        // As PostgreSQL with ssl_crl_file: each authority must have a list, and one that is too old says nothing.
+        builder = builder.with_crls(pem::revocation_lists(lists)?).enforce_revocation_expiration();
+    }
     if !settings.require_client_cert {
         builder = builder.allow_unauthenticated();
     }
-    builder.build().map_err(|error| pem::broken(file, &error.to_string()))
+    let blamed = settings.client_crl.as_ref().unwrap_or(file);
+    builder.build().map_err(|error| pem::broken(blamed, &error.to_string()))
 }
 
 fn authorities(file: &Path) -> Result<Arc<RootCertStore>, TlsFault> {

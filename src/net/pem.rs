@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
 
@@ -20,6 +20,8 @@ pub enum TlsFault {
     Unreadable { file: PathBuf, source: io::Error },
     #[error("\"{file}\" holds no certificate (expected PEM: -----BEGIN CERTIFICATE-----)")]
     NoCertificate { file: PathBuf },
+    #[error("\"{file}\" holds no revocation list (expected PEM: -----BEGIN X509 CRL-----)")]
+    NoRevocationList { file: PathBuf },
     #[error("\"{file}\" holds no private key (expected PEM: -----BEGIN PRIVATE KEY-----)")]
     NoKey { file: PathBuf },
     #[error("the private key in \"{file}\" is encrypted; store it without a passphrase, readable by this user only")]
@@ -51,6 +53,15 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
         return Err(broken(file, &format!("certificate {} of the file is not X.509", position + 1)));
     }
     Ok(found)
+}
+
+/// Every revocation list in a PEM file; never empty.
+pub(super) fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFault> {
+    let text = read(file)?;
+    let found = CertificateRevocationListDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| broken(file, &error.to_string()))?;
+    if found.is_empty() { Err(TlsFault::NoRevocationList { file: file.to_owned() }) } else { Ok(found) }
 }
 
 /// The chain and key that we present.

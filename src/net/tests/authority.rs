@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+};
 use tempfile::TempDir;
 
 use crate::config::{ListenTls, ListenTlsMode, ServerTls, ServerTlsMode, TlsIdentity};
@@ -18,6 +21,7 @@ impl Authority {
         let folder = tempfile::tempdir().unwrap();
         let mut params = named("Weir Test Authority", &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
         Self { folder, issuer: Issuer::new(params, key) }
@@ -41,6 +45,30 @@ impl Authority {
         params.not_after = rcgen::date_time_ymd(2001, 1, 1);
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         self.sign(&params)
+    }
+
+    /// One whose number stands in the list that is given with it, which is good until that year.
+    pub(super) fn issue_and_revoke(&self, common_name: &str, year: i32) -> (TlsIdentity, PathBuf) {
+        let mut params = named(common_name, &[]);
+        let number = SerialNumber::from(vec![7]);
+        params.serial_number = Some(number.clone());
+        let revoked = RevokedCertParams {
+            serial_number: number,
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(year, 1, 1),
+            crl_number: SerialNumber::from(vec![1]),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let file = self.folder().join(format!("{year}.crl"));
+        fs::write(&file, list.signed_by(&self.issuer).unwrap().pem().unwrap()).unwrap();
+        (self.sign(&params), file)
     }
 
     fn sign(&self, params: &CertificateParams) -> TlsIdentity {
@@ -80,7 +108,13 @@ fn named(common_name: &str, alternative_names: &[&str]) -> CertificateParams {
 
 /// Settings of a listener that presents `identity`.
 pub(super) fn listens(identity: TlsIdentity) -> ListenTls {
-    ListenTls { mode: ListenTlsMode::Allow, identity: Some(identity), client_ca: None, require_client_cert: false }
+    ListenTls {
+        mode: ListenTlsMode::Allow,
+        identity: Some(identity),
+        client_ca: None,
+        client_crl: None,
+        require_client_cert: false,
+    }
 }
 
 pub(super) fn dials(mode: ServerTlsMode, ca: Option<PathBuf>) -> ServerTls {

@@ -96,6 +96,25 @@ fn a_clients_certificate_is_refused_when_missing_strange_or_expired() {
 }
 
 #[test]
+fn a_clients_certificate_is_refused_once_it_is_revoked() {
+    let authority = Authority::new();
+    let mut settings = listens(authority.issue("localhost", &[]));
+    settings.client_ca = Some(authority.ca());
+    let (revoked, list) = authority.issue_and_revoke("alice", 2100);
+    assert!(shown(&settings, Some(revoked.clone())).is_ok(), "nobody has asked");
+    settings.client_crl = Some(list);
+    let refused = shown(&settings, Some(revoked)).unwrap_err();
+    assert!(refused.to_string().contains("Revoked"), "{refused}");
+    assert!(shown(&settings, Some(authority.issue("alice", &[]))).is_ok());
+    let (_, old) = authority.issue_and_revoke("bob", 2021);
+    settings.client_crl = Some(old);
+    assert!(shown(&settings, Some(authority.issue("alice", &[]))).is_err(), "a list that has expired says nothing");
+    settings.client_crl = Some(authority.ca());
+    let wrong = ListenTls::load(&settings).unwrap_err();
+    assert!(wrong.to_string().contains("holds no revocation list"), "{wrong}");
+}
+
+#[test]
 fn without_a_client_ca_no_certificate_is_asked_for() {
     let authority = Authority::new();
     let settings = listens(authority.issue("localhost", &[]));
