@@ -240,6 +240,7 @@ impl Running {
         // Those who do not listen are cut off.
         let _ = tokio::time::timeout(LAST_WORDS, self.server.sessions.wait()).await;
         self.limits.report(self.server.routes.limit_hits().counts());
+        self.server.routes.patterns().parse_waiting();
         self.insight().merge(SystemTime::now());
         self.insight().report_slow();
         self.insight().end_hours();

@@ -1,6 +1,7 @@
 //! Distinct statements, each once for all clients, and the standing of unnamed ones.
 
-use std::hash::{BuildHasher, Hash};
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,12 +25,65 @@ const SLACK_MICROS: u64 = 1000;
 const SEEN_SLOTS: usize = 8192;
 
 /// What decides that two statements are the same: text, parameter types, and the settings that give them meaning.
-#[derive(Debug, PartialEq, Eq, Hash)]
+type Meaning<'a> = (&'a [u8], &'a [u8], u64);
+
+#[derive(Debug)]
 struct Key {
     text: Box<[u8]>,
     types: Box<[u8]>,
     plan_key: u64,
 }
+
+/// A [`Key`], or what one would be made of: who looks for a statement copies no text.
+trait Means {
+    fn meaning(&self) -> Meaning<'_>;
+}
+
+impl Means for Key {
+    fn meaning(&self) -> Meaning<'_> {
+        (&self.text, &self.types, self.plan_key)
+    }
+}
+
+impl Means for Meaning<'_> {
+    fn meaning(&self) -> Meaning<'_> {
+        *self
+    }
+}
+
+impl Hash for dyn Means + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.meaning().hash(state);
+    }
+}
+
+impl PartialEq for dyn Means + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.meaning() == other.meaning()
+    }
+}
+
+impl Eq for dyn Means + '_ {}
+
+impl<'a> Borrow<dyn Means + 'a> for Key {
+    fn borrow(&self) -> &(dyn Means + 'a) {
+        self
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.meaning().hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.meaning() == other.meaning()
+    }
+}
+
+impl Eq for Key {}
 
 /// One statement, as a Parse gave it.
 #[derive(Debug)]
@@ -214,6 +268,9 @@ impl Registry {
     /// The statement that every client shares who prepares this; `weigh` says what is known of a new text.
     #[must_use]
     pub fn shared(&self, text: &[u8], types: &[u8], plan_key: u64, weigh: impl FnOnce() -> Weighed) -> Arc<Statement> {
+        if let Some(known) = self.known(text, types, plan_key) {
+            return known;
+        }
         self.forget_some();
         match self.statements.entry(Key { text: text.into(), types: types.into(), plan_key }) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
@@ -228,8 +285,8 @@ impl Registry {
     /// The statement that clients share who have prepared this, if there is one.
     #[must_use]
     pub fn known(&self, text: &[u8], types: &[u8], plan_key: u64) -> Option<Arc<Statement>> {
-        let key = Key { text: text.into(), types: types.into(), plan_key };
-        self.statements.get(&key).map(|statement| Arc::clone(&statement))
+        let meaning: &dyn Means = &(text, types, plan_key);
+        self.statements.get(meaning).map(|statement| Arc::clone(&statement))
     }
 
     /// One client's own unnamed statement.

@@ -175,7 +175,7 @@ impl Session {
                 })
             }
             client::PARSE => Parse::read(frame.body).ok().map(|parse| {
-                let weighed = self.weigh(parse.text);
+                let weighed = self.weigh_parse(&parse);
                 let effects = self.effects_of(&weighed, parse.text);
                 (weighed, effects)
             }),

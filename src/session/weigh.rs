@@ -13,12 +13,23 @@ use crate::sql::{
     unnamed_settings,
 };
 use crate::wire::Frame;
-use crate::wire::view::{Transaction, query_text};
+use crate::wire::view::{Parse, Transaction, query_text};
 
 impl Session {
     /// What is known of a text.
     pub(super) fn weigh(&self, text: &[u8]) -> Weighed {
         self.rules.patterns.weigh(text, &self.lexing())
+    }
+
+    /// What is known of the text of a Parse, which others may have prepared before.
+    pub(super) fn weigh_parse(&self, parse: &Parse<'_>) -> Weighed {
+        match self.rules.registry.known(parse.text, parse.types, self.profile.plan_key()) {
+            Some(statement) => {
+                self.weigh_again(&statement);
+                statement.weighed().clone()
+            }
+            None => self.weigh(parse.text),
+        }
     }
 
     /// Takes over what has been found out about a statement's text since it was prepared.

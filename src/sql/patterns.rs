@@ -55,9 +55,12 @@ impl Weighed {
     }
 }
 
+/// A text that waits to be parsed.
+type Queued = (Sighted, Box<[u8]>, Lexing);
+
 #[derive(Default)]
 struct Queue {
-    texts: VecDeque<(Sighted, Box<[u8]>, Lexing)>,
+    texts: VecDeque<Queued>,
     bytes: usize,
     closed: bool,
 }
@@ -133,10 +136,24 @@ impl Patterns {
 
     /// Parses queued texts until [`stop`](Self::stop) is called. Blocks, so it wants a thread of its own.
     pub fn work(&self) {
-        while let Some((sighted, text, lexing)) = self.next_queued() {
-            if self.memo.find(sighted).is_none() {
-                self.learn_sighted(sighted, &text, &lexing);
-            }
+        while let Some(queued) = self.next_queued() {
+            self.learn_queued(queued);
+        }
+    }
+
+    /// Parses the texts that wait now, before it returns: at the end, for what is shown later to have its text.
+    pub fn parse_waiting(&self) {
+        let texts = {
+            let mut queue = self.queue.lock();
+            queue.bytes = 0;
+            std::mem::take(&mut queue.texts)
+        };
+        texts.into_iter().for_each(|queued| self.learn_queued(queued));
+    }
+
+    fn learn_queued(&self, (sighted, text, lexing): Queued) {
+        if self.memo.find(sighted).is_none() {
+            self.learn_sighted(sighted, &text, &lexing);
         }
     }
 
@@ -214,7 +231,7 @@ impl Patterns {
         pieces.into_iter().map(piece).collect()
     }
 
-    fn next_queued(&self) -> Option<(Sighted, Box<[u8]>, Lexing)> {
+    fn next_queued(&self) -> Option<Queued> {
         let mut queue = self.queue.lock();
         loop {
             if let Some(next) = queue.texts.pop_front() {

@@ -51,6 +51,19 @@ fn queued_texts_are_learnt_by_the_thread_that_works() {
 }
 
 #[test]
+fn texts_that_wait_at_the_end_are_parsed_all_the_same() {
+    let patterns = Patterns::new(100);
+    patterns.learn_later(b"select a from t", &LEXING);
+    patterns.learn_later(b"select b from t", &LEXING);
+    patterns.parse_waiting();
+    assert!(
+        patterns.known(b"select a from t", &LEXING).is_some() && patterns.known(b"select b from t", &LEXING).is_some()
+    );
+    patterns.stop();
+    patterns.work();
+}
+
+#[test]
 fn a_queue_that_is_full_drops_texts_and_no_thread_waits_after_the_stop() {
     let patterns = Patterns::new(10_000);
     for number in 0..2_000 {
