@@ -11,7 +11,7 @@ mod shape;
 
 pub use held::Held;
 pub use names::{Named, Names};
-pub use registry::{Kind, Registry, Standing, Statement};
+pub use registry::{Kind, Origin, Registry, Standing, Statement};
 pub use shape::Shape;
 
 /// A name that no statement ever has on a backend: describing it fails there, which is how an error of ours fails

@@ -103,12 +103,29 @@ pub struct Statement {
     pub mentions: bool,
     /// A number for the tags in its comments, by whoever reads them.
     pub tags: OnceLock<u32>,
+    /// Where its names were looked for; `None` for where they are by default.
+    pub search_path: Option<Box<[u8]>>,
     /// What was known of its text at first.
     weighed: Weighed,
     /// What was found out later.
     learnt: OnceLock<Weighed>,
     promotion: Promotion,
     age: Age,
+}
+
+/// What a statement has from where it was prepared first.
+#[derive(Debug)]
+pub struct Origin {
+    /// What is known of its text.
+    pub weighed: Weighed,
+    /// See [`Statement::search_path`]; needed of those that have a name.
+    pub search_path: Option<Box<[u8]>>,
+}
+
+impl From<Weighed> for Origin {
+    fn from(weighed: Weighed) -> Self {
+        Self { weighed, search_path: None }
+    }
 }
 
 /// Whether backends hold a statement under a name.
@@ -265,9 +282,9 @@ impl Registry {
         }
     }
 
-    /// The statement that every client shares who prepares this; `weigh` says what is known of a new text.
+    /// The statement that every client shares who prepares this; a new one has that origin.
     #[must_use]
-    pub fn shared(&self, text: &[u8], types: &[u8], plan_key: u64, weigh: impl FnOnce() -> Weighed) -> Arc<Statement> {
+    pub fn shared(&self, text: &[u8], types: &[u8], plan_key: u64, origin: impl FnOnce() -> Origin) -> Arc<Statement> {
         if let Some(known) = self.known(text, types, plan_key) {
             return known;
         }
@@ -275,7 +292,7 @@ impl Registry {
         match self.statements.entry(Key { text: text.into(), types: types.into(), plan_key }) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
             Entry::Vacant(entry) => {
-                let statement = Arc::new(self.new_statement(Kind::Shared, text, types, weigh()));
+                let statement = Arc::new(self.new_statement(Kind::Shared, text, types, origin()));
                 entry.insert(Arc::clone(&statement));
                 statement
             }
@@ -292,13 +309,13 @@ impl Registry {
     /// One client's own unnamed statement.
     #[must_use]
     pub fn private(&self, text: &[u8], types: &[u8], weighed: Weighed) -> Arc<Statement> {
-        Arc::new(self.new_statement(Kind::Private, text, types, weighed))
+        Arc::new(self.new_statement(Kind::Private, text, types, weighed.into()))
     }
 
     /// A statement that one client has named and no other is to share.
     #[must_use]
-    pub fn unshared(&self, text: &[u8], types: &[u8], weighed: Weighed) -> Arc<Statement> {
-        Arc::new(self.new_statement(Kind::Shared, text, types, weighed))
+    pub fn unshared(&self, text: &[u8], types: &[u8], origin: Origin) -> Arc<Statement> {
+        Arc::new(self.new_statement(Kind::Shared, text, types, origin))
     }
 
     /// The shared statement of an unnamed Parse if its text has been seen before; `None` for a new one.
@@ -308,7 +325,7 @@ impl Registry {
         text: &[u8],
         types: &[u8],
         plan_key: u64,
-        weigh: impl FnOnce() -> Weighed,
+        origin: impl FnOnce() -> Origin,
     ) -> Option<Arc<Statement>> {
         let hash = self.hasher.hash_one((text, types, plan_key));
         let slot = self.seen.get(usize::try_from(hash).unwrap_or(0) % SEEN_SLOTS)?;
@@ -318,7 +335,7 @@ impl Registry {
             slot.store(tag | u64::from(count + 1), Ordering::Relaxed);
             return None;
         }
-        Some(self.shared(text, types, plan_key, weigh))
+        Some(self.shared(text, types, plan_key, origin))
     }
 
     /// Statements remembered now.
@@ -332,7 +349,8 @@ impl Registry {
         self.statements.is_empty()
     }
 
-    fn new_statement(&self, kind: Kind, text: &[u8], types: &[u8], weighed: Weighed) -> Statement {
+    fn new_statement(&self, kind: Kind, text: &[u8], types: &[u8], origin: Origin) -> Statement {
+        let Origin { weighed, search_path } = origin;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let name = match kind {
             Kind::Private => Box::default(),
@@ -348,6 +366,7 @@ impl Registry {
             copies: super::may_copy(text),
             mentions: super::may_mention(text),
             tags: OnceLock::new(),
+            search_path,
             weighed,
             learnt: OnceLock::new(),
             promotion: Promotion::default(),
@@ -378,8 +397,8 @@ impl Registry {
 mod tests {
     use super::*;
 
-    fn harmless() -> Weighed {
-        Weighed::Anything
+    fn harmless() -> Origin {
+        Weighed::Anything.into()
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::serve::Serve;
 use crate::insight::plans::Sent;
 use crate::insight::{Execution, Failed, SlowExecution};
 use crate::session::{Cause, Ended, Event, Failure, Outgoing, Sampled, Values};
+use crate::settings::SEARCH_PATH;
 use crate::sql::{Lexing, last_parameter};
 use crate::wire::view::parameter_types;
 
@@ -171,7 +172,7 @@ impl Serve {
         let mut parameters = parameter_types(types);
         let count = last_parameter(text.as_bytes(), &Lexing::default());
         parameters.resize(usize::try_from(count).ok()?.max(parameters.len()), 0);
-        let search_path = self.session.profile().get(b"search_path").and_then(|path| std::str::from_utf8(path).ok());
+        let search_path = self.session.profile().get(SEARCH_PATH).and_then(|path| std::str::from_utf8(path).ok());
         Some(Sent { search_path: search_path.map(Into::into), text: text.into(), parameters })
     }
 

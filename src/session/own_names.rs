@@ -7,8 +7,9 @@
 use tokio::time::Instant;
 
 use super::turn::{Effect, Expect, Kind, Known, Turn, Who};
-use super::{Leased, Outgoing, Session, Verdict, Wait};
+use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
+use crate::settings::{SEARCH_PATH, write_literal};
 use crate::sql::{Command, Effects, Name, Weighed};
 use crate::wire::Frame;
 use crate::wire::build;
@@ -96,8 +97,9 @@ impl Session {
             return self.bring_for_drop(name.as_bytes(), leased, out);
         }
         let only = needed(weighed);
+        let lists = begins && only.is_none();
         // One that is executed by its name, and is not valid, makes the transaction fail directly, too.
-        let in_block = begins && only.is_none() && self.transaction() == Transaction::Open;
+        let in_block = lists && self.transaction() == Transaction::Open;
         let mut guarded = false;
         for (name, named) in self.turn.get_or_insert_default().all_named(&self.names) {
             let needed = match &only {
@@ -110,12 +112,19 @@ impl Session {
             if in_block && !std::mem::replace(&mut guarded, true) {
                 self.say_own(SAVEPOINT, out);
             }
+            let away = lists.then(|| self.away(&named)).flatten();
+            if let Some(path) = &away {
+                let opening = if in_block { b"".as_slice() } else { b"BEGIN; " };
+                self.say_own(&[opening, path].concat(), out);
+            }
             self.bring_own_name((&name, &named), begins, leased, out);
             if begins {
                 self.end_own_batch(out);
             }
             if guarded {
                 self.say_own(BACK, out);
+            } else if away.is_some() {
+                self.say_own(b"ROLLBACK", out);
             }
         }
         if guarded {
@@ -167,6 +176,21 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Sync, Who::Skip), []);
         turn.end_batch();
+    }
+
+    /// For a statement that was prepared where names are looked for elsewhere than now: what makes them be looked for
+    /// there until the transaction ends. It is listed as it was prepared, whether it would be valid here or not.
+    fn away(&self, named: &Named) -> Option<Vec<u8>> {
+        let path = named.statement.search_path.as_deref();
+        if path == self.profile.get(SEARCH_PATH) || self.rules.hold == Hold::Statement {
+            return None;
+        }
+        let Some(path) = path else { return Some(b"SET LOCAL search_path TO DEFAULT".to_vec()) };
+        // No row passes the condition: rows would have to be kept from the client.
+        let mut text = b"SELECT WHERE pg_catalog.set_config('search_path', ".to_vec();
+        write_literal(&mut text, path);
+        text.extend_from_slice(b", true) IS NULL");
+        Some(text)
     }
 
     /// What is being brought is brought for the frame at hand: the backend stays until that is judged again.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::{Kind, Statement};
+use crate::prepared::{Kind, Origin, Statement};
 use crate::sql::{Effects, Lexer, Lexing, Pattern, Quoting, TokenKind, Weighed};
 use crate::wire::Frame;
 use crate::wire::view::{self, Parse, query_text};
@@ -84,7 +84,10 @@ impl Session {
             let (registry, weighed) = (&self.rules.registry, statement.weighed().clone());
             return Ok(match parse.name {
                 b"" => registry.private(&text, parse.types, weighed),
-                _ => registry.unshared(&text, parse.types, weighed),
+                _ => {
+                    let search_path = statement.search_path.clone();
+                    registry.unshared(&text, parse.types, Origin { weighed, search_path })
+                }
             });
         }
         let mut mentions = mentions_in(parse.text, lexing);

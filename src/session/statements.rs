@@ -156,14 +156,17 @@ impl Session {
             // A temporary table may go by the name of another session's, with other columns.
             return match parse.name {
                 b"" => registry.private(parse.text, parse.types, weigh()),
-                _ => registry.unshared(parse.text, parse.types, weigh()),
+                _ => registry.unshared(parse.text, parse.types, self.origin(parse.text)),
             };
         }
         if !parse.name.is_empty() {
-            return registry.shared(parse.text, parse.types, plan_key, weigh);
+            return registry.shared(parse.text, parse.types, plan_key, || self.origin(parse.text));
         }
-        let recurring =
-            self.rules.promote_unnamed.then(|| registry.recurring(parse.text, parse.types, plan_key, weigh)).flatten();
+        let recurring = self
+            .rules
+            .promote_unnamed
+            .then(|| registry.recurring(parse.text, parse.types, plan_key, || self.origin(parse.text)))
+            .flatten();
         match recurring {
             None => registry.private(parse.text, parse.types, weigh()),
             Some(shared) => {

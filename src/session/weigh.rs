@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::functions::{Callee, Judgement};
 use super::{Keeps, Sequences, Session};
-use crate::prepared::Statement;
+use crate::prepared::{Origin, Statement};
+use crate::settings::SEARCH_PATH;
 use crate::sql::{
     Command, Effects, Encoding, Kind, Lexing, Pattern, Traits, Unnamed, Weighed, begins_a_name, do_bodies,
     unnamed_settings,
@@ -30,6 +31,11 @@ impl Session {
             }
             None => self.weigh(parse.text),
         }
+    }
+
+    /// What a statement has from this session that is the first to prepare it.
+    pub(super) fn origin(&self, text: &[u8]) -> Origin {
+        Origin { weighed: self.weigh(text), search_path: self.profile.get(SEARCH_PATH).map(Into::into) }
     }
 
     /// Takes over what has been found out about a statement's text since it was prepared.

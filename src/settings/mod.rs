@@ -7,5 +7,7 @@
 mod profile;
 mod startup;
 
-pub use profile::{AUTHORIZATION, Carried, Profile, Profiles, ROLE, set_config, write_literal, write_transition};
+pub use profile::{
+    AUTHORIZATION, Carried, Profile, Profiles, ROLE, SEARCH_PATH, set_config, write_literal, write_transition,
+};
 pub use startup::{Known, Settings, Startups, requested};

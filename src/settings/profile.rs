@@ -36,6 +36,8 @@ const READ_ONLY: [&[u8]; 7] = [
 /// may have set as somebody who was allowed to.
 pub const AUTHORIZATION: &[u8] = b"session_authorization";
 pub const ROLE: &[u8] = b"role";
+/// Where names without a schema are looked for.
+pub const SEARCH_PATH: &[u8] = b"search_path";
 
 /// Settings that differ from those of a fresh backend: names in lower case, in order, with the values that SHOW
 /// gave.
