@@ -289,7 +289,11 @@ impl Session {
         }
         let head = turn.queue.front();
         let (followed, ours) = head.map(|expect| (expect.followed, expect.is_skipped())).unwrap_or_default();
-        if let Some(ledger) = turn.ledger.as_mut().filter(|_| !ours) {
+        if ours {
+            // What pgweir says of its own, as RESET, is nothing that the client has done.
+            return;
+        }
+        if let Some(ledger) = &mut turn.ledger {
             ledger.done(frame.body, followed, &mut turn.told);
         }
         turn.has_administered |= !turn.administered.is_empty() && is_administration(frame.body);
