@@ -14,8 +14,9 @@ use crate::insight;
 
 /// Bytes first read from a client; a client that fills them gets the larger buffer.
 pub const SMALL_BUFFER: usize = 8 * 1024;
-/// What one worker keeps for reuse.
+/// What one worker keeps for reuse at most, and how often it gives back what was not used.
 const KEPT: usize = 256;
+const TIDYING: Duration = Duration::from_secs(1);
 /// How exactly deadlines are kept.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -30,10 +31,43 @@ pub struct Worker {
     pub insight: Option<Arc<insight::Recorder>>,
     sessions: AtomicUsize,
     started: Instant,
-    #[expect(clippy::vec_box, reason = "an active part is lent out in its box, and is too large to be moved")]
-    spare_actives: Mutex<Vec<Box<Active>>>,
-    spare_rooms: Mutex<Vec<Vec<u8>>>,
+    spare_actives: Mutex<Spares<Box<Active>>>,
+    spare_rooms: Mutex<Spares<Vec<u8>>>,
     alarms: Mutex<Vec<Weak<Alarm>>>,
+}
+
+/// What is kept for reuse, the last one to come in front.
+#[derive(Debug)]
+struct Spares<T> {
+    list: Vec<T>,
+    /// How many were here at every moment since the last [`tidying`](Self::tidy): so many are not needed.
+    unused: usize,
+}
+
+impl<T> Default for Spares<T> {
+    fn default() -> Self {
+        Self { list: Vec::new(), unused: 0 }
+    }
+}
+
+impl<T> Spares<T> {
+    fn take(&mut self) -> Option<T> {
+        let taken = self.list.pop();
+        self.unused = self.unused.min(self.list.len());
+        taken
+    }
+
+    fn give(&mut self, spare: T) {
+        if self.list.len() < KEPT {
+            self.list.push(spare);
+        }
+    }
+
+    /// Drops what nobody has used since the last time.
+    fn tidy(&mut self) {
+        self.list.drain(..self.unused.min(self.list.len()));
+        self.unused = self.list.len();
+    }
 }
 
 /// A deadline that one active session may have at a time, in the worker's list for as long as the session's active
@@ -89,9 +123,15 @@ impl Worker {
     pub async fn tick(self: Arc<Self>) -> std::convert::Infallible {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tidied = Instant::now();
         loop {
-            ticks.tick().await;
+            let now = ticks.tick().await;
             self.ring(Instant::now());
+            if now >= tidied + TIDYING {
+                tidied = now;
+                self.spare_actives.lock().tidy();
+                self.spare_rooms.lock().tidy();
+            }
         }
     }
 
@@ -138,7 +178,7 @@ impl Worker {
     // === what sessions borrow ===
 
     pub(super) fn take_active(&self) -> Box<Active> {
-        let spare = self.spare_actives.lock().pop();
+        let spare = self.spare_actives.lock().take();
         spare.unwrap_or_else(|| {
             let active = Box::new(Active::new(self.room(SMALL_BUFFER)));
             self.alarms.lock().push(Arc::downgrade(&active.alarm));
@@ -149,14 +189,11 @@ impl Worker {
     pub(super) fn give_active(&self, mut active: Box<Active>) {
         active.alarm.disown();
         active.clear();
-        let mut spare = self.spare_actives.lock();
-        if spare.len() < KEPT {
-            spare.push(active);
-        }
+        self.spare_actives.lock().give(active);
     }
 
     pub(super) fn take_room(&self) -> Vec<u8> {
-        let spare = self.spare_rooms.lock().pop();
+        let spare = self.spare_rooms.lock().take();
         spare.unwrap_or_else(|| self.room(self.buffer))
     }
 
@@ -164,10 +201,7 @@ impl Worker {
         if room.len() != self.buffer {
             return;
         }
-        let mut spare = self.spare_rooms.lock();
-        if spare.len() < KEPT {
-            spare.push(room);
-        }
+        self.spare_rooms.lock().give(room);
     }
 
     fn room(&self, bytes: usize) -> Vec<u8> {
@@ -190,5 +224,27 @@ impl Occupied {
 impl Drop for Occupied {
     fn drop(&mut self) {
         self.0.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_used_since_the_last_tidying_is_given_back() {
+        let mut spares = Spares::default();
+        (0..10).for_each(|number| spares.give(number));
+        spares.tidy();
+        assert_eq!(spares.list.len(), 10, "they have only come");
+        let taken: Vec<i32> = (0..3).filter_map(|_| spares.take()).collect();
+        assert_eq!(taken, [9, 8, 7]);
+        taken.into_iter().for_each(|number| spares.give(number));
+        spares.tidy();
+        assert_eq!(spares.list, [9, 8, 7], "three are enough");
+        spares.tidy();
+        assert!(spares.list.is_empty());
+        (0..2 * KEPT).for_each(|number| spares.give(i32::try_from(number).unwrap()));
+        assert_eq!(spares.list.len(), KEPT);
     }
 }
