@@ -17,6 +17,8 @@ use crate::sql::{Effects, Lexing, Pattern, Unnamed, custom_names, tables_written
 /// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number
 /// tells whether what a pattern was found to be still holds.
 const BELIEVED: Duration = Duration::from_secs(300);
+/// Odd, so that no two counts are the same times this.
+const SCATTERED: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Functions that call each other further than this may do anything.
 const DEPTH: usize = 16;
 
@@ -27,8 +29,9 @@ pub struct Functions {
     begun: Instant,
     /// The number of the first age of beliefs: another one for each database.
     first_age: u64,
-    /// How often what was found about reading had to be forgotten.
+    /// How often all that was found had to be forgotten, and how often anything.
     forgotten: AtomicU64,
+    changes: AtomicU64,
     /// Names that the configuration says leave something behind, in lower case and without a schema.
     stateful: Vec<Box<[u8]>>,
     /// One was met that may set what nobody can ask for.
@@ -106,6 +109,7 @@ impl Functions {
             begun: Instant::now(),
             first_age: RandomState::new().hash_one(0),
             forgotten: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             stateful,
             hiding: AtomicBool::new(false),
             limit,
@@ -118,14 +122,20 @@ impl Functions {
         Age(self.first_age.wrapping_add(passed).wrapping_add(self.forgotten.load(Ordering::Relaxed) << 32))
     }
 
-    /// Whether a pattern was found to leave nothing behind, whatever it calls, and that is still believed.
-    pub(super) fn is_harmless(&self, pattern: &Pattern, now: Instant) -> bool {
-        pattern.note.get() == self.age(now).0
+    /// What is noted on patterns that were found harmless: they are judged again after any change, which costs no look
+    /// where all they call is still known.
+    fn harmless_note(&self, now: Instant) -> u64 {
+        self.age(now).0 ^ self.changes.load(Ordering::Relaxed).wrapping_mul(SCATTERED)
     }
 
-    /// Finds a pattern so, until the age is over.
+    /// Whether a pattern was found to leave nothing behind, whatever it calls, and that is still believed.
+    pub(super) fn is_harmless(&self, pattern: &Pattern, now: Instant) -> bool {
+        pattern.note.get() == self.harmless_note(now)
+    }
+
+    /// Finds a pattern so, until anything changes or the age is over.
     pub(super) fn find_harmless(&self, pattern: &Pattern, now: Instant) {
-        pattern.note.set(self.age(now).0);
+        pattern.note.set(self.harmless_note(now));
     }
 
     /// What these, and all that they call, may leave behind.
@@ -231,14 +241,18 @@ impl Functions {
         }
     }
 
-    /// Definitions may have changed: those of functions, or of what is written or read, too.
-    pub(super) fn forget(&self, reads_too: bool) {
-        if reads_too {
-            self.known.clear();
-            self.forgotten.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.known.retain(|callee, _| matches!(callee, Callee::Reads(_)));
-        }
+    /// Definitions of any kind may have changed.
+    pub(super) fn forget(&self) {
+        self.known.clear();
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Functions and triggers may have changed, and of what is read only what goes by one of these names.
+    pub(super) fn forget_all_but_reads(&self, but: impl Iterator<Item = Callee>) {
+        let named: Vec<Callee> = but.collect();
+        self.known.retain(|callee, _| matches!(callee, Callee::Reads(_)) && !named.contains(callee));
+        self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
     fn add(&self, callee: Callee, change: impl FnOnce(&mut Known)) {
@@ -343,10 +357,20 @@ mod tests {
         here.find_harmless(&pattern, now);
         assert!(here.is_harmless(&pattern, now) && !there.is_harmless(&pattern, now));
         assert!(!here.is_harmless(&pattern, now + BELIEVED));
-        here.forget(false);
-        assert!(here.is_harmless(&pattern, now), "a table that went calls nothing");
-        here.forget(true);
+        here.forget();
         assert!(!here.is_harmless(&pattern, now));
+    }
+
+    #[test]
+    fn a_table_that_comes_or_goes_is_asked_about_again_and_no_other() {
+        let (functions, now) = (functions(), Instant::now());
+        let both = || [Callee::reads(b"kept"), Callee::reads(b"gone")].into_iter();
+        functions.learnt(both().collect(), now);
+        let pattern = Patterns::new(1).learn(b"select n from kept", &Lexing::default());
+        functions.find_harmless(&pattern, now);
+        functions.forget_all_but_reads([Callee::reads(b"public.gone")].into_iter());
+        assert_eq!(functions.judge(both(), now).unknown, [Callee::reads(b"gone")]);
+        assert!(!functions.is_harmless(&pattern, now), "what it calls may be another function now");
     }
 
     #[test]

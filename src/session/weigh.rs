@@ -140,8 +140,7 @@ impl Session {
 
     fn note_pattern(&mut self, pattern: &Arc<Pattern>, text: &[u8], now: Instant) {
         let traits = &pattern.traits;
-        let harmless = self.rules.functions.is_harmless(pattern, now);
-        if harmless && traits.is_plain() && traits.kind == Kind::Read {
+        if traits.is_plain() && traits.kind == Kind::Read && self.rules.functions.is_harmless(pattern, now) {
             return;
         }
         if traits.kind == Kind::Ddl {
@@ -150,8 +149,13 @@ impl Session {
                 // A default, a view or a function that will ask.
                 self.rules.sequences.ask();
             }
-            // A table that comes or goes calls nothing when it is read, and temporary ones come and go all the time.
-            self.rules.functions.forget(!traits.effects.any_of(Effects::TEMPORARY | Effects::DROPS));
+            if traits.effects.any_of(Effects::TEMPORARY | Effects::DROPS) {
+                // They come and go all the time, and what others read stays what it was.
+                let named = traits.writes.iter().map(|name| Callee::reads(name.as_bytes()));
+                self.rules.functions.forget_all_but_reads(named);
+            } else {
+                self.rules.functions.forget();
+            }
         }
         let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
@@ -171,7 +175,11 @@ impl Session {
         if callees(pattern).next().is_none() {
             return self.state.note(effects, text);
         }
-        let judgement = if harmless { Judgement::default() } else { self.rules.functions.judge(callees(pattern), now) };
+        let judgement = if self.rules.functions.is_harmless(pattern, now) {
+            Judgement::default()
+        } else {
+            self.rules.functions.judge(callees(pattern), now)
+        };
         if judgement == Judgement::default() {
             self.rules.functions.find_harmless(pattern, now);
         }
