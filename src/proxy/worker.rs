@@ -65,7 +65,7 @@ impl<T> Spares<T> {
 
     /// Drops what nobody has used since the last time.
     fn tidy(&mut self) {
-        self.list.drain(..self.unused.min(self.list.len()));
+        self.list.drain(..self.unused);
         self.unused = self.list.len();
     }
 }

@@ -117,7 +117,7 @@ impl Session {
                 let opening = if in_block { b"".as_slice() } else { b"BEGIN; " };
                 self.say_own(&[opening, path].concat(), out);
             }
-            self.bring_own_name((&name, &named), begins, leased, out);
+            self.give_own_name((&name, &named), begins, out);
             if begins {
                 self.end_own_batch(out);
             }
@@ -153,7 +153,7 @@ impl Session {
         }
         match self.turn.get_or_insert_default().named(&self.names, name) {
             Known::Later => return Err(Verdict::Hold(Wait::Replies)),
-            Known::Now(Some(named)) => self.bring_own_name((name, &named), false, leased, out),
+            Known::Now(Some(named)) => self.bring_own_name((name, &named), leased, out),
             Known::Now(None) => {}
         }
         Ok(())
@@ -213,10 +213,15 @@ impl Session {
         self.turn.get_or_insert_default().has_own(leased, name) == Known::Now(false)
     }
 
-    fn bring_own_name(&mut self, (name, named): (&[u8], &Named), tries: bool, leased: &Leased<'_>, out: &mut Outgoing) {
-        if !self.lacks_own_name(name, leased) {
-            return;
+    fn bring_own_name(&mut self, (name, named): (&[u8], &Named), leased: &Leased<'_>, out: &mut Outgoing) {
+        if self.lacks_own_name(name, leased) {
+            self.give_own_name((name, named), false, out);
         }
+    }
+
+    /// Parses a statement under the client's name for it. `tries`: its error is told only if the client's own Query
+    /// fails for it.
+    fn give_own_name(&mut self, (name, named): (&[u8], &Named), tries: bool, out: &mut Outgoing) {
         let turn = self.turn.get_or_insert_default();
         let Statement { text, types, .. } = &*named.statement;
         build::write_parse(&mut out.to_backend, name, text, types);
@@ -237,7 +242,7 @@ impl Session {
         if self.is_naming(named.statement.weighed()) {
             return Err(self.wait_for_names());
         }
-        self.bring_own_name((Names::key(name), named), false, leased, out);
+        self.bring_own_name((Names::key(name), named), leased, out);
         Ok(())
     }
 
