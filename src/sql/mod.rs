@@ -43,7 +43,7 @@ pub use learning::words::Words;
 pub use leaves::Leaves;
 pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
 pub use names::{is_ambiguous, is_exact, name_bytes};
-pub use normalised::{last_parameter, normalised};
+pub use normalised::{last_parameter, normalised, parameters};
 pub use pattern::{Command, Discard, Kind, Name, Note, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};
 pub use savepoints::savepoints;

@@ -1,5 +1,7 @@
 //! A text as it may be shown: in its author's layout, with places instead of literals and without comments.
 
+use std::ops::Range;
+
 use super::folding::{Literal, Writer, fold};
 use super::keywords;
 use super::lexer::{Lexer, Lexing, Token, TokenKind};
@@ -41,9 +43,15 @@ pub fn last_parameter(text: &[u8], lexing: &Lexing) -> u32 {
     if memchr::memchr(b'$', text).is_none() {
         return 0;
     }
+    parameters(text, lexing).map(|(number, _)| number).max().unwrap_or(0)
+}
+
+/// The parameters in the order of the text: number and place of each.
+pub fn parameters(text: &[u8], lexing: &Lexing) -> impl Iterator<Item = (u32, Range<usize>)> {
     let parameters = Lexer::new(text, *lexing).filter(|token| token.kind == TokenKind::Parameter);
-    let number = |token: Token| std::str::from_utf8(token.of(text).get(1..)?).ok()?.parse().ok();
-    parameters.filter_map(number).filter(|number| *number <= 65_535).max().unwrap_or(0)
+    let number = |token: &Token| std::str::from_utf8(token.of(text).get(1..)?).ok()?.parse().ok();
+    let numbered = parameters.filter_map(move |token| Some((number(&token)?, token.start..token.end)));
+    numbered.filter(|(number, _)| *number <= 65_535)
 }
 
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Plans of slow statements, asked of a real PostgreSQL through the control plane.
 
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use crate::harness::{Proxy, eventually, pgweir, postgres};
@@ -100,4 +101,35 @@ async fn where_hypopg_is_installed_an_index_tells_what_the_plan_would_cost_with_
     client.query("select id from orders where customer = $1", &[&1_i32]).await.expect("rows");
     let row = plan(&proxy, "select id%").await;
     assert!(text(&row, "advice").contains("(HypoPG: the plan would cost "), "{row:?}");
+}
+
+#[tokio::test]
+async fn a_parameter_has_in_the_plan_the_type_that_its_client_declared() {
+    let proxy = proxy().await;
+    let client = client(&proxy, "postgres", "plans").await;
+    let statement = "select status from orders where id = $1 and status <> $2";
+    let statement = client.prepare_typed(statement, &[Type::FLOAT8, Type::BPCHAR]).await.expect("a statement");
+    client.query(&statement, &[&1_f64, &"old"]).await.expect("rows");
+    let row = plan(&proxy, "select status%<>%").await;
+    for condition in ["(orders.id)::double precision = $1", "orders.status <> ($2)::text"] {
+        assert!(text(&row, "plan").contains(condition), "{row:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_for_any_values_has_all_partitions_since_postgresql_16() {
+    if postgres().await.version().await < 16 {
+        return;
+    }
+    let proxy = proxy().await;
+    let client = client(&proxy, "postgres", "plans").await;
+    let tables = "create table parts (id int, note text) partition by list (id); \
+        create table part_1 partition of parts for values in (1); \
+        create table part_2 partition of parts for values in (2)";
+    client.batch_execute(tables).await.expect("tables");
+    client.query("select note from parts where id = $1", &[&1_i32]).await.expect("rows");
+    let row = plan(&proxy, "select note%").await;
+    for part in ["shop.part_1", "shop.part_2"] {
+        assert!(text(&row, "plan").contains(part), "{row:?}");
+    }
 }

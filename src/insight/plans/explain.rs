@@ -3,17 +3,19 @@
 
 use serde_json::Value;
 use tokio_postgres::error::DbError;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::advice::{Index, Known, advice, filters_without_columns};
 use super::shape::{Scan, Shape, qualified, shape};
 use super::{Sample, Sent};
 use crate::insight::view::Plan;
-use crate::sql::{Lexing, last_parameter};
+use crate::sql::{Lexing, last_parameter, parameters};
 
 /// For one statement of ours, and for a lock.
 const TIMEOUTS: &str = "SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL standard_conforming_strings = on";
+/// The first that knows `GENERIC_PLAN` (release notes of 16).
+const KNOWS_GENERIC_PLAN: i32 = 16_00_00;
 /// How normalised texts leave out the rest of a list, and of a text.
 const REST_OF_LIST: &str = ", ...";
 const REST_OF_TEXT: &str = "...";
@@ -75,8 +77,8 @@ async fn explained(client: &mut Client, sent: &Sent, user: &str) -> Result<Plan,
     transaction.batch_execute(TIMEOUTS).await?;
     let client = transaction.client();
     become_user(client, sent, user).await?;
-    let question = prepare(client, sent).await?;
-    let shape = plan(client, &question).await?;
+    let question = Question::about(client, sent).await?;
+    let shape = question.ask(client).await?;
     let mut tables = Vec::new();
     for scan in &shape.scans {
         tables.push((scan.clone(), known(client, scan).await?));
@@ -101,30 +103,74 @@ async fn become_user(client: &Client, sent: &Sent, user: &str) -> Result<(), Err
     Ok(())
 }
 
-/// The text that asks for the plan. One command alone fits into a message of the extended protocol (manual, "Message
-/// Flow"), which a text that was misread here cannot get round.
-async fn prepare(client: &Client, sent: &Sent) -> Result<String, Error> {
-    let options = "(FORMAT JSON, VERBOSE, COSTS)";
-    if sent.parameters.is_empty() {
-        return Ok(format!("EXPLAIN {options} {}", sent.text));
-    }
-    let mut types = Vec::new();
-    for oid in &sent.parameters {
-        // `unknown` leaves it to PostgreSQL.
-        let name = client.query_one("SELECT coalesce(nullif(format_type($1, NULL), '-'), 'unknown')", &[oid]).await?;
-        types.push(name.get::<_, String>(0));
-    }
-    // The plan for any values, which PostgreSQL 12 and later can be made to use.
-    client.batch_execute("SET LOCAL plan_cache_mode = force_generic_plan").await?;
-    client.execute(&format!("PREPARE pgweir_plan ({}) AS {}", types.join(", "), sent.text), &[]).await?;
-    let nulls = vec!["NULL"; sent.parameters.len()].join(", ");
-    Ok(format!("EXPLAIN {options} EXECUTE pgweir_plan ({nulls})"))
+/// A text that asks for the plan. It went by the extended protocol at least once: one command alone fits into a message of
+/// that (manual, "Message Flow"), which a text that was misread here cannot get round.
+enum Question {
+    /// Values stand in it, or there are none.
+    Explain(String),
+    /// The plan for any values. PostgreSQL takes a parameter for its own where the protocol cannot give it a value: in a
+    /// simple query.
+    Generic(String),
 }
 
-async fn plan(client: &Client, question: &str) -> Result<Shape, Fault> {
-    let rows = client.query(question, &[]).await?;
-    let answer: Value = rows.first().ok_or(Fault::Unexplained("no answer"))?.try_get(0)?;
-    shape(&answer).ok_or(Fault::Unexplained("an answer that is no plan"))
+impl Question {
+    async fn about(client: &Client, sent: &Sent) -> Result<Self, Error> {
+        if sent.parameters.is_empty() {
+            return Ok(Self::Explain(format!("EXPLAIN (FORMAT JSON, VERBOSE) {}", sent.text)));
+        }
+        let types = types(client, &sent.parameters).await?;
+        let version = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await?;
+        if version.get::<_, i32>(0) >= KNOWS_GENERIC_PLAN {
+            let text = format!("EXPLAIN (GENERIC_PLAN, FORMAT JSON, VERBOSE) {}", typed(&sent.text, &types));
+            client.prepare(&text).await?;
+            return Ok(Self::Generic(text));
+        }
+        client.batch_execute("SET LOCAL plan_cache_mode = force_generic_plan").await?;
+        let names = types.iter().map(|name| name.as_deref().unwrap_or("unknown")).collect::<Vec<_>>().join(", ");
+        client.execute(&format!("PREPARE pgweir_plan ({names}) AS {}", sent.text), &[]).await?;
+        let nulls = vec!["NULL"; types.len()].join(", ");
+        Ok(Self::Explain(format!("EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE pgweir_plan ({nulls})")))
+    }
+
+    async fn ask(&self, client: &Client) -> Result<Shape, Fault> {
+        const NO_ANSWER: Fault = Fault::Unexplained("no answer");
+        let answer: Value = match self {
+            Self::Explain(text) => client.query(text, &[]).await?.first().ok_or(NO_ANSWER)?.try_get(0)?,
+            Self::Generic(text) => {
+                let messages = client.simple_query(text).await?;
+                let row = messages.iter().find_map(|message| match message {
+                    SimpleQueryMessage::Row(row) => row.get(0),
+                    _ => None,
+                });
+                row.and_then(|row| serde_json::from_str(row).ok()).ok_or(NO_ANSWER)?
+            }
+        };
+        shape(&answer).ok_or(Fault::Unexplained("an answer that is no plan"))
+    }
+}
+
+/// The names of types, without those that PostgreSQL is to find.
+async fn types(client: &Client, oids: &[u32]) -> Result<Vec<Option<String>>, Error> {
+    let name = "SELECT (SELECT format('%I.%I', nspname, typname) FROM pg_type t \
+         JOIN pg_namespace n ON n.oid = typnamespace WHERE t.oid = given AND given <> 'unknown'::regtype) \
+         FROM unnest($1::oid[]) WITH ORDINALITY AS g(given, place) ORDER BY place";
+    client.query(name, &[&oids]).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// The text with each parameter as one of its type. Such a cast gives a parameter its type and is no step of the plan.
+fn typed(text: &str, types: &[Option<String>]) -> String {
+    let mut typed = String::with_capacity(text.len());
+    let mut rest = 0;
+    for (number, place) in parameters(text.as_bytes(), &Lexing::default()) {
+        let index = usize::try_from(number).unwrap_or(0).wrapping_sub(1);
+        if let Some(Some(name)) = types.get(index) {
+            typed += text.get(rest..place.start).unwrap_or_default();
+            typed += &format!("(${number}::{name})");
+            rest = place.end;
+        }
+    }
+    typed += text.get(rest..).unwrap_or_default();
+    typed
 }
 
 async fn known(client: &Client, scan: &Scan) -> Result<Option<Known>, Error> {
@@ -137,7 +183,7 @@ async fn known(client: &Client, scan: &Scan) -> Result<Option<Known>, Error> {
 }
 
 /// Asks again with each index, where HypoPG can pretend that it is there, and drops those that would not be used.
-async fn verify(client: &Client, question: &str, indexes: &mut Vec<Index>) -> Result<(), Fault> {
+async fn verify(client: &Client, question: &Question, indexes: &mut Vec<Index>) -> Result<(), Fault> {
     if indexes.is_empty() {
         return Ok(());
     }
@@ -155,7 +201,7 @@ async fn verify(client: &Client, question: &str, indexes: &mut Vec<Index>) -> Re
         let name: String = row.try_get(0)?;
         // A prepared statement would keep the plan that it has.
         client.batch_execute("DISCARD PLANS").await?;
-        let with_it = plan(client, question).await?;
+        let with_it = question.ask(client).await?;
         client.query(&reset, &[]).await?;
         if with_it.text.contains(&name) {
             index.cost_with_it = Some(with_it.cost);
@@ -164,4 +210,19 @@ async fn verify(client: &Client, question: &str, indexes: &mut Vec<Index>) -> Re
     }
     *indexes = used;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::typed;
+
+    #[test]
+    fn a_parameter_is_given_its_type_where_it_stands_and_only_where_one_is_known() {
+        let types = [Some("pg_catalog.int4".to_owned()), None];
+        let text = "select '$1', $1, $2, a[$1] /* $1 */ from \"$1\" limit $1";
+        let expected = "select '$1', ($1::pg_catalog.int4), $2, a[($1::pg_catalog.int4)] /* $1 */ from \"$1\" \
+             limit ($1::pg_catalog.int4)";
+        assert_eq!(typed(text, &types), expected);
+        assert_eq!(typed("select $9, $0", &types), "select $9, $0");
+    }
 }
