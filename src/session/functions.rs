@@ -3,7 +3,8 @@
 //! PostgreSQL is asked for a body when a function is first called, in the same query that asks what it left behind;
 //! from then on functions that leave nothing cost nothing. Views and policies call functions, too: what is read is
 //! asked about in the same way, and a pattern of which nothing is to be feared says so itself. Functions and tables are
-//! known by their name alone: where several have it, they count as one that may do what any of them does.
+//! known by their name alone: where several have it, they count as one that may do what any of them does. Operators,
+//! casts and domains may be at work without a name: those of a database count as one.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use crate::sql::{Effects, Lexing, Pattern, Unnamed, custom_names, tables_written, unnamed_settings, words};
+use crate::sql::{Effects, Lexing, Pattern, Tables, Unnamed, custom_names, tables, unnamed_settings, words};
 
 /// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number
 /// tells whether what a pattern was found to be still holds.
@@ -47,6 +48,10 @@ pub(super) enum Callee {
     Reads(Box<[u8]>),
     /// The triggers of this table, and functions in whatever else is consulted when it is written.
     Triggers(Box<[u8]>),
+    /// Operators, casts and checks of domains, which need not be named where they are at work.
+    Operators,
+    /// Triggers of all tables and what else belongs to them: a text that is put together may name any.
+    AllTables,
 }
 
 /// For how long something is believed: until the number is another.
@@ -214,7 +219,7 @@ impl Functions {
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = words.effects.any_of(Effects::LEAVES.without(Effects::CALLS));
         let unnamed = unnamed_settings(body, &Lexing::default());
-        let written = tables_written(body, &Lexing::default());
+        let Tables { written, read } = tables(body, &Lexing::default());
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
         self.add(callee, |known| {
             known.may_leave |= leaves;
@@ -224,6 +229,9 @@ impl Functions {
             known.custom.extend(custom_names(body).map(String::into_bytes));
             known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));
             known.calls.extend(written.iter().map(|name| Callee::triggers(name.as_bytes())));
+            known.calls.extend(read.iter().chain(&written).map(|name| Callee::reads(name.as_bytes())));
+            known.calls.push(Callee::Operators);
+            known.calls.extend(words.effects.any_of(Effects::EXECUTES).then_some(Callee::AllTables));
         });
         words.effects.any_of(Effects::READS_SEQUENCE)
     }
@@ -248,10 +256,11 @@ impl Functions {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Functions and triggers may have changed, and of what is read only what goes by one of these names.
+    /// Functions and triggers may have changed, of what is read, and of operators, only what is among these.
     pub(super) fn forget_all_but_reads(&self, but: impl Iterator<Item = Callee>) {
         let named: Vec<Callee> = but.collect();
-        self.known.retain(|callee, _| matches!(callee, Callee::Reads(_)) && !named.contains(callee));
+        self.known
+            .retain(|callee, _| matches!(callee, Callee::Reads(_) | Callee::Operators) && !named.contains(callee));
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -283,8 +292,11 @@ mod tests {
     use super::*;
     use crate::sql::Patterns;
 
+    /// In a database without operators of its own.
     fn functions() -> Functions {
-        Functions::new(100, &["public.Native".to_owned()])
+        let functions = Functions::new(100, &["public.Native".to_owned()]);
+        functions.learnt(vec![Callee::Operators], Instant::now());
+        functions
     }
 
     fn judge(functions: &Functions, name: &str, now: Instant) -> Judgement {
@@ -336,12 +348,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_function_reads_and_every_operator_may_run_something_of_its_own() {
+        let functions = Functions::new(100, &[]);
+        let now = Instant::now();
+        define(&functions, "counts", "select count(*) from v", now);
+        let unknown = |name| judge(&functions, name, now).unknown;
+        assert_eq!(unknown("counts"), [Callee::reads(b"v"), Callee::Operators]);
+        define(&functions, "runs", "begin execute 'insert into ' || $1; end", now);
+        assert_eq!(unknown("runs"), [Callee::Operators, Callee::AllTables]);
+        functions.learn_call(Callee::Operators, b"differs");
+        functions.learnt(vec![Callee::Operators, Callee::AllTables], now);
+        assert_eq!(unknown("runs"), [Callee::function(b"differs")]);
+    }
+
+    #[test]
     fn what_is_read_runs_what_its_view_says() {
         let (functions, now) = (functions(), Instant::now());
         let read = || [Callee::reads(b"public.v")].into_iter();
         assert_eq!(functions.judge(read(), now).unknown, [Callee::reads(b"v")]);
         functions.learn_read(b"v", b" SELECT t.n FROM t WHERE marks(t.n);");
-        functions.learnt(vec![Callee::reads(b"v")], now);
+        functions.learnt(vec![Callee::reads(b"v"), Callee::reads(b"t")], now);
         assert_eq!(functions.judge(read(), now).unknown, [Callee::function(b"marks")]);
         functions.learn_read(b"own", b" SELECT set_config('app.x', '1', false);");
         functions.learnt(vec![Callee::reads(b"own")], now);

@@ -128,6 +128,24 @@ const OF_READS: &[u8] = b"SELECT what, named.relname, said FROM pg_catalog.pg_cl
     WHERE named.relnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
     AND named.relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
+/// Functions of operators, casts, orders and checks of domains. Those in C cannot be read.
+const OPERATORS: &[u8] = b"SELECT DISTINCT 'o', '', proname FROM pg_catalog.pg_depend \
+    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
+    JOIN pg_catalog.pg_language ON pg_language.oid OPERATOR(pg_catalog.=) prolang \
+    LEFT JOIN pg_catalog.pg_constraint ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass \
+    AND pg_constraint.oid OPERATOR(pg_catalog.=) objid \
+    WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+    AND (classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_operator,pg_catalog.pg_cast,pg_catalog.pg_amproc,\
+    pg_catalog.pg_opclass,pg_catalog.pg_type}'::pg_catalog.regclass[]) \
+    OR contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid) \
+    AND lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}')";
+/// Functions of whatever belongs to tables and views.
+const ALL_TABLES: &[u8] = b"SELECT DISTINCT 'e', '', proname FROM pg_catalog.pg_depend \
+    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
+    WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+    AND classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_trigger,pg_catalog.pg_rewrite,pg_catalog.pg_policy,\
+    pg_catalog.pg_attrdef,pg_catalog.pg_constraint,pg_catalog.pg_class}'::pg_catalog.regclass[])";
+
 /// Tables with one of these names of which a column's default asks what was drawn from a sequence.
 const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
     JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) adrelid \
@@ -233,6 +251,8 @@ impl Session {
             b"a" => self.rules.functions.learn_call(Callee::function(name), value),
             b"g" => self.rules.functions.learn_call(Callee::triggers(name), value),
             b"r" => self.rules.functions.learn_call(Callee::reads(name), value),
+            b"o" => self.rules.functions.learn_call(Callee::Operators, value),
+            b"e" => self.rules.functions.learn_call(Callee::AllTables, value),
             b"w" if self.rules.functions.learn_read(name, value) => self.rules.sequences.ask(),
             _ => {}
         }
@@ -324,10 +344,16 @@ fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
         let names = || callees.iter().filter_map(callee.names);
         callee.questions.iter().for_each(|select| write_one_of(&mut text, select, names()));
     }
+    for (callee, select) in [(Callee::Operators, OPERATORS), (Callee::AllTables, ALL_TABLES)] {
+        if callees.contains(&callee) {
+            text.extend_from_slice(b" UNION ALL ");
+            text.extend_from_slice(select);
+        }
+    }
     text
 }
 
-/// What is asked about each kind of what runs.
+/// What is asked about each kind of what runs by name.
 struct Asked {
     names: fn(&Callee) -> Option<&[u8]>,
     questions: &'static [&'static [u8]],

@@ -136,9 +136,12 @@ impl State {
         }
     }
 
-    /// Forgets names that turned out to be no settings; those that were not `asked` about stay.
+    /// Forgets names that turned out to be no settings; those that were not `asked` about stay, and all while a statement
+    /// that SQL's PREPARE has made may set them yet.
     pub(super) fn retain_custom(&mut self, asked: usize, exists: impl Fn(&[u8]) -> bool) {
-        if let Some(names) = &mut self.names {
+        if let Some(names) = &mut self.names
+            && names.prepared.is_empty()
+        {
             let mut place = 0;
             names.custom.retain(|name| {
                 place += 1;

@@ -152,7 +152,8 @@ impl Session {
             if traits.effects.any_of(Effects::TEMPORARY | Effects::DROPS) {
                 // They come and go all the time, and what others read stays what it was.
                 let named = traits.writes.iter().map(|name| Callee::reads(name.as_bytes()));
-                self.rules.functions.forget_all_but_reads(named);
+                let no_table = traits.writes.is_empty().then_some(Callee::Operators);
+                self.rules.functions.forget_all_but_reads(named.chain(no_table));
             } else {
                 self.rules.functions.forget();
             }
@@ -241,12 +242,14 @@ impl Session {
 
 /// What runs by name when the statements of a pattern do.
 fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
-    let Traits { functions, writes, reads, .. } = &pattern.traits;
-    let functions = functions.iter().map(|name| Callee::function(name.as_bytes()));
+    let Traits { functions, writes, reads, computes, .. } = &pattern.traits;
+    let called = functions.iter().map(|name| Callee::function(name.as_bytes()));
     let written = writes.iter().map(|table| Callee::triggers(table.as_bytes()));
     // What is written is read, too, and has policies.
     let read = reads.iter().chain(writes).filter(|name| !is_catalog(name)).map(|name| Callee::reads(name.as_bytes()));
-    functions.chain(written).chain(read)
+    // Rows have types, and so have arguments.
+    let computes = *computes || !(reads.is_empty() && writes.is_empty() && functions.is_empty());
+    called.chain(written).chain(read).chain(computes.then_some(Callee::Operators))
 }
 
 /// Whether PostgreSQL's own tables and views are meant, which call nothing of a user's.

@@ -28,10 +28,10 @@ mod parsable;
 mod pattern;
 mod patterns;
 mod savepoints;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod unnamed;
-mod writes;
 
 pub use bodies::do_bodies;
 pub use custom::custom_names;
@@ -47,8 +47,8 @@ pub use normalised::{last_parameter, normalised, parameters};
 pub use pattern::{Command, Discard, Kind, Name, Note, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};
 pub use savepoints::savepoints;
+pub use tables::{Tables, tables};
 pub use unnamed::{Unnamed, begins_a_name, unnamed_settings};
-pub use writes::tables_written;
 
 /// Whether some word of the text may stand for an effect on the session, so that it has to be parsed before it runs,
 /// unless its pattern is known.

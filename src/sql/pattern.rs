@@ -71,6 +71,8 @@ pub struct Traits {
     /// seen here.
     pub functions: Box<[Box<str>]>,
     pub effects: Effects,
+    /// An operator or a cast stands in it, which may be a user's.
+    pub computes: bool,
     /// What each statement is to the session, in order; [`Command::Other`] for all that have no meaning to it.
     pub commands: Box<[Command]>,
     pub shape: Shape,

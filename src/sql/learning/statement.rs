@@ -138,7 +138,6 @@ pub(super) fn writes(node: &Node, field: &str) -> bool {
 /// Whether what stands in this field is only stored, and runs some other time.
 pub(super) fn is_for_later(name: &str, field: &str) -> bool {
     match name {
-        "PrepareStmt" => field == "query",
         "CreateFunctionStmt" => matches!(field, "sql_body" | "parameters" | "options"),
         "AlterFunctionStmt" => field == "actions",
         "AlterRoleSetStmt" | "AlterDatabaseSetStmt" | "AlterSystemStmt" => field == "setstmt",

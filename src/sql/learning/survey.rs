@@ -24,6 +24,7 @@ pub(super) struct Survey<'a> {
     /// Something is written somewhere within, as in a WITH.
     modifies: bool,
     locks_rows: bool,
+    computes: bool,
     joins: u16,
     /// A setting is set whose name stands in a column.
     sets_by_column: bool,
@@ -55,6 +56,7 @@ impl<'a> Survey<'a> {
         self.commands.push(Command::Other);
         self.effects |= words.effects;
         self.functions.extend(words.functions);
+        self.computes = true;
         self.shape = Shape::default();
     }
 
@@ -98,6 +100,7 @@ impl<'a> Survey<'a> {
             writes: boxed(self.writes),
             functions: boxed(self.functions),
             effects,
+            computes: self.computes,
             commands: self.commands.into(),
             shape: Shape { locks_rows: self.locks_rows, joins: self.joins, ..self.shape },
         }
@@ -117,6 +120,7 @@ impl<'a> Survey<'a> {
             "RangeVar" => return self.table(node),
             "FuncCall" => self.call(node),
             "JoinExpr" => self.joins = self.joins.saturating_add(1),
+            "AExpr" | "TypeCast" => self.computes = true,
             "LockingClause" => self.locks_rows = true,
             "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => self.modifies = true,
             "DropStmt" => self.dropped(node),
@@ -125,6 +129,7 @@ impl<'a> Survey<'a> {
                 self.joins = self.joins.saturating_add(commas);
             }
             "ExplainStmt" => return self.explained(node),
+            "PrepareStmt" => return self.prepared(node),
             _ => {}
         }
         let outside = self.with.len();
@@ -215,6 +220,14 @@ impl<'a> Survey<'a> {
             self.effects = kept.fold(before.0, Effects::with);
             self.modifies = before.1;
         }
+    }
+
+    /// What is prepared runs later, by a name alone: whom it calls must be known by then.
+    fn prepared(&mut self, node: &'a Node) {
+        let Some(query) = node.child("query") else { return };
+        let before = (self.effects, self.modifies, self.locks_rows, self.joins, self.sets_by_column);
+        self.walk(query);
+        (self.effects, self.modifies, self.locks_rows, self.joins, self.sets_by_column) = before;
     }
 
     fn dropped(&mut self, node: &Node) {

@@ -253,7 +253,7 @@ fn calls_of_users_code_are_noticed_and_named() {
         ("alter table t add column a int default f(1)", "f"),
         ("select query_to_xml('x', true, true, '')", "query_to_xml"),
         ("create view v as select f(1)", "f"),
-        ("prepare p as select f(1)", ""),
+        ("prepare p as select f(1)", "f"),
         ("create function g() returns int language sql begin atomic select f(1); end", ""),
         ("create table t (a int default f(1) check (g(a)))", ""),
     ];
@@ -410,7 +410,7 @@ fn tables_are_told_by_what_happens_to_them() {
         ("lock table a", "a", ""),
         ("vacuum a", "a", ""),
         ("explain select * from a", "a", ""),
-        ("prepare p as select * from a", "", ""),
+        ("prepare p as select * from a", "a", ""),
         ("declare c cursor for select * from a", "a", ""),
         ("select * from a for update", "a", ""),
         ("select * from f() as a", "", ""),
