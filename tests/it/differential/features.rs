@@ -79,7 +79,7 @@ pub enum Feature {
     SettingFunctions,
     /// Functions that are called by triggers, defaults and rules.
     HiddenFunctions,
-    /// Functions that are called by views, operators and domains.
+    /// Functions that are called by views, operators, casts and domains, and by what functions read and write.
     DeeperFunctions,
     /// The same that leave objects, locks, channels.
     LeavingFunctions,
@@ -141,7 +141,7 @@ pub const FEATURES: &[(Feature, Support)] = &[
     (F::CurrentValues, Kept),
     (F::SettingFunctions, Carried),
     (F::HiddenFunctions, Carried),
-    (F::DeeperFunctions, Missing("what views, operators and domains call is not looked into")),
+    (F::DeeperFunctions, Carried),
     (F::LeavingFunctions, Pinned),
 ];
 

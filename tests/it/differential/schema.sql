@@ -82,4 +82,14 @@ create function f_operator(int, int) returns text language sql as $$ select f_se
 create operator ### (leftarg = int, rightarg = int, function = f_operator);
 create function f_check(n int) returns boolean language sql as $$ select f_set('work_mem', '18MB') is not null $$;
 create domain checked as int check (f_check(value));
-grant all on named, watched, with_default, calling, ruled to public;
+create view calling_own as select f_set('app.x', '21') as t;
+create type cast_from as (n int);
+create type cast_to as (n int);
+create function f_cast(v cast_from) returns cast_to language sql as
+  $$ select case when f_set('app.x', '22') is not null then row(v.n)::cast_to end $$;
+create cast (cast_from as cast_to) with function f_cast as assignment;
+create table cast_table (v cast_to);
+create function f_reads() returns text language sql as $$ select c.t from named, calling as c $$;
+create function f_writes(name text) returns void language plpgsql as
+  $$ begin execute 'insert into ' || quote_ident(name) || ' values (''work_mem'', ''19MB'')'; end $$;
+grant all on named, watched, with_default, calling, calling_own, cast_table, ruled to public;

@@ -210,5 +210,18 @@ pub fn hidden_function(rng: &mut Rng) -> Sql {
 
 /// The same, further away.
 pub fn deeper_function(rng: &mut Rng) -> Sql {
-    one(rng, &["select * from calling", "select 1 ### 2", "select 5::checked"]).into()
+    one(
+        rng,
+        &[
+            "select * from calling",
+            "select * from calling_own",
+            "select 1 ### 2",
+            "select 5::checked",
+            "select (row(1)::cast_from::cast_to).n",
+            "insert into cast_table values (row(1)::cast_from)",
+            "select f_reads()",
+            "select f_writes('watched')",
+        ],
+    )
+    .into()
 }
