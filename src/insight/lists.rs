@@ -1,7 +1,8 @@
 //! The lists that workers fill and somebody else adds up: those that wait for it, and empty ones to write to.
 //!
 //! Lists are all of one size and are used again, whoever has filled them: what they take is bounded by how many wait at
-//! once, and nothing is allocated while as many are filled as are added up.
+//! once, and nothing is allocated while as many are filled as are added up. What nobody has used for a second is given
+//! back, so that a burst leaves nothing behind.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::recorder::Entry;
 const FULL: usize = 256;
 /// Lists that may wait to be added up; whoever fills one more does it himself.
 const ASIDE: usize = 256;
-/// Lists that are worth adding up before the second is over, and empty ones that are kept.
+/// Lists that are worth adding up before the second is over, and empty ones that are kept at most.
 const SOME: usize = 8;
 const EMPTY: usize = 16;
 /// Between two mergers.
@@ -40,8 +41,10 @@ pub(super) struct Lists {
 #[derive(Debug, Default)]
 struct State {
     aside: VecDeque<List>,
-    /// Lists that were added up, for those to come.
+    /// Lists that were added up, for those to come; the last one to come is taken first.
     empty: Vec<List>,
+    /// How many were here at every moment of the second at hand: so many are not needed.
+    unused: usize,
     /// When lists were last added up because a second was over.
     last: Option<Instant>,
     stopped: bool,
@@ -50,8 +53,7 @@ struct State {
 impl Lists {
     /// A list to write to.
     pub(super) fn empty(&self) -> List {
-        let kept = self.state.lock().empty.pop();
-        kept.unwrap_or_else(|| Vec::with_capacity(FULL))
+        self.state.lock().empty().unwrap_or_else(|| Vec::with_capacity(FULL))
     }
 
     /// Takes a full list. Whether so many wait that they should be added up by whoever has filled this one.
@@ -97,6 +99,7 @@ impl Lists {
             let now = Instant::now();
             if now >= next {
                 state.last = Some(now);
+                state.tidy();
                 return Some(Cause::Second);
             }
             self.filled.wait_for(&mut state, next - now);
@@ -107,6 +110,20 @@ impl Lists {
     pub(super) fn stop(&self) {
         self.state.lock().stopped = true;
         self.filled.notify_all();
+    }
+}
+
+impl State {
+    fn empty(&mut self) -> Option<List> {
+        let list = self.empty.pop();
+        self.unused = self.unused.min(self.empty.len());
+        list
+    }
+
+    /// Drops what nobody has used since the last time.
+    fn tidy(&mut self) {
+        self.empty.drain(..self.unused);
+        self.unused = self.empty.len();
     }
 }
 
@@ -142,5 +159,19 @@ mod tests {
         }
         (0..EMPTY * 2).for_each(|_| lists.give_back(Vec::with_capacity(FULL)));
         assert_eq!(lists.state.lock().empty.len(), EMPTY);
+    }
+
+    #[test]
+    fn lists_that_nobody_has_used_for_a_second_are_given_back() {
+        let lists = Lists::default();
+        (0..5).for_each(|_| lists.give_back(Vec::with_capacity(FULL)));
+        lists.wait();
+        assert_eq!(lists.state.lock().empty.len(), 5, "they have only come");
+        let used: Vec<List> = (0..2).map(|_| lists.empty()).collect();
+        used.into_iter().for_each(|list| lists.give_back(list));
+        lists.wait();
+        assert_eq!(lists.state.lock().empty.len(), 2);
+        lists.wait();
+        assert_eq!(lists.state.lock().empty.len(), 0);
     }
 }

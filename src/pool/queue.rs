@@ -26,6 +26,9 @@ pub const PREFERENCE: Duration = Duration::from_millis(5);
 /// How many waiters of a lane are looked at for one that is alike.
 const ALIKE_SEARCH: usize = 64;
 
+/// Places whose memory is kept when nobody waits any more: a crowd that once came costs nothing afterwards.
+const KEPT: usize = 256;
+
 /// Names one waiter from [`Queue::join`] to [`Queue::leave`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
@@ -123,6 +126,8 @@ struct Lane {
 pub struct Queue<T> {
     /// When the first of all came.
     epoch: Option<Instant>,
+    /// Of who joined last; nobody else has had it while a ticket of that time was left.
+    generation: u32,
     places: Vec<Place<T>>,
     free: Vec<u32>,
     lanes: Vec<Lane>,
@@ -138,6 +143,7 @@ impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
             epoch: None,
+            generation: 0,
             places: Vec::new(),
             free: Vec::new(),
             lanes: Vec::new(),
@@ -163,6 +169,12 @@ impl<T> Queue<T> {
         self.for_one + self.for_pin
     }
 
+    /// Places that memory is kept for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.places.capacity()
+    }
+
     /// Of those, who waits for a pin.
     #[must_use]
     pub fn waiting_for_pin(&self) -> usize {
@@ -173,14 +185,21 @@ impl<T> Queue<T> {
     pub fn join(&mut self, line: Line, claim: Claim, waiter: T) -> Ticket {
         let rank = Rank::new(claim.arrived, claim.priority, *self.epoch.get_or_insert(claim.arrived));
         let lane = self.lane(line, claim.worker, claim.priority);
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, rank, claim, lane, links: None, waiter: None });
-            u32::try_from(self.places.len() - 1).expect("waiters are limited far below 2^32")
-        });
-        let entry = &mut self.places[place as usize];
-        debug_assert!(entry.waiter.is_none() && entry.links.is_none(), "a free place is free");
-        let generation = entry.generation.wrapping_add(1);
-        *entry = Place { generation, rank, claim, lane, links: None, waiter: Some(waiter) };
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let taken = Place { generation, rank, claim, lane, links: None, waiter: Some(waiter) };
+        let place = match self.free.pop() {
+            Some(place) => {
+                let entry = &mut self.places[place as usize];
+                debug_assert!(entry.waiter.is_none() && entry.links.is_none(), "a free place is free");
+                *entry = taken;
+                place
+            }
+            None => {
+                self.places.push(taken);
+                u32::try_from(self.places.len() - 1).expect("waiters are limited far below 2^32")
+            }
+        };
         self.link(place);
         Ticket { generation, place }
     }
@@ -301,6 +320,9 @@ impl<T> Queue<T> {
             self.unlink(ticket.place);
         }
         self.free.push(ticket.place);
+        if self.free.len() == self.places.len() && self.free.len() > KEPT {
+            (self.places, self.free) = (Vec::new(), Vec::new());
+        }
         Some(waiter)
     }
 

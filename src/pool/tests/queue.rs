@@ -71,6 +71,20 @@ fn a_ticket_is_worth_nothing_once_its_waiter_left() {
 }
 
 #[test]
+fn what_a_crowd_has_needed_is_given_back_once_nobody_waits() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    let crowd: Vec<_> = (0..3000).map(|n| join(&mut queue, 0, 0, now, n)).collect();
+    assert!(queue.room() >= 3000);
+    for ticket in &crowd {
+        assert!(queue.leave(*ticket).is_some());
+    }
+    assert!(queue.room() <= 256, "{}", queue.room());
+    let next = join(&mut queue, 0, 0, now, 3000);
+    assert!(crowd.iter().all(|old| queue.waiter_mut(*old).is_none()), "theirs are not its tickets");
+    assert_eq!(queue.leave(next), Some(3000));
+}
+
+#[test]
 fn nobody_starves_while_others_of_any_class_keep_coming() {
     let (mut queue, start) = (Queue::default(), Instant::now());
     join(&mut queue, 1, 0, start, "patient");
