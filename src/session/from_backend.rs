@@ -143,6 +143,7 @@ impl Session {
             ledger.ready(status);
         }
         self.looked(leased, now);
+        self.settle_outdated();
         if self.rules.hold == Hold::Statement && self.transaction() != Transaction::Idle {
             return Err(block_opened().into());
         }

@@ -55,8 +55,37 @@ pub(super) enum Callee {
 }
 
 /// For how long something is believed: until the number is another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Age(u64);
+
+/// When PostgreSQL was asked: what it answers is believed only where nothing has changed meanwhile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    age: Age,
+    changes: u64,
+}
+
+/// What a definition that comes, goes or is replaced makes old.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outdated {
+    Everything,
+    /// Functions and triggers; of what is read, and of operators, only these.
+    FunctionsAnd(Vec<Callee>),
+}
+
+impl Outdated {
+    /// What both make old.
+    #[must_use]
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::FunctionsAnd(mut named), Self::FunctionsAnd(others)) => {
+                named.extend(others);
+                Self::FunctionsAnd(named)
+            }
+            _ => Self::Everything,
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -66,6 +95,9 @@ struct Known {
     unnamed: Unnamed,
     custom: Vec<Vec<u8>>,
     calls: Vec<Callee>,
+    /// Since when this has been gathered, by whoever asked.
+    gathered: Age,
+    /// That was all of it.
     learnt: Option<Age>,
 }
 
@@ -143,12 +175,13 @@ impl Functions {
         pattern.note.set(self.harmless_note(now));
     }
 
-    /// What these, and all that they call, may leave behind.
-    pub(super) fn judge(&self, callees: impl Iterator<Item = Callee>, now: Instant) -> Judgement {
+    /// What these, and all that they call, may leave behind. What was `just_read` is taken for what it was then, even
+    /// if it has changed meanwhile.
+    pub(super) fn judge(&self, callees: impl Iterator<Item = Callee>, just_read: &[Callee], now: Instant) -> Judgement {
         let mut judgement = Judgement::default();
         let age = self.age(now);
         let ended = self.visit(callees, |callee, known| match known {
-            Some(known) if known.learnt == Some(age) => {
+            Some(known) if known.learnt == Some(age) || just_read.contains(callee) => {
                 judgement.may_leave |= known.may_leave;
                 judgement.draws |= known.draws;
                 judgement.notifies |= known.notifies;
@@ -201,74 +234,92 @@ impl Functions {
         next.is_empty()
     }
 
+    /// PostgreSQL is being asked now.
+    pub(super) fn asked(&self, now: Instant) -> Asked {
+        Asked { age: self.age(now), changes: self.changes.load(Ordering::Relaxed) }
+    }
+
     /// A function with this name has this definition. Whether it asks what a session has drawn from sequences.
-    pub(super) fn learn(&self, name: &[u8], definition: &[u8]) -> bool {
+    pub(super) fn learn(&self, asked: Asked, name: &[u8], definition: &[u8]) -> bool {
         if self.stateful.iter().any(|stateful| **stateful == *name) {
-            self.add(Callee::function(name), |known| known.may_leave = true);
+            self.add(asked, Callee::function(name), |known| known.may_leave = true);
         }
-        self.learn_text(Callee::function(name), body_of(definition))
+        self.learn_text(asked, Callee::function(name), body_of(definition))
     }
 
     /// Whoever reads this runs what this text of a view or policy says. Whether it asks what a session has drawn.
-    pub(super) fn learn_read(&self, relation: &[u8], text: &[u8]) -> bool {
-        self.learn_text(Callee::reads(relation), text)
+    pub(super) fn learn_read(&self, asked: Asked, relation: &[u8], text: &[u8]) -> bool {
+        self.learn_text(asked, Callee::reads(relation), text)
     }
 
-    fn learn_text(&self, callee: Callee, body: &[u8]) -> bool {
+    fn learn_text(&self, asked: Asked, callee: Callee, body: &[u8]) -> bool {
         let words = words(body, &Lexing::default());
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = words.effects.any_of(Effects::LEAVES.without(Effects::CALLS));
         let unnamed = unnamed_settings(body, &Lexing::default());
         let Tables { written, read } = tables(body, &Lexing::default());
+        let called = words.functions.iter().map(|name| Callee::function(name.as_bytes()));
+        let writes = written.iter().map(|name| Callee::triggers(name.as_bytes()));
+        let reads = read.iter().chain(&written).map(|name| Callee::reads(name.as_bytes()));
+        let any_table = words.effects.any_of(Effects::EXECUTES).then_some(Callee::AllTables);
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
-        self.add(callee, |known| {
+        self.add(asked, callee, |known| {
             known.may_leave |= leaves;
             known.draws |= words.effects.any_of(Effects::DRAWS);
             known.notifies |= words.effects.any_of(Effects::NOTIFIES);
             known.unnamed = known.unnamed.max(unnamed);
-            known.custom.extend(custom_names(body).map(String::into_bytes));
-            known.calls.extend(words.functions.iter().map(|name| Callee::function(name.as_bytes())));
-            known.calls.extend(written.iter().map(|name| Callee::triggers(name.as_bytes())));
-            known.calls.extend(read.iter().chain(&written).map(|name| Callee::reads(name.as_bytes())));
-            known.calls.push(Callee::Operators);
-            known.calls.extend(words.effects.any_of(Effects::EXECUTES).then_some(Callee::AllTables));
+            extend(&mut known.custom, custom_names(body).map(String::into_bytes));
+            extend(&mut known.calls, called.chain(writes).chain(reads).chain([Callee::Operators]).chain(any_table));
         });
         words.effects.any_of(Effects::READS_SEQUENCE)
     }
 
     /// Where this runs, this function may be called.
-    pub(super) fn learn_call(&self, callee: Callee, function: &[u8]) {
-        self.add(callee, |known| known.calls.push(Callee::function(function)));
+    pub(super) fn learn_call(&self, asked: Asked, callee: Callee, function: &[u8]) {
+        self.add(asked, callee, |known| extend(&mut known.calls, [Callee::function(function)]));
     }
 
     /// All was said of these: where nothing was, there is nothing of the user's own.
-    pub(super) fn learnt(&self, asked: Vec<Callee>, now: Instant) {
-        let age = self.age(now);
-        for callee in asked {
-            self.add(callee, |known| known.learnt = Some(age));
+    pub(super) fn learnt(&self, asked: Asked, callees: &[Callee]) {
+        let changed = self.changes.load(Ordering::Relaxed) != asked.changes;
+        for callee in callees {
+            self.add(asked, callee.clone(), |known| known.learnt = (!changed).then_some(asked.age));
         }
     }
 
-    /// Definitions of any kind may have changed.
-    pub(super) fn forget(&self) {
-        self.known.clear();
-        self.forgotten.fetch_add(1, Ordering::Relaxed);
+    /// Definitions may have changed.
+    pub(super) fn forget(&self, outdated: &Outdated) {
+        match outdated {
+            Outdated::Everything => {
+                self.known.clear();
+                self.forgotten.fetch_add(1, Ordering::Relaxed);
+            }
+            Outdated::FunctionsAnd(named) => self
+                .known
+                .retain(|callee, _| matches!(callee, Callee::Reads(_) | Callee::Operators) && !named.contains(callee)),
+        }
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Functions and triggers may have changed, of what is read, and of operators, only what is among these.
-    pub(super) fn forget_all_but_reads(&self, but: impl Iterator<Item = Callee>) {
-        let named: Vec<Callee> = but.collect();
-        self.known
-            .retain(|callee, _| matches!(callee, Callee::Reads(_) | Callee::Operators) && !named.contains(callee));
-        self.changes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn add(&self, callee: Callee, change: impl FnOnce(&mut Known)) {
+    /// Adds to what was gathered since then; what is older is forgotten.
+    fn add(&self, asked: Asked, callee: Callee, change: impl FnOnce(&mut Known)) {
         if self.known.len() >= self.limit {
             self.known.clear();
         }
-        change(&mut self.known.entry(callee).or_default());
+        let mut known = self.known.entry(callee).or_default();
+        if known.gathered != asked.age {
+            *known = Known { gathered: asked.age, ..Known::default() };
+        }
+        change(&mut known);
+    }
+}
+
+/// Adds what is not there.
+fn extend<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    for one in more {
+        if !list.contains(&one) {
+            list.push(one);
+        }
     }
 }
 
@@ -295,18 +346,19 @@ mod tests {
     /// In a database without operators of its own.
     fn functions() -> Functions {
         let functions = Functions::new(100, &["public.Native".to_owned()]);
-        functions.learnt(vec![Callee::Operators], Instant::now());
+        functions.learnt(functions.asked(Instant::now()), &[Callee::Operators]);
         functions
     }
 
     fn judge(functions: &Functions, name: &str, now: Instant) -> Judgement {
-        functions.judge([Callee::function(name.as_bytes())].into_iter(), now)
+        functions.judge([Callee::function(name.as_bytes())].into_iter(), &[], now)
     }
 
     fn define(functions: &Functions, name: &str, body: &str, now: Instant) {
         let head = "CREATE OR REPLACE FUNCTION public.x()\n RETURNS void\n LANGUAGE plpgsql\n SET work_mem TO '1MB'";
-        functions.learn(name.as_bytes(), format!("{head}\nAS $function${body}$function$\n").as_bytes());
-        functions.learnt(vec![Callee::function(name.as_bytes())], now);
+        let asked = functions.asked(now);
+        functions.learn(asked, name.as_bytes(), format!("{head}\nAS $function${body}$function$\n").as_bytes());
+        functions.learnt(asked, &[Callee::function(name.as_bytes())]);
     }
 
     #[test]
@@ -316,6 +368,32 @@ mod tests {
         define(&functions, "adds", "begin return 1; end", now);
         assert_eq!(judge(&functions, "adds", now), Judgement::default());
         assert_eq!(judge(&functions, "adds", now + BELIEVED).unknown.len(), 1);
+    }
+
+    #[test]
+    fn what_is_known_of_a_function_is_what_it_was_when_it_was_last_read() {
+        let (functions, now) = (functions(), Instant::now());
+        define(&functions, "sets", "begin perform set_config('app.x', nextval('s')::text, false); end", now);
+        for age in 1..10 {
+            define(&functions, "sets", "begin perform other(1); end", now + BELIEVED * age);
+        }
+        functions.learnt(functions.asked(now + BELIEVED * 9), &[Callee::function(b"other"), Callee::Operators]);
+        assert_eq!(judge(&functions, "sets", now + BELIEVED * 9), Judgement::default());
+        assert_eq!(functions.known.get(&Callee::function(b"sets")).unwrap().calls.len(), 2);
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_believed_by_nobody_but_who_asked() {
+        for outdated in [Outdated::Everything, Outdated::FunctionsAnd(vec![])] {
+            let (functions, now) = (functions(), Instant::now());
+            let (asked, own) = (functions.asked(now), [Callee::function(b"own")]);
+            functions.forget(&outdated);
+            functions.learn(asked, b"own", b"CREATE FUNCTION own()\nAS $f$select 1$f$\n");
+            functions.learnt(asked, &own);
+            functions.learnt(functions.asked(now), &[Callee::Operators]);
+            assert_eq!(judge(&functions, "own", now).unknown, own);
+            assert_eq!(functions.judge(own.iter().cloned(), &own, now), Judgement::default());
+        }
     }
 
     #[test]
@@ -341,10 +419,10 @@ mod tests {
     fn triggers_are_functions_that_a_write_calls() {
         let (functions, now) = (functions(), Instant::now());
         let write = || [Callee::triggers(b"public.t")].into_iter();
-        assert_eq!(functions.judge(write(), now).unknown, [Callee::triggers(b"t")]);
-        functions.learn_call(Callee::triggers(b"t"), b"logs");
-        functions.learnt(vec![Callee::triggers(b"t")], now);
-        assert_eq!(functions.judge(write(), now).unknown, [Callee::function(b"logs")]);
+        assert_eq!(functions.judge(write(), &[], now).unknown, [Callee::triggers(b"t")]);
+        functions.learn_call(functions.asked(now), Callee::triggers(b"t"), b"logs");
+        functions.learnt(functions.asked(now), &[Callee::triggers(b"t")]);
+        assert_eq!(functions.judge(write(), &[], now).unknown, [Callee::function(b"logs")]);
     }
 
     #[test]
@@ -356,8 +434,8 @@ mod tests {
         assert_eq!(unknown("counts"), [Callee::reads(b"v"), Callee::Operators]);
         define(&functions, "runs", "begin execute 'insert into ' || $1; end", now);
         assert_eq!(unknown("runs"), [Callee::Operators, Callee::AllTables]);
-        functions.learn_call(Callee::Operators, b"differs");
-        functions.learnt(vec![Callee::Operators, Callee::AllTables], now);
+        functions.learn_call(functions.asked(now), Callee::Operators, b"differs");
+        functions.learnt(functions.asked(now), &[Callee::Operators, Callee::AllTables]);
         assert_eq!(unknown("runs"), [Callee::function(b"differs")]);
     }
 
@@ -365,13 +443,13 @@ mod tests {
     fn what_is_read_runs_what_its_view_says() {
         let (functions, now) = (functions(), Instant::now());
         let read = || [Callee::reads(b"public.v")].into_iter();
-        assert_eq!(functions.judge(read(), now).unknown, [Callee::reads(b"v")]);
-        functions.learn_read(b"v", b" SELECT t.n FROM t WHERE marks(t.n);");
-        functions.learnt(vec![Callee::reads(b"v"), Callee::reads(b"t")], now);
-        assert_eq!(functions.judge(read(), now).unknown, [Callee::function(b"marks")]);
-        functions.learn_read(b"own", b" SELECT set_config('app.x', '1', false);");
-        functions.learnt(vec![Callee::reads(b"own")], now);
-        let judgement = functions.judge([Callee::reads(b"own")].into_iter(), now);
+        assert_eq!(functions.judge(read(), &[], now).unknown, [Callee::reads(b"v")]);
+        functions.learn_read(functions.asked(now), b"v", b" SELECT t.n FROM t WHERE marks(t.n);");
+        functions.learnt(functions.asked(now), &[Callee::reads(b"v"), Callee::reads(b"t")]);
+        assert_eq!(functions.judge(read(), &[], now).unknown, [Callee::function(b"marks")]);
+        functions.learn_read(functions.asked(now), b"own", b" SELECT set_config('app.x', '1', false);");
+        functions.learnt(functions.asked(now), &[Callee::reads(b"own")]);
+        let judgement = functions.judge([Callee::reads(b"own")].into_iter(), &[], now);
         assert!(judgement.may_leave && judgement.custom == [b"app.x".to_vec()]);
     }
 
@@ -383,7 +461,7 @@ mod tests {
         here.find_harmless(&pattern, now);
         assert!(here.is_harmless(&pattern, now) && !there.is_harmless(&pattern, now));
         assert!(!here.is_harmless(&pattern, now + BELIEVED));
-        here.forget();
+        here.forget(&Outdated::Everything);
         assert!(!here.is_harmless(&pattern, now));
     }
 
@@ -391,11 +469,11 @@ mod tests {
     fn a_table_that_comes_or_goes_is_asked_about_again_and_no_other() {
         let (functions, now) = (functions(), Instant::now());
         let both = || [Callee::reads(b"kept"), Callee::reads(b"gone")].into_iter();
-        functions.learnt(both().collect(), now);
+        functions.learnt(functions.asked(now), &both().collect::<Vec<_>>());
         let pattern = Patterns::new(1).learn(b"select n from kept", &Lexing::default());
         functions.find_harmless(&pattern, now);
-        functions.forget_all_but_reads([Callee::reads(b"public.gone")].into_iter());
-        assert_eq!(functions.judge(both(), now).unknown, [Callee::reads(b"gone")]);
+        functions.forget(&Outdated::FunctionsAnd(vec![Callee::reads(b"public.gone")]));
+        assert_eq!(functions.judge(both(), &[], now).unknown, [Callee::reads(b"gone")]);
         assert!(!functions.is_harmless(&pattern, now), "what it calls may be another function now");
     }
 
@@ -403,9 +481,12 @@ mod tests {
     fn what_cannot_be_read_is_harmless_unless_the_configuration_says_otherwise() {
         let (functions, now) = (functions(), Instant::now());
         for name in ["native", "other"] {
-            functions
-                .learn(name.as_bytes(), b"CREATE FUNCTION x()\n LANGUAGE c\nAS '$libdir/x', $function$x$function$\n");
-            functions.learnt(vec![Callee::function(name.as_bytes())], now);
+            functions.learn(
+                functions.asked(now),
+                name.as_bytes(),
+                b"CREATE FUNCTION x()\n LANGUAGE c\nAS '$libdir/x', $function$x$function$\n",
+            );
+            functions.learnt(functions.asked(now), &[Callee::function(name.as_bytes())]);
         }
         assert!(judge(&functions, "native", now).may_leave);
         assert!(!judge(&functions, "other", now).may_leave);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::functions::Callee;
+use super::functions::{Asked, Callee};
 use super::state::{Keeps, Parts};
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Leased, Session};
@@ -25,6 +25,7 @@ pub(super) struct Look {
     custom: usize,
     prepared: Vec<Box<[u8]>>,
     callees: Vec<Callee>,
+    asked: Asked,
     /// The backend is rid of all settings once it has answered.
     resets: bool,
 }
@@ -218,7 +219,8 @@ impl Session {
         // What is learnt of functions may be a reason to ask again, which must find the settings still there.
         let resets = parts.contains(Parts::SETTINGS) && callees.is_empty() && self.state.take_unnamed();
         text.extend_from_slice(if resets { FORGETTING } else { b"" });
-        turn.looking = Some(Look { parts, callees, resets, custom: self.state.custom().len(), ..Look::default() });
+        let (asked, custom) = (self.rules.functions.asked(now), self.state.custom().len());
+        turn.looking = Some(Look { parts, callees, asked, resets, custom, ..Look::default() });
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
         turn.end_batch();
         let mut query = Vec::new();
@@ -232,6 +234,7 @@ impl Session {
         // A custom setting that does not exist has no value.
         let row = view::data_row(frame.body);
         let Ok([Some(what), Some(name), Some(value)]) = row.as_deref() else { return };
+        let functions = &self.rules.functions;
         match *what {
             // Of a transaction that is over.
             b"s" if name.starts_with(b"transaction_") && *name != b"transaction_timeout" => {}
@@ -246,14 +249,14 @@ impl Session {
                 look.prepared.push((*name).into());
             }
             b"n" => look.keeps |= Keeps::CHANNELS,
-            b"f" if self.rules.functions.learn(name, value) => self.rules.sequences.ask(),
+            b"f" if functions.learn(look.asked, name, value) => self.rules.sequences.ask(),
             b"d" => self.rules.sequences.ask(),
-            b"a" => self.rules.functions.learn_call(Callee::function(name), value),
-            b"g" => self.rules.functions.learn_call(Callee::triggers(name), value),
-            b"r" => self.rules.functions.learn_call(Callee::reads(name), value),
-            b"o" => self.rules.functions.learn_call(Callee::Operators, value),
-            b"e" => self.rules.functions.learn_call(Callee::AllTables, value),
-            b"w" if self.rules.functions.learn_read(name, value) => self.rules.sequences.ask(),
+            b"a" => functions.learn_call(look.asked, Callee::function(name), value),
+            b"g" => functions.learn_call(look.asked, Callee::triggers(name), value),
+            b"r" => functions.learn_call(look.asked, Callee::reads(name), value),
+            b"o" => functions.learn_call(look.asked, Callee::Operators, value),
+            b"e" => functions.learn_call(look.asked, Callee::AllTables, value),
+            b"w" if functions.learn_read(look.asked, name, value) => self.rules.sequences.ask(),
             _ => {}
         }
     }
@@ -262,7 +265,7 @@ impl Session {
     /// those it started with where it has set them back.
     pub(super) fn looked(&mut self, leased: &mut Leased<'_>, now: Instant) {
         let Some(mut look) = self.turn.as_mut().and_then(|turn| turn.looking.take()) else { return };
-        self.learn_callees(std::mem::take(&mut look.callees), now);
+        self.learn_callees(&look.callees, look.asked, now);
         self.state.learn(look.parts, look.keeps);
         if look.parts.contains(Parts::PREPARED_STATEMENTS) {
             self.state.set_prepared(std::mem::take(&mut look.prepared));
@@ -291,12 +294,12 @@ impl Session {
 
     /// The bodies of these are known now. Where they name custom settings, or call what is not known, the backend
     /// is asked once more.
-    fn learn_callees(&mut self, callees: Vec<Callee>, now: Instant) {
+    fn learn_callees(&mut self, callees: &[Callee], asked: Asked, now: Instant) {
         if callees.is_empty() {
             return;
         }
-        self.rules.functions.learnt(callees.clone(), now);
-        let judgement = self.rules.functions.judge(callees.into_iter(), now);
+        self.rules.functions.learnt(asked, callees);
+        let judgement = self.rules.functions.judge(callees.iter().cloned(), callees, now);
         self.note_called(&judgement);
         let new = judgement.custom.iter().any(|name| !self.state.custom().iter().any(|known| **known == **name));
         let began_a_name = self.turn.as_mut().is_some_and(|turn| std::mem::take(&mut turn.began_a_name));
@@ -354,21 +357,21 @@ fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
 }
 
 /// What is asked about each kind of what runs by name.
-struct Asked {
+struct Question {
     names: fn(&Callee) -> Option<&[u8]>,
     questions: &'static [&'static [u8]],
 }
 
-const CALLEES: [Asked; 3] = [
-    Asked {
+const CALLEES: [Question; 3] = [
+    Question {
         names: |callee| if let Callee::Function(name) = callee { Some(name) } else { None },
         questions: &[FUNCTIONS, OF_AGGREGATES],
     },
-    Asked {
+    Question {
         names: |callee| if let Callee::Triggers(table) = callee { Some(table) } else { None },
         questions: &[OF_TABLES, OF_DOMAINS, DEFAULTS],
     },
-    Asked {
+    Question {
         names: |callee| if let Callee::Reads(relation) = callee { Some(relation) } else { None },
         questions: &[OF_READS],
     },
@@ -376,17 +379,17 @@ const CALLEES: [Asked; 3] = [
 
 /// Adds a question about these names, if there are any.
 fn write_one_of<'a>(text: &mut Vec<u8>, select: &[u8], names: impl Iterator<Item = &'a [u8]>) {
+    let mut names = names.peekable();
+    if names.peek().is_none() {
+        return;
+    }
+    text.extend_from_slice(b" UNION ALL ");
+    text.extend_from_slice(select);
     for (index, name) in names.enumerate() {
-        if index == 0 {
-            text.extend_from_slice(b" UNION ALL ");
-            text.extend_from_slice(select);
-        }
         text.extend_from_slice(if index == 0 { b"" } else { b"," });
         write_literal(text, name);
     }
-    if text.ends_with(b"'") {
-        text.extend_from_slice(b"])");
-    }
+    text.extend_from_slice(b"])");
 }
 
 #[cfg(test)]

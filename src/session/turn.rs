@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::channels::{Followed, Ledger};
 use super::copying::Copying;
 pub(super) use super::expect::{Effect, Expect, Kind, Pending, Who};
-use super::functions::Callee;
+use super::functions::{Callee, Outdated};
 use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
@@ -86,6 +86,8 @@ pub(super) struct Turn {
     pub(super) drops: Vec<(Box<[u8]>, Box<[u8]>)>,
     /// What was called and is not known yet.
     pub(super) unknown: Vec<Callee>,
+    /// What definitions make old that were sent in the transaction.
+    pub(super) outdated: Option<Outdated>,
     /// One of these was given a string that may be the beginning of a setting's name.
     pub(super) began_a_name: bool,
     /// The frame that waits at the head is answered with this.

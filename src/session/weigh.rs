@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::functions::{Callee, Judgement};
+use super::functions::{Callee, Judgement, Outdated};
 use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
 use crate::settings::SEARCH_PATH;
@@ -149,14 +149,7 @@ impl Session {
                 // A default, a view or a function that will ask.
                 self.rules.sequences.ask();
             }
-            if traits.effects.any_of(Effects::TEMPORARY | Effects::DROPS) {
-                // They come and go all the time, and what others read stays what it was.
-                let named = traits.writes.iter().map(|name| Callee::reads(name.as_bytes()));
-                let no_table = traits.writes.is_empty().then_some(Callee::Operators);
-                self.rules.functions.forget_all_but_reads(named.chain(no_table));
-            } else {
-                self.rules.functions.forget();
-            }
+            self.note_outdated(outdated_by(traits));
         }
         let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
@@ -179,7 +172,7 @@ impl Session {
         let judgement = if self.rules.functions.is_harmless(pattern, now) {
             Judgement::default()
         } else {
-            self.rules.functions.judge(callees(pattern), now)
+            self.rules.functions.judge(callees(pattern), &[], now)
         };
         if judgement == Judgement::default() {
             self.rules.functions.find_harmless(pattern, now);
@@ -197,6 +190,28 @@ impl Session {
             effects = effects.without(Effects::CALLS);
         }
         self.state.note(effects, text);
+    }
+
+    /// Notes that definitions change: at once, for the session itself, and when its transaction ends, for what others
+    /// will have read until then.
+    fn note_outdated(&mut self, outdated: Outdated) {
+        self.rules.functions.forget(&outdated);
+        let turn = self.turn.get_or_insert_default();
+        turn.outdated = Some(match turn.outdated.take() {
+            Some(before) => before.and(outdated),
+            None => outdated,
+        });
+    }
+
+    /// A ReadyForQuery has come: definitions that were changed are there for all, if no transaction is open.
+    pub(super) fn settle_outdated(&mut self) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.status == Transaction::Idle) else { return };
+        if let Some(outdated) = &turn.outdated {
+            self.rules.functions.forget(outdated);
+            if !turn.is_behind() {
+                turn.outdated = None;
+            }
+        }
     }
 
     /// Notes what functions that are being called do beside what they may leave behind.
@@ -250,6 +265,17 @@ fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
     // Rows have types, and so have arguments.
     let computes = *computes || !(reads.is_empty() && writes.is_empty() && functions.is_empty());
     called.chain(written).chain(read).chain(computes.then_some(Callee::Operators))
+}
+
+/// What a statement makes old that defines something. Temporary objects come and go all the time, and what others read
+/// stays what it was.
+fn outdated_by(traits: &Traits) -> Outdated {
+    if !traits.effects.any_of(Effects::TEMPORARY | Effects::DROPS) {
+        return Outdated::Everything;
+    }
+    let named = traits.writes.iter().map(|name| Callee::reads(name.as_bytes()));
+    let no_table = traits.writes.is_empty().then_some(Callee::Operators);
+    Outdated::FunctionsAnd(named.chain(no_table).collect())
 }
 
 /// Whether PostgreSQL's own tables and views are meant, which call nothing of a user's.
