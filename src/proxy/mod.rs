@@ -3,7 +3,7 @@
 //!
 //! It knows sockets, time and the pool, and no protocol beyond frame boundaries. A session is served by
 //! [`Serving`], a future that is written by hand because thousands of them wait at once; its parts are
-//! `client_side` and `backend_side` (bytes), `effects` (leases, cancels, deadlines), `pinning` (keeping a backend),
+//! `client_side` and `backend_side` (bytes), `leases`, `cancelling`, `deadlines`, `pinning` (keeping a backend),
 //! `listening`, `administration`, `processes` and `standing_in` (what concerns other connections), `measuring` (what
 //! insight is told), `shortage` (what a client hears when there is no backend), `ending` and
 //! `winding_down`. What an active session borrows lives in [`active`]; what belongs to a thread in [`worker`]; what
@@ -13,9 +13,11 @@ pub mod active;
 mod administration;
 mod backend_side;
 pub mod buffer;
+mod cancelling;
 mod client_side;
-mod effects;
+mod deadlines;
 mod ending;
+mod leases;
 mod listening;
 mod measuring;
 mod pinning;

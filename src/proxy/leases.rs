@@ -1,7 +1,6 @@
-//! Leases, cancels and deadlines: what the session's decisions do outside it.
+//! Leases: when a session asks for a backend, and when it gives it back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
@@ -11,21 +10,18 @@ use super::buffer::Inbox;
 use super::ending::Ending;
 use super::pinning::reasons;
 use super::serve::Serve;
-use super::shortage::{backend_gone, pin_fault, shortage_fault};
-use crate::backend::{Backend, Dialer, Refusal, Undo, cancel};
-use crate::clients::{self, Signal};
+use super::shortage::{backend_gone, pin_fault};
+use crate::backend::{Backend, Dialer, Refusal, Undo};
+use crate::clients;
 use crate::config::ResetOnReturn;
 use crate::pool::{Lease, LeaseError, PinReasons, Return, Wish};
-use crate::session::{Keeps, Leased, Running, Wait};
+use crate::session::{Keeps, Leased, Wait};
 use crate::stats;
 use crate::wire::build::{Fault, Severity};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
-use crate::wire::view::Transaction;
 
 impl Serve {
-    // === leases ===
-
     /// Asks for the lease that a held frame needs. Whether the frame can be judged again.
     pub(super) fn ask_for_lease(
         &mut self,
@@ -254,7 +250,7 @@ impl Serve {
     }
 
     /// The frame that needed a lease is answered with an error.
-    fn no_lease(&mut self, active: &mut Active, tag: u8, fault: &Fault) -> Result<(), Ending> {
+    pub(super) fn no_lease(&mut self, active: &mut Active, tag: u8, fault: &Fault) -> Result<(), Ending> {
         if fault.severity == Severity::Fatal {
             return Err(Ending::told(fault.clone()));
         }
@@ -288,188 +284,6 @@ impl Serve {
         active.client_rest = Rest::of(header.frame() - here, false);
         active.from_client.consume(here);
     }
-
-    // === cancels ===
-
-    /// A CancelRequest for this session has come.
-    pub(super) fn cancelled(&mut self, active: &mut Active) {
-        match &active.ownership {
-            Ownership::Waiting { asked, .. } => {
-                active.measured.waited = asked.elapsed();
-                active.ownership = Ownership::None;
-                let tag = active.held.map_or(0, |(_, tag)| tag);
-                let fault = cancelled_in_queue("The statement was waiting for a backend of pgweir's pool.");
-                // Not fatal, so it cannot fail.
-                let _ = self.no_lease(active, tag, &fault);
-            }
-            Ownership::Leased(_) if active.held.is_some() || self.session.owes_client() => {
-                active.cancel_wanted = true;
-                return;
-            }
-            Ownership::Leased(_) | Ownership::None => {}
-        }
-        self.handle.cancels_are_done();
-    }
-
-    /// Does what a cancel wants as soon as the client's statement runs: what pgweir asks of the backend on its own is
-    /// not cancelled, and a cancel that finds nothing is too late.
-    pub(super) fn heed_cancel(&mut self, active: &mut Active) {
-        if !active.cancel_wanted || !active.to_backend.is_empty() {
-            return;
-        }
-        match self.session.running() {
-            Running::Clients => self.cancel_running(active),
-            Running::Nothing if matches!(active.held, Some((Wait::Pin(_), _))) => {
-                let fault = cancelled_in_queue("The statement was waiting for a pin of pgweir's pool.");
-                self.refuse_pin(active, fault);
-                self.handle.cancels_are_done();
-            }
-            Running::Nothing if active.held.is_none() => self.handle.cancels_are_done(),
-            Running::Nothing | Running::Ours => return,
-        }
-        active.cancel_wanted = false;
-    }
-
-    /// Cancels what the backend runs. Until PostgreSQL has acted the backend is not given to anybody else.
-    pub(super) fn cancel_running(&mut self, active: &mut Active) {
-        let Ownership::Leased(lease) = &active.ownership else { return };
-        if self.session.running() != Running::Clients || active.cancel.is_some() {
-            return;
-        }
-        let (target, key, client) = (self.route.target.endpoint(), Arc::clone(&lease.cancel), Arc::clone(&self.handle));
-        self.session.cancel_is_sent();
-        let done = Arc::new(AtomicBool::new(false));
-        active.cancel = Some(Arc::clone(&done));
-        tokio::spawn(async move {
-            if let Err(error) = cancel::cancel(&target, &key).await {
-                tracing::warn!(%error, "a cancel request could not be delivered");
-            }
-            done.store(true, Ordering::Release);
-            client.cancels_are_done();
-            client.signal(Signal::Tick);
-        });
-    }
-
-    // === deadlines ===
-
-    /// Asks to be woken at the next deadline.
-    pub(super) fn set_alarm(&self, active: &Active) {
-        let at = match &active.ownership {
-            Ownership::None => None,
-            Ownership::Waiting { asked, .. } => Some(*asked + self.route.pool.timeout()),
-            Ownership::Leased(_) => {
-                let pin = active.pinning.as_ref().map(|pinning| pinning.asked + self.route.pool.timeout());
-                let lease = self.lease_deadline(active).map(|(at, _)| at);
-                [pin, lease].into_iter().flatten().min()
-            }
-        };
-        self.worker.set_alarm(&active.alarm, &self.handle, at);
-    }
-
-    /// Does what a passed deadline demands, and lets go of a cancel that has been done.
-    pub(super) fn check_deadlines(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
-        if active.cancel.as_ref().is_some_and(|done| done.load(Ordering::Acquire)) {
-            active.cancel = None;
-            self.release_if_done(active, now)?;
-        } else if std::mem::take(&mut active.mentioned_by_others) {
-            self.release_if_done(active, now)?;
-        }
-        match &active.ownership {
-            Ownership::None => Ok(()),
-            Ownership::Waiting { asked, .. } if *asked + self.route.pool.timeout() <= now => {
-                let Ownership::Waiting { waiting, asked } = std::mem::take(&mut active.ownership) else {
-                    return Ok(());
-                };
-                active.measured.waited = now.saturating_duration_since(asked);
-                let fault = shortage_fault(
-                    &self.route.database,
-                    &self.route.user,
-                    &waiting.give_up(now),
-                    self.route.pool.timeout(),
-                );
-                let tag = active.held.map_or(0, |(_, tag)| tag);
-                self.no_lease(active, tag, &fault)
-            }
-            Ownership::Waiting { .. } => Ok(()),
-            Ownership::Leased(_) => match self.lease_deadline(active) {
-                Some((at, limit)) if at <= now => self.past(active, limit),
-                _ => Ok(()),
-            },
-        }
-    }
-
-    /// The first of the limits that this lease will meet.
-    fn lease_deadline(&self, active: &Active) -> Option<(Instant, Limit)> {
-        let limits = self.route.limits.load();
-        let Ownership::Leased(lease) = &active.ownership else { return None };
-        if !limits.bounds_leases() {
-            return None;
-        }
-        let query = match (limits.query_timeout, active.busy_since) {
-            (Some(limit), Some(since)) if active.cancel.is_none() && self.session.running() == Running::Clients => {
-                Some((since + limit, Limit::Query))
-            }
-            _ => None,
-        };
-        let quiet =
-            active.pinning.is_none() && self.session.is_answered() && self.session.transaction() != Transaction::Idle;
-        let idle = match (limits.idle_in_transaction_timeout, active.last_frame) {
-            (Some(limit), Some(last)) if quiet => Some((last + limit, Limit::IdleInTransaction)),
-            _ => None,
-        };
-        let lease = limits.max_lease.map(|limit| (lease.leased_at() + limit, Limit::Lease));
-        [query, idle, lease].into_iter().flatten().min_by_key(|(at, _)| *at)
-    }
-
-    fn past(&mut self, active: &mut Active, limit: Limit) -> Result<(), Ending> {
-        let limits = self.route.limits.load_full();
-        self.route.limit_hits.hit(match limit {
-            Limit::IdleInTransaction => stats::Limit::IdleInTransaction,
-            Limit::Lease => stats::Limit::MaxLease,
-            Limit::Query => stats::Limit::QueryTimeout,
-        });
-        let shown = |limit: Option<std::time::Duration>| format!("{:?}", limit.unwrap_or_default());
-        match limit {
-            Limit::Query => {
-                let fault =
-                    Fault::error(sqlstate::QUERY_CANCELED, "canceling statement due to pgweir's query_timeout").detail(
-                        format!("The statement ran longer than pool.query_timeout = {}.", shown(limits.query_timeout)),
-                    );
-                self.session.cancelling(&fault);
-                self.cancel_running(active);
-                Ok(())
-            }
-            Limit::IdleInTransaction => Err(Ending::overdue(
-                Fault::fatal(
-                    sqlstate::IDLE_IN_TRANSACTION_TIMEOUT,
-                    "terminating connection due to pgweir's idle_in_transaction_timeout",
-                )
-                .detail(format!(
-                    "The transaction was idle longer than pool.idle_in_transaction_timeout = {}; it was rolled back.",
-                    shown(limits.idle_in_transaction_timeout)
-                )),
-            )),
-            Limit::Lease => Err(Ending::overdue(
-                Fault::fatal(sqlstate::IDLE_IN_TRANSACTION_TIMEOUT, "terminating connection due to pgweir's max_lease")
-                    .detail(format!(
-                        "The backend was held longer than pool.max_lease = {}; an open transaction was rolled back.",
-                        shown(limits.max_lease)
-                    )),
-            )),
-        }
-    }
-}
-
-/// Which limit a lease has met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Limit {
-    IdleInTransaction,
-    Lease,
-    Query,
-}
-
-fn cancelled_in_queue(where_it_was: &str) -> Fault {
-    Fault::error(sqlstate::QUERY_CANCELED, "canceling statement due to user request").detail(where_it_was)
 }
 
 fn refusal_fault(refusal: &Refusal) -> Fault {
