@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,6 +17,9 @@ use crate::clients::KeptBackend;
 use crate::notify::Ticket;
 use crate::pool::{Lease, Waiting};
 use crate::session::{Outgoing, Wait};
+
+/// A statement that does not heed its cancel is left alone for so long at least.
+const CANCELLED_AGAIN: Duration = Duration::from_secs(1);
 
 /// The active part of a session.
 pub struct Active {
@@ -58,8 +62,7 @@ pub struct Active {
     pub(super) settling: Option<Ticket>,
     pub(super) alarm: Arc<Alarm>,
     pub(super) out: Outgoing,
-    /// Since when the backend owes an answer.
-    pub(super) busy_since: Option<Instant>,
+    pub(super) work: Work,
     /// When a frame last passed, in either direction.
     pub(super) last_frame: Option<Instant>,
     pub(super) bytes_from_client: u64,
@@ -77,6 +80,49 @@ pub(super) enum Ownership {
         waiting: Waiting<Dialer>,
         asked: Instant,
     },
+}
+
+/// Since when the backend is at work for the session, as far as limits of time care.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Work {
+    /// At the transaction at hand, or at a statement that is one of its own.
+    pub(super) transaction: Option<Instant>,
+    /// At the statement at hand.
+    pub(super) statement: Option<Instant>,
+    /// That was to be cancelled because it takes too long.
+    pub(super) overdue: bool,
+}
+
+impl Work {
+    /// Something was sent that will be answered.
+    pub(super) fn begins(&mut self, now: Instant) {
+        self.transaction.get_or_insert(now);
+        self.statement.get_or_insert(now);
+    }
+
+    /// A statement has ended; the next one that was sent begins.
+    pub(super) fn goes_on(&mut self, transaction_ended: bool, now: Instant) {
+        let next = |since: Option<Instant>| since.map(|_| now);
+        (self.statement, self.overdue) = (next(self.statement), false);
+        if transaction_ended {
+            self.transaction = next(self.transaction);
+        }
+    }
+
+    /// The statement at hand is being cancelled because it takes longer than `limit`. One that does not heed that is
+    /// cancelled again when it has taken as long once more.
+    pub(super) fn is_overdue(&mut self, limit: Duration, now: Instant) {
+        self.overdue = true;
+        self.statement = Some(now + CANCELLED_AGAIN.saturating_sub(limit));
+    }
+
+    /// All that was sent is answered.
+    pub(super) fn rests(&mut self, between_transactions: bool) {
+        (self.statement, self.overdue) = (None, false);
+        if between_transactions {
+            self.transaction = None;
+        }
+    }
 }
 
 /// The part of a frame that is not here yet.
@@ -143,7 +189,7 @@ impl Active {
             settling: None,
             alarm: Arc::default(),
             out: Outgoing::default(),
-            busy_since: None,
+            work: Work::default(),
             last_frame: None,
             bytes_from_client: 0,
             bytes_to_client: 0,
@@ -188,7 +234,7 @@ impl Active {
             settling,
             alarm: _,
             out: _,
-            busy_since,
+            work,
             last_frame,
             bytes_from_client,
             bytes_to_client,
@@ -208,7 +254,7 @@ impl Active {
         mentioned.clear();
         *standing_in = None;
         (*listening, *first, *barrier, *settling) = (None, None, None, None);
-        (*busy_since, *last_frame) = (None, None);
+        (*work, *last_frame) = (Work::default(), None);
         (*bytes_from_client, *bytes_to_client) = (0, 0);
         measured.clear();
     }

@@ -15,6 +15,7 @@ use crate::session::{Leased, Session, Verdict};
 use crate::wire::scan::HEADER;
 use crate::wire::sqlstate;
 use crate::wire::tag::backend;
+use crate::wire::view::Transaction;
 use crate::wire::{Frame, Header, Malformed};
 
 /// Bytes of a long frame that must be here before it is judged by its beginning: enough for an error's code.
@@ -44,8 +45,8 @@ impl Serve {
             }
         }
         self.judge_backend(active, cx, now)?;
-        if active.busy_since.is_some() && self.session.is_answered() {
-            active.busy_since = None;
+        if active.work.transaction.is_some() && self.session.is_answered() {
+            active.work.rests(self.session.is_between_transactions());
         }
         self.forget_mentioned(active);
         self.release_if_done(active, now)?;
@@ -92,6 +93,9 @@ impl Serve {
             let end = at + HEADER + here;
             let forward = verdict == Verdict::Forward && !readdress(&frame, author, self.subscriber.as_deref(), out);
             let ready = header.tag == backend::READY_FOR_QUERY;
+            if ends_statement(header.tag) {
+                active.work.goes_on(ready && self.session.transaction() == Transaction::Idle, now);
+            }
             measured.gives(HEADER + here, forward && !ready);
             measured.take(out);
             run = insert(to_client, unread, run..at, &mut out.before);
@@ -146,6 +150,18 @@ fn insert(to_client: &mut Outbox, unread: &[u8], run: Range<usize>, ours: &mut V
     to_client.push(ours);
     ours.clear();
     run.end
+}
+
+/// Whether a reply says that a statement has ended, well or not.
+fn ends_statement(tag: u8) -> bool {
+    matches!(
+        tag,
+        backend::COMMAND_COMPLETE
+            | backend::EMPTY_QUERY_RESPONSE
+            | backend::ERROR_RESPONSE
+            | backend::PORTAL_SUSPENDED
+            | backend::READY_FOR_QUERY
+    )
 }
 
 /// So many bytes from `from` on.

@@ -197,8 +197,8 @@ impl Serve {
         active.client_rest = Rest::of(header.body - body.len(), forwarded.is_some());
         active.from_client.consume(whole);
         active.last_frame = Some(now);
-        if active.busy_since.is_none() && !self.session.is_answered() {
-            active.busy_since = Some(now);
+        if active.work.statement.is_none() && !self.session.is_answered() {
+            active.work.begins(now);
         }
         Ok(Step::Consumed)
     }

@@ -9,17 +9,27 @@ use super::ending::Ending;
 use super::serve::Serve;
 use super::shortage::shortage_fault;
 use crate::session::Running;
-use crate::stats;
+use crate::stats::Limit;
 use crate::wire::build::Fault;
 use crate::wire::sqlstate;
 use crate::wire::view::Transaction;
 
-/// Which limit a lease has met.
+/// What ends a lease, or what it does, when it takes too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Limit {
+enum Deadline {
     IdleInTransaction,
     Lease,
     Query,
+}
+
+impl Deadline {
+    fn limit(self) -> Limit {
+        match self {
+            Self::IdleInTransaction => Limit::IdleInTransaction,
+            Self::Lease => Limit::MaxLease,
+            Self::Query => Limit::QueryTimeout,
+        }
+    }
 }
 
 impl Serve {
@@ -63,54 +73,55 @@ impl Serve {
             }
             Ownership::Waiting { .. } => Ok(()),
             Ownership::Leased(_) => match self.lease_deadline(active) {
-                Some((at, limit)) if at <= now => self.past(active, limit),
+                Some((at, deadline)) if at <= now => self.past(active, deadline, now),
                 _ => Ok(()),
             },
         }
     }
 
     /// The first of the limits that this lease will meet.
-    fn lease_deadline(&self, active: &Active) -> Option<(Instant, Limit)> {
+    fn lease_deadline(&self, active: &Active) -> Option<(Instant, Deadline)> {
         let limits = self.route.limits.load();
-        let Ownership::Leased(lease) = &active.ownership else { return None };
-        if !limits.bounds_leases() {
+        if !matches!(active.ownership, Ownership::Leased(_)) || !limits.bounds_leases() {
             return None;
         }
-        let query = match (limits.query_timeout, active.busy_since) {
+        let query = match (limits.query_timeout, active.work.statement) {
             (Some(limit), Some(since)) if active.cancel.is_none() && self.session.running() == Running::Clients => {
-                Some((since + limit, Limit::Query))
+                Some((since + limit, Deadline::Query))
             }
             _ => None,
         };
         let quiet =
             active.pinning.is_none() && self.session.is_answered() && self.session.transaction() != Transaction::Idle;
         let idle = match (limits.idle_in_transaction_timeout, active.last_frame) {
-            (Some(limit), Some(last)) if quiet => Some((last + limit, Limit::IdleInTransaction)),
+            (Some(limit), Some(last)) if quiet => Some((last + limit, Deadline::IdleInTransaction)),
             _ => None,
         };
-        let lease = limits.max_lease.map(|limit| (lease.leased_at() + limit, Limit::Lease));
+        let lease = match (limits.max_lease, active.work.transaction) {
+            (Some(limit), Some(since)) => Some((since + limit, Deadline::Lease)),
+            _ => None,
+        };
         [query, idle, lease].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    fn past(&mut self, active: &mut Active, limit: Limit) -> Result<(), Ending> {
+    fn past(&mut self, active: &mut Active, deadline: Deadline, now: Instant) -> Result<(), Ending> {
         let limits = self.route.limits.load_full();
-        self.route.limit_hits.hit(match limit {
-            Limit::IdleInTransaction => stats::Limit::IdleInTransaction,
-            Limit::Lease => stats::Limit::MaxLease,
-            Limit::Query => stats::Limit::QueryTimeout,
-        });
+        if !active.work.overdue {
+            self.route.limit_hits.hit(deadline.limit());
+        }
         let shown = |limit: Option<std::time::Duration>| format!("{:?}", limit.unwrap_or_default());
-        match limit {
-            Limit::Query => {
+        match deadline {
+            Deadline::Query => {
                 let fault =
                     Fault::error(sqlstate::QUERY_CANCELED, "canceling statement due to pgweir's query_timeout").detail(
                         format!("The statement ran longer than pool.query_timeout = {}.", shown(limits.query_timeout)),
                     );
                 self.session.cancelling(&fault);
                 self.cancel_running(active);
+                active.work.is_overdue(limits.query_timeout.unwrap_or_default(), now);
                 Ok(())
             }
-            Limit::IdleInTransaction => Err(Ending::overdue(
+            Deadline::IdleInTransaction => Err(Ending::overdue(
                 Fault::fatal(
                     sqlstate::IDLE_IN_TRANSACTION_TIMEOUT,
                     "terminating connection due to pgweir's idle_in_transaction_timeout",
@@ -120,7 +131,7 @@ impl Serve {
                     shown(limits.idle_in_transaction_timeout)
                 )),
             )),
-            Limit::Lease => Err(Ending::overdue(
+            Deadline::Lease => Err(Ending::overdue(
                 Fault::fatal(sqlstate::IDLE_IN_TRANSACTION_TIMEOUT, "terminating connection due to pgweir's max_lease")
                     .detail(format!(
                         "The backend was held longer than pool.max_lease = {}; an open transaction was rolled back.",

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::active::{Active, Ownership, Rest};
+use super::active::{Active, Ownership, Rest, Work};
 use super::buffer::Inbox;
 use super::ending::Ending;
 use super::pinning::reasons;
@@ -185,7 +185,7 @@ impl Serve {
             self.session.released(&mut active.out);
             active.ownership = Ownership::None;
             active.from_backend = Inbox::default();
-            active.busy_since = None;
+            active.work = Work::default();
             return Ok(());
         }
         if !self.handle.parts_with_backend() {
@@ -220,7 +220,7 @@ impl Serve {
         let bytes_to_clients = std::mem::take(&mut active.bytes_to_client);
         lease.count(stats::Traffic { transactions: 1, bytes_from_clients, bytes_to_clients }, now);
         self.worker.give_room(std::mem::take(&mut active.from_backend).into_room());
-        active.busy_since = None;
+        active.work = Work::default();
         active.measured.lease_is_over();
         lease.undo = undo;
         let spent = self.session.takes_backend_along();

@@ -84,6 +84,7 @@ pub struct Alarm {
 impl Alarm {
     /// Whoever it was for wants nothing of it any more.
     fn disown(&self) {
+        self.due.store(0, Ordering::Relaxed);
         if self.owned.load(Ordering::Relaxed) {
             self.owned.store(false, Ordering::Relaxed);
             *self.client.lock() = None;
@@ -230,6 +231,26 @@ impl Drop for Occupied {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deadline_is_kept_though_one_before_was_at_the_same_moment_and_nobodys_any_more() {
+        use crate::clients::{Clients, Identity};
+        let clients = Arc::new(Clients::new(2));
+        let (mut one, mut two) = (clients.seat().unwrap(), clients.seat().unwrap());
+        let before = one.log_in(Identity::of("d", "a"), false, [1; 32]);
+        let client = two.log_in(Identity::of("d", "b"), false, [2; 32]);
+        let (worker, at) = (Worker::new(0, 65536, None), Instant::now() + Duration::from_millis(5));
+        for client in [&before, &client] {
+            let active = worker.take_active();
+            worker.set_alarm(&active.alarm, client, Some(at));
+            if Arc::ptr_eq(client, &before) {
+                worker.give_active(active);
+            } else {
+                worker.ring(at + Duration::from_secs(1));
+            }
+        }
+        assert!(client.take_signals().has(Signal::Tick) && !before.take_signals().has(Signal::Tick));
+    }
 
     #[test]
     fn what_nobody_used_since_the_last_tidying_is_given_back() {

@@ -148,3 +148,51 @@ async fn limits_that_were_met_are_named_in_the_log_with_how_often() {
         assert!(line.contains(&format!("\"times\":{times},")), "{line}");
     }
 }
+
+#[tokio::test]
+async fn query_timeout_is_for_each_statement_of_a_pipeline() {
+    let proxy = pgweir().pool_size(1).set("pool.query_timeout", "'1s'").start().await;
+    let mut client = proxy.wire().await;
+    let short = "select pg_sleep(0.2)";
+    let batch = [frame::parse("", short, &[]), frame::bind("", "", &[]), frame::execute("", 0), frame::sync()];
+    for pipeline in [frame::query(short).repeat(10), batch.concat().repeat(10)] {
+        client.send(&pipeline).await;
+        for _ in 0..10 {
+            assert_eq!(code(&client.until(b'Z').await), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_does_not_heed_its_cancel_is_not_cancelled_all_the_time() {
+    let mut proxy = pgweir().pool_size(1).set("pool.query_timeout", "'200ms'").start().await;
+    let mut client = proxy.wire().await;
+    client.query("create table li_cancels (n int)").await;
+    let stubborn = "do $$ declare ended timestamptz := clock_timestamp() + '2500ms'; begin \
+        while clock_timestamp() < ended loop \
+        begin perform pg_sleep(1); exception when query_canceled then insert into li_cancels values (1); end; \
+        end loop; end $$";
+    assert_eq!(code(&client.query(stubborn).await), None);
+    let cancels: u32 = client.value("select count(*) from li_cancels").await.parse().expect("a number");
+    assert!((1..=3).contains(&cancels), "cancelled {cancels} times");
+    drop(client);
+    proxy.signal("TERM");
+    proxy.wait_exit().await;
+    let log = proxy.log();
+    assert!(log.contains("\"key\":\"pool.query_timeout\"") && log.contains("\"times\":1,"), "{log}");
+}
+
+#[tokio::test]
+async fn max_lease_is_for_one_transaction() {
+    for (mode, keeping) in [("session", "select 1"), ("transaction", "select pg_advisory_lock(4711)")] {
+        let proxy = pgweir().pool_size(2).mode(mode).set("pool.max_lease", "'600ms'").start().await;
+        let mut client = proxy.wire().await;
+        client.query(keeping).await;
+        for _ in 0..4 {
+            assert_eq!(code(&client.query("begin; select pg_sleep(0.2); commit").await), None, "{mode} mode");
+        }
+        client.query("begin").await;
+        let frames = client.until_end().await;
+        assert_eq!(code(&frames).as_deref(), Some("25P03"), "{mode} mode: {frames:?}");
+    }
+}
