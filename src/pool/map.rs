@@ -1,4 +1,4 @@
-//! The pools by name: made on demand, limited in number, removed when nobody uses them.
+//! The pools by name: made on demand, limited in number, forgotten when nobody uses them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::budget::Budget;
+use super::pool::Emptiness;
 use super::{Manager, Pool, PoolSnapshot};
 use crate::config;
 use crate::stats::{Limit, LimitHits};
@@ -103,13 +104,25 @@ impl<M: Manager> Pools<M> {
         self.all().iter().map(Pool::snapshot).collect()
     }
 
-    /// [`Pool::maintain`] for each, and forgets those that are empty and that nobody has a handle of.
+    /// [`Pool::maintain`] for each.
     pub fn maintain(&self, now: Instant) {
         for pool in self.all() {
             pool.maintain(now);
         }
+    }
+
+    /// Whether a pool of another name has no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let book = self.book.lock();
+        book.pools.len() >= book.limit
+    }
+
+    /// Forgets those that are so empty and that nobody has a handle of.
+    pub fn forget(&self, when: Emptiness) {
         let mut book = self.book.lock();
-        let disused: Vec<_> = book.pools.values().filter(|p| p.is_disused()).map(|p| p.key().clone()).collect();
+        let disused = book.pools.values().filter(|pool| !pool.has_other_handles() && pool.is_empty(when));
+        let disused: Vec<_> = disused.map(|pool| pool.key().clone()).collect();
         let removed: Vec<_> = disused.iter().filter_map(|key| book.pools.remove(key)).collect();
         drop(book);
         drop(removed);

@@ -314,12 +314,24 @@ impl<M: Manager> Pool<M> {
         }
     }
 
-    /// Nobody has another handle, and there is nothing in it nor to be kept in it.
-    pub(super) fn is_disused(&self) -> bool {
+    /// Whether there is nothing in it, nor anything to be kept in it: now, or at all times up to now.
+    #[must_use]
+    pub fn is_empty(&self, when: Emptiness) -> bool {
         let state = self.0.state.lock();
-        let empty = state.slots.taken() == 0 && state.waiters() == 0 && state.config.min_idle == 0;
-        empty && Arc::strong_count(&self.0) == 1
+        let now = state.slots.taken() == 0 && state.waiters() == 0 && state.config.min_idle == 0;
+        now && (when == Emptiness::Now || state.totals.opened == 0)
     }
+
+    pub(super) fn has_other_handles(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+/// Since when a pool may be empty to count as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emptiness {
+    Always,
+    Now,
 }
 
 impl<M: Manager> Clone for Pool<M> {

@@ -8,11 +8,13 @@ use tokio::time::Instant;
 
 use super::handshake::{Caller, Failed, Wanted, handshake};
 use super::login::{Identified, log_in};
+use super::routes::NoRoute;
 use super::{Server, replication};
 use crate::admin::{Rights, Visit};
-use crate::auth::{self, CredentialSource};
+use crate::auth::{self, BackendCredential, CredentialSource};
 use crate::backend::{Dialer, Refusal, adopt};
 use crate::clients::{self, Client, Identity, Seat, TooMany};
+use crate::config::Config;
 use crate::net::{Peer, Stream};
 use crate::pool::{Lease, LeaseError, Return, Wish};
 use crate::proxy::{self, Occupied, Route, Serving, Worker};
@@ -249,10 +251,7 @@ impl Entry<'_> {
             let statuses = Arc::from(line.statuses.as_slice());
             return Ok((Next::Replication(Box::new(line)), statuses));
         }
-        let route = server
-            .routes
-            .open(&config, &names.database, &names.user, credential)
-            .map_err(|fault| no_route(&fault).to_frame())?;
+        let route = self.route(config, credential).map_err(|fault| no_route(&fault).to_frame())?;
         if let Some(keys) = identified.keys {
             route.target.learn(keys);
         }
@@ -260,9 +259,21 @@ impl Entry<'_> {
         let session = Session::new(Arc::clone(&route.rules), profile);
         Ok((Next::Session { session, route }, statuses))
     }
-}
 
-impl Entry<'_> {
+    /// The client's route. A reload may come in between, and must find the route or have been before it.
+    fn route(self, mut config: Arc<Config>, credential: &BackendCredential) -> Result<Arc<Route>, NoRoute> {
+        let Self { server, names, .. } = self;
+        loop {
+            let route = server.routes.open(&config, &names.database, &names.user, credential)?;
+            let current = server.config.current();
+            if Arc::ptr_eq(&config, &current) {
+                return Ok(route);
+            }
+            server.routes.discard(&route);
+            config = current;
+        }
+    }
+
     fn prepare_console(self) -> Result<(Next, Arc<[u8]>), Fault> {
         let Self { server, names, .. } = self;
         if names.replication {
@@ -287,11 +298,11 @@ async fn ended_with(mut stream: Stream, frame: &[u8]) -> Failed {
     )
 }
 
-fn no_route(fault: &super::routes::NoRoute) -> Fault {
+fn no_route(fault: &NoRoute) -> Fault {
     match fault {
-        super::routes::NoRoute::NoDatabase(_) => Fault::fatal(sqlstate::INVALID_CATALOG_NAME, fault.to_string())
+        NoRoute::NoDatabase(_) => Fault::fatal(sqlstate::INVALID_CATALOG_NAME, fault.to_string())
             .detail("pgweir's configuration has [databases], and neither this name nor \"*\" among them."),
-        super::routes::NoRoute::TooManyPools(_) => Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, fault.to_string())
+        NoRoute::TooManyPools(_) => Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, fault.to_string())
             .hint("Raise limits.pools in pgweir's configuration."),
     }
 }

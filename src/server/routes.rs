@@ -17,7 +17,7 @@ use crate::config::{self, Config, Host, PoolMode};
 use crate::insight::{Insight, Tags};
 use crate::net::ServerTls;
 use crate::notify::{self, Hub, Plan};
-use crate::pool::{Blueprint, Budget, PoolKey, Pools, PoolsExhausted};
+use crate::pool::{Blueprint, Budget, Emptiness, PoolKey, Pools, PoolsExhausted};
 use crate::prepared::Registry;
 use crate::proxy::{Limits, Route};
 use crate::session::{Functions, Hold, LimitsMet, Measuring, ReadTags, Rules, Sequences};
@@ -145,6 +145,9 @@ impl Routes {
         let endpoint = self.endpoint(config, database, user, credential)?;
         let target = Arc::new(Target::new(endpoint, login_of(credential)));
         let settings = config.pool_for(database, user);
+        if self.pools.is_full() {
+            self.forget_disused(Emptiness::Now);
+        }
         let pool = self.pools.open::<PoolsExhausted>(&key, || {
             Ok(Blueprint {
                 manager: Dialer {
@@ -239,10 +242,22 @@ impl Routes {
         self.routes.clear();
     }
 
-    /// Once a second: pools that were removed for idleness take their routes with them.
+    /// Once a second. A pool that nobody uses stays known with its figures until its place is needed, but for one that
+    /// never had a backend: clients may name databases that do not exist.
     pub fn maintain(&self, now: Instant) {
         self.pools.maintain(now);
-        self.routes.retain(|key, _| self.pools.get(key).is_some());
+        self.forget_disused(Emptiness::Always);
+    }
+
+    /// Forgets pools that are empty, with their routes, where no session is on its way there.
+    fn forget_disused(&self, when: Emptiness) {
+        self.routes.retain(|_, route| Arc::strong_count(route) > 1 || !route.pool.is_empty(when));
+        self.pools.forget(when);
+    }
+
+    /// Forgets a route that was made after a configuration that holds no more.
+    pub fn discard(&self, route: &Arc<Route>) {
+        self.routes.retain(|_, known| !Arc::ptr_eq(known, route));
     }
 
     fn rules(&self, config: &Config, pool: &config::Pool) -> Rules {

@@ -196,3 +196,15 @@ async fn max_lease_is_for_one_transaction() {
         assert_eq!(code(&frames).as_deref(), Some("25P03"), "{mode} mode: {frames:?}");
     }
 }
+
+#[tokio::test]
+async fn names_of_databases_that_do_not_exist_take_nobodys_place_among_the_pools() {
+    let proxy = pgweir().set("limits.pools", "2").start().await;
+    for number in 0..6 {
+        let mut client = WireClient::open(proxy.address()).await;
+        let database = format!("li_nowhere_{number}");
+        client.send(&frame::startup(3, 0, &[("user", "postgres"), ("database", &database)])).await;
+        assert_eq!(code(&client.until_end().await).as_deref(), Some("3D000"), "the {number}th");
+    }
+    assert_eq!(proxy.wire().await.value("select 1").await, "1");
+}

@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::fake::{BACKOFF, Failure, Fake, Gate, World, config, settle};
 use crate::config::PrePing;
-use crate::pool::{Blueprint, Budget, LeaseError, PoolKey, Pools, PoolsExhausted, Return, Shortage, Wish};
+use crate::pool::{Blueprint, Budget, Emptiness, LeaseError, PoolKey, Pools, PoolsExhausted, Return, Shortage, Wish};
 use crate::stats::{Limit, Traffic};
 
 fn now() -> Instant {
@@ -355,7 +355,7 @@ async fn pools_are_made_on_demand_limited_in_number_and_forgotten_when_disused()
     ));
     drop(pools.open(&key("b"), draw).unwrap());
     assert_eq!(pools.open(&key("c"), draw).unwrap_err(), PoolsExhausted { limit: 2 });
-    pools.maintain(now());
+    pools.forget(Emptiness::Always);
     assert_eq!(pools.snapshots().iter().map(|s| s.database.as_str()).collect::<Vec<_>>(), ["a"]);
     pools.open(&key("c"), draw).unwrap();
     pools.reconfigure(now(), |key| (key.database == "a").then(|| config(9, 0)));
