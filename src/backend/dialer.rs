@@ -8,7 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::time::Instant;
 
+use super::outage::{Outage, Tidings};
 use super::{Backend, Holders, Refusal, Undo, connect, talk};
 use crate::auth::{Md5Hash, ScramKeys};
 use crate::config::{Host, Keepalive, Secret, ServerTlsMode};
@@ -113,6 +115,7 @@ pub struct Dialer {
     pub statements: usize,
     /// Where its backends are entered.
     pub holders: Arc<Holders>,
+    pub outage: Outage,
 }
 
 /// Whether a server that says so may let us in later: it is starting, stopping or full.
@@ -126,7 +129,9 @@ impl Manager for Dialer {
     type Error = Refusal;
 
     async fn connect(&self) -> Result<Box<Backend>, ConnectFault<Refusal>> {
-        let connected = connect::connect_in_time(&self.target.endpoint(), self.target.login(), &[]).await;
+        let endpoint = self.target.endpoint();
+        let connected = connect::connect_in_time(&endpoint, self.target.login(), &[]).await;
+        self.report(&endpoint, connected.as_ref().err());
         match connected {
             Ok((stream, logged_in, cancel)) => Ok(Box::new(Backend {
                 stream,
@@ -187,6 +192,24 @@ impl Manager for Dialer {
 }
 
 impl Dialer {
+    /// Says in the log whether PostgreSQL lets us in, where that is news.
+    fn report(&self, endpoint: &Endpoint, refusal: Option<&Refusal>) {
+        let Endpoint { dbname, user, .. } = endpoint;
+        let now = Instant::now();
+        match refusal {
+            Some(refusal) => {
+                if let Some(Tidings { failures, lasted }) = self.outage.failed(now) {
+                    tracing::warn!(database = dbname, user, %refusal, failures, ?lasted, "cannot connect to PostgreSQL");
+                }
+            }
+            None => {
+                if let Some(Tidings { failures, lasted }) = self.outage.succeeded(now) {
+                    tracing::info!(database = dbname, user, failures, ?lasted, "connected to PostgreSQL again");
+                }
+            }
+        }
+    }
+
     async fn run(&self, backend: &mut Box<Backend>, text: &[u8]) -> bool {
         let mut query = Vec::new();
         build::write_query(&mut query, text);

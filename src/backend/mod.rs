@@ -13,6 +13,7 @@ pub mod connect;
 pub mod dialer;
 pub mod holder;
 mod login;
+mod outage;
 mod stand_in;
 mod talk;
 
@@ -20,6 +21,7 @@ pub use administration::{Administration, Command, Occupant};
 pub use cancel::CancelKey;
 pub use dialer::{Dialer, Endpoint, Login, Target};
 pub use holder::{Holder, Holders};
+pub use outage::Outage;
 pub use stand_in::StandIn;
 
 use std::sync::Arc;
@@ -105,6 +107,23 @@ impl Report {
     #[must_use]
     pub fn as_error(&self) -> Vec<u8> {
         self.with_severity(b"ERROR")
+    }
+
+    /// The frame of the same report with a detail, where it has none.
+    #[must_use]
+    pub fn with_detail(&self, detail: &str) -> Vec<u8> {
+        let mut frame = Vec::new();
+        build::write_frame(&mut frame, backend::ERROR_RESPONSE, |to| {
+            let fields = self.body().strip_suffix(&[0]).unwrap_or_else(|| self.body());
+            to.extend_from_slice(fields);
+            if !fields.split(|byte| *byte == 0).any(|field| field.starts_with(b"D")) {
+                to.push(b'D');
+                to.extend_from_slice(detail.as_bytes());
+                to.push(0);
+            }
+            to.push(0);
+        });
+        frame
     }
 
     fn with_severity(&self, severity: &[u8]) -> Vec<u8> {

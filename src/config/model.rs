@@ -135,6 +135,14 @@ pub struct Backoff {
     pub longest: Duration,
 }
 
+impl Backoff {
+    /// The same, with no pause longer than `limit`.
+    #[must_use]
+    pub fn at_most(self, limit: Duration) -> Self {
+        Self { first: self.first.min(limit), longest: self.longest.min(limit) }
+    }
+}
+
 /// `[server.tls]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {

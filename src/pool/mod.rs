@@ -165,6 +165,8 @@ pub struct Exhausted<E> {
     pub overflow: usize,
     pub leased: usize,
     pub waiting: usize,
+    /// The pool has room, but connections to its server are as many as all pools together may have: so many.
+    pub server_limit: Option<usize>,
     /// [`Wish::holder`] of the oldest lease that has one, and its age.
     pub longest_holder: Option<(u64, Duration)>,
     /// Set while the server does not let us in.

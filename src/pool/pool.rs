@@ -138,8 +138,10 @@ impl<M: Manager> Pool<M> {
     /// What to tell a client that waited in vain.
     #[must_use]
     pub fn exhausted(&self, now: Instant) -> Exhausted<M::Error> {
+        let most = self.0.budget.max().filter(|max| self.0.budget.held() >= *max);
         let state = self.0.state.lock();
         Exhausted {
+            server_limit: most.filter(|_| state.slots.room(true) > 0),
             size: state.config.size,
             overflow: state.config.max_overflow,
             leased: state.slots.leased(),

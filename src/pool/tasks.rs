@@ -165,7 +165,9 @@ impl<M: Manager> Shared<M> {
                 ConnectFault::Unavailable(error) => {
                     state.last_error = Some(error);
                     let chance = self.chance.wrapping_add(state.totals.connect_failures);
-                    state.reach.fail(&state.backoff, now, chance);
+                    // Whoever comes now waits long enough to see the next attempt.
+                    let backoff = state.backoff.clone().at_most(state.config.timeout / 2);
+                    state.reach.fail(&backoff, now, chance);
                 }
                 ConnectFault::Refused(error) => {
                     state.last_error = Some(error.clone());

@@ -50,7 +50,13 @@ impl<M: Manager> Waiting<M> {
         match must {
             _ if for_pin => Shortage::Pins(pool.pins_exhausted(now)),
             Some(id) => Shortage::One { id, holder: pool.0.state.lock().slots.holder(id) },
-            None => Shortage::Backends(pool.exhausted(now)),
+            None => {
+                let exhausted = pool.exhausted(now);
+                if exhausted.server_limit.is_some() {
+                    pool.0.limit_hits.hit(Limit::MaxConnections);
+                }
+                Shortage::Backends(exhausted)
+            }
         }
     }
 

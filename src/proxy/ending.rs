@@ -164,6 +164,10 @@ pub(super) fn report_frame(report: &Report) -> Vec<u8> {
 #[must_use]
 pub fn refusal_frame(refusal: &Refusal) -> Vec<u8> {
     match refusal {
+        // It would read as if the client's own login had failed.
+        Refusal::Report(report) if report.code().starts_with(sqlstate::INVALID_AUTHORIZATION_CLASS) => {
+            report.with_detail("PostgreSQL said this to pgweir, which could not log in there for this client.")
+        }
         Refusal::Report(report) => report_frame(report),
         other => Fault::fatal(sqlstate::CONNECTION_FAILURE, other.to_string()).to_frame(),
     }

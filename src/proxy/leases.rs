@@ -266,10 +266,9 @@ impl Serve {
 
     /// PostgreSQL does not want us: the client hears its words.
     fn refused(&mut self, active: &mut Active, tag: u8, refusal: &Refusal) -> Result<(), Ending> {
-        tracing::warn!(database = self.route.database, user = self.route.user, %refusal, "no backend could be opened");
         match refusal {
-            Refusal::Report(report) => {
-                active.to_client.push(&super::ending::report_frame(report));
+            Refusal::Report(_) => {
+                active.to_client.push(&super::ending::refusal_frame(refusal));
                 Err(Ending::Passed)
             }
             other => self.no_lease(active, tag, &refusal_fault(other)),

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::active::{Active, Ownership};
 use super::ending::Ending;
 use super::serve::Serve;
-use crate::notify::{Channel, Full, Subscriber, Ticket, When};
+use crate::notify::{Channel, Full, NotHeard, Subscriber, Ticket, When};
 use crate::session::{Change, Outgoing, Wait, Wanted};
 use crate::sql::{Command, Pattern, name_bytes};
 use crate::stats::Limit;
@@ -93,6 +93,9 @@ impl Serve {
             let listening = subscriber.channels().next().is_some();
             self.session.set_listening(listening);
         }
+        if matches!(outcome, Err(NotHeard::TooMany { .. })) {
+            self.route.limit_hits.hit(Limit::Channels);
+        }
         self.session.listened(outcome.map_err(|not_heard| not_heard.to_frame()));
         true
     }
@@ -150,6 +153,7 @@ impl Serve {
             None => {
                 let encoding = self.session.profile().get(b"client_encoding");
                 let subscriber = self.route.subscriber(encoding, &self.handle).map_err(|full| {
+                    self.route.limit_hits.hit(Limit::Listeners);
                     Fault::error(sqlstate::TOO_MANY_CONNECTIONS, full.to_string())
                         .hint("Raise limits.listeners in pgweir's configuration.")
                 })?;

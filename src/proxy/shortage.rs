@@ -48,6 +48,15 @@ fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: Du
             .detail(format!("PostgreSQL does not let pgweir in: {error}"))
             .hint("Look at the PostgreSQL server; pgweir goes on trying.");
     }
+    if let Some(limit) = pool.server_limit {
+        return fault
+            .detail(format!(
+                "The pool has {} of its size {} and max_overflow {}; all pools together have the {limit} connections to \
+                 the server that server.max_connections allows, and {} clients wait here.",
+                pool.leased, pool.size, pool.overflow, pool.waiting
+            ))
+            .hint("Raise server.max_connections in pgweir's configuration, or give pools of this server less.");
+    }
     let holder = pool.longest_holder.map_or_else(String::new, |(pid, held)| {
         format!(" The client with process id {pid} has held its backend for {held:.1?}.")
     });

@@ -1,5 +1,6 @@
 //! From an accepted connection to a session that is served.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,7 @@ use crate::net::{Peer, Stream};
 use crate::pool::{Lease, LeaseError, Return, Wish};
 use crate::proxy::{self, Occupied, Route, Serving, Worker};
 use crate::session::Session;
-use crate::settings::{self, Known, Settings};
+use crate::settings::{self, Settings};
 use crate::stats::Limit;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -55,24 +56,22 @@ enum Next {
 /// Runs on the worker's runtime, where the session then gets a task of its own, smaller than this one.
 pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Server>, occupied: Occupied) {
     let worker = Arc::clone(occupied.worker());
-    let limit = server.config.current().listen.login_timeout;
     // The login needs far more memory than the session that follows: it lives in a box of its own.
-    let greeting = tokio::time::timeout(limit, Box::pin(greet(stream, seat, &server, &worker))).await;
-    match greeting {
-        Ok(Ok(Some(Greeted { caller, seat, handle, next: Next::Session { session, route } }))) => {
+    match Box::pin(greet(stream, seat, &server, &worker)).await {
+        Ok(Some(Greeted { caller, seat, handle, next: Next::Session { session, route } })) => {
             let serving = Serving::new(caller.stream, session, handle, route, (seat, occupied), &caller.ahead);
             tokio::spawn(server.sessions.track_future(serving));
         }
-        Ok(Ok(Some(Greeted { caller, seat, handle, next: Next::Console(rights) }))) => {
+        Ok(Some(Greeted { caller, seat, handle, next: Next::Console(rights) })) => {
             server.console.serve(Visit { stream: caller.stream, ahead: caller.ahead, client: handle, rights, seat });
         }
-        Ok(Ok(Some(Greeted { caller, seat, handle, next: Next::Replication(line) }))) => {
+        Ok(Some(Greeted { caller, seat, handle, next: Next::Replication(line) })) => {
             Box::pin(replication::relay(caller, *line, &handle)).await;
             drop(seat);
         }
-        Ok(Ok(None)) => {}
-        Ok(Err(Failed::Ended(error))) => tracing::debug!(%error, "a connection ended before it logged in"),
-        Ok(Err(Failed::Told { mut stream, fault })) => {
+        Ok(None) => {}
+        Err(Failed::Ended(error)) => tracing::debug!(%error, "a connection ended before it logged in"),
+        Err(Failed::Told { mut stream, fault }) => {
             let speaking = async {
                 stream.write_all(&fault.to_frame()).await?;
                 stream.shutdown().await
@@ -80,19 +79,40 @@ pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Se
             // A client that does not listen misses it.
             let _ = tokio::time::timeout(LAST_WORDS, speaking).await;
         }
-        Err(_) => {
-            server.routes.limit_hits().hit(Limit::LoginTimeout);
-            tracing::warn!("a client did not log in within listen.login_timeout = {limit:?}");
-        }
     }
 }
 
+/// A client that has proved who it is.
+struct Known {
+    caller: Caller,
+    seat: Seat,
+    startup: Startup,
+    names: Names,
+    identified: Identified,
+}
+
+/// Brings a connection to where a session begins; `None` if it wanted none.
 async fn greet(
     stream: Stream,
     seat: Result<Seat, TooMany>,
     server: &Server,
     worker: &Worker,
 ) -> Result<Option<Greeted>, Failed> {
+    let (limit, peer) = (server.config.current().listen.login_timeout, stream.peer());
+    let Ok(known) = tokio::time::timeout(limit, meet(stream, seat, server)).await else {
+        server.routes.limit_hits().hit(Limit::LoginTimeout);
+        tracing::warn!(%peer, "a client did not log in within listen.login_timeout = {limit:?}");
+        return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+    };
+    let Some(Known { caller, seat, startup, names, identified }) = known? else { return Ok(None) };
+    // From here on it is PostgreSQL that may take its time, within the limits of the pool.
+    let entry = Entry { server, worker, startup: &startup, names: &names };
+    enter(caller, seat, entry, identified).await.map(Some)
+}
+
+/// Finds out what a connection wants, and who it is if it wants a session.
+async fn meet(stream: Stream, seat: Result<Seat, TooMany>, server: &Server) -> Result<Option<Known>, Failed> {
+    let peer = stream.peer();
     let (mut caller, startup) = match handshake(stream, server).await? {
         Wanted::Session(caller, startup) => (caller, startup),
         Wanted::Cancel { stream, pid, key } => {
@@ -116,7 +136,7 @@ async fn greet(
         Ok(seat) => seat,
         Err(full) => {
             server.routes.limit_hits().hit(Limit::MaxClients);
-            tracing::warn!(limit = full.limit, "a client was refused: listen.max_clients is reached");
+            tracing::warn!(%peer, limit = full.limit, "a client was refused: listen.max_clients is reached");
             let fault = Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
                 .detail(format!("pgweir's limit is listen.max_clients = {}.", full.limit));
             return Err(Failed::told(caller.stream, fault));
@@ -133,8 +153,7 @@ async fn greet(
         credentials.lookup(&names.user)
     };
     let (caller, identified) = log_in(caller, server, &names.user, known).await?;
-    let entry = Entry { server, worker, startup: &startup, names: &names };
-    enter(caller, seat, entry, identified).await.map(Some)
+    Ok(Some(Known { caller, seat, startup, names, identified }))
 }
 
 /// Whom and what a startup packet names.
@@ -191,7 +210,11 @@ async fn enter(
     entry: Entry<'_>,
     identified: Identified,
 ) -> Result<Greeted, Failed> {
-    let (next, statuses) = match entry.prepare(identified).await {
+    let prepared = tokio::select! {
+        prepared = entry.prepare(identified) => prepared,
+        gone = caller.gone() => return Err(gone.into()),
+    };
+    let (next, statuses) = match prepared {
         Ok(prepared) => prepared,
         Err(frame) => return Err(ended_with(caller.stream, &frame).await),
     };
@@ -255,7 +278,7 @@ impl Entry<'_> {
         if let Some(keys) = identified.keys {
             route.target.learn(keys);
         }
-        let Known { profile, statuses } = known_startup(&route, server, worker, startup).await?;
+        let settings::Known { profile, statuses } = known_startup(&route, server, worker, startup).await?;
         let session = Session::new(Arc::clone(&route.rules), profile);
         Ok((Next::Session { session, route }, statuses))
     }
@@ -293,9 +316,7 @@ async fn ended_with(mut stream: Stream, frame: &[u8]) -> Failed {
         stream.shutdown().await
     };
     let spoken = tokio::time::timeout(LAST_WORDS, speaking).await;
-    Failed::Ended(
-        spoken.map_or_else(Into::into, |spoken| spoken.err().unwrap_or_else(|| std::io::Error::other("refused"))),
-    )
+    Failed::Ended(spoken.map_or_else(Into::into, |spoken| spoken.err().unwrap_or_else(|| io::Error::other("refused"))))
 }
 
 fn no_route(fault: &NoRoute) -> Fault {
@@ -311,14 +332,21 @@ fn no_route(fault: &NoRoute) -> Fault {
 ///
 /// # Errors
 /// The ErrorResponse for the client.
-async fn known_startup(route: &Route, server: &Server, worker: &Worker, startup: &Startup) -> Result<Known, Vec<u8>> {
+async fn known_startup(
+    route: &Route,
+    server: &Server,
+    worker: &Worker,
+    startup: &Startup,
+) -> Result<settings::Known, Vec<u8>> {
     let wanted: Settings = settings::requested(startup).map_err(|words| Fault::fatal("42601", words).to_frame())?;
     if let Some(known) = route.startups.get(&wanted) {
         return Ok(known);
     }
     for _ in 0..ATTEMPTS {
         let mut lease = lease(route, worker).await?;
-        match adopt::adopt(&mut lease, &wanted, server.routes.profiles()).await {
+        let adopting = adopt::adopt(&mut lease, &wanted, server.routes.profiles());
+        let adopted = tokio::time::timeout(route.target.endpoint().connect_timeout, adopting).await;
+        match adopted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(adopt::Adopted::Known(known)) => {
                 lease.release(Return::Clean, Instant::now());
                 route.startups.learn(wanted, known.clone());

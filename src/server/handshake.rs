@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -36,7 +37,30 @@ impl Caller {
         self.stream.read_exact(read.get_mut(here..).unwrap_or_default()).await?;
         Ok(read)
     }
+
+    /// Waits until it has gone away; what it sends meanwhile is kept.
+    pub(super) async fn gone(&mut self) -> io::Error {
+        let mut bytes = [0; 512];
+        while self.ahead.len() < AHEAD {
+            match self.stream.read(&mut bytes).await {
+                Ok(0) => {
+                    // It may still read what we say to it.
+                    tokio::time::sleep(DEAF).await;
+                    return io::ErrorKind::UnexpectedEof.into();
+                }
+                Ok(read) => self.ahead.extend_from_slice(bytes.get(..read).unwrap_or_default()),
+                Err(error) => return error,
+            }
+        }
+        std::future::pending().await
+    }
 }
+
+/// What a client may send ahead while it waits to be greeted, in bytes; more stays in its socket.
+const AHEAD: usize = 8 * 1024;
+
+/// How long a client that has stopped sending is taken for one that still listens.
+const DEAF: Duration = Duration::from_secs(1);
 
 /// What a connection turned out to want.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{BackendCredential, BackendLogin};
-use crate::backend::{Administration, Dialer, Endpoint, Login, Target};
+use crate::backend::{Administration, Dialer, Endpoint, Login, Outage, Target};
 use crate::clients::{Clients, Names};
 use crate::config::{self, Config, Host, PoolMode};
 use crate::insight::{Insight, Tags};
@@ -156,6 +156,7 @@ impl Routes {
                     startups: Arc::new(Startups::new(config.limits.profiles)),
                     statements: config.limits.backend_statements,
                     holders: Arc::clone(self.hub.holders()),
+                    outage: Outage::default(),
                 },
                 config: settings.clone(),
                 budget: self.budget(config, &target.endpoint().hosts),

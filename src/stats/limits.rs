@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A limit that can be met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limit {
+    Channels,
     ClientStatements,
     HeldMessage,
     IdleInTransaction,
+    Listeners,
     LoginTimeout,
     MaxClients,
+    MaxConnections,
     MaxLease,
     MaxPatterns,
     MaxPinned,
@@ -27,12 +30,15 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
+        Self::Channels,
         Self::ClientStatements,
         Self::HeldMessage,
         Self::IdleInTransaction,
+        Self::Listeners,
         Self::LoginTimeout,
         Self::MaxClients,
+        Self::MaxConnections,
         Self::MaxLease,
         Self::MaxPatterns,
         Self::MaxPinned,
@@ -52,11 +58,14 @@ impl Limit {
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
+            Self::Channels => "limits.channels",
             Self::ClientStatements => "limits.client_statements",
             Self::HeldMessage => "limits.held_message",
             Self::IdleInTransaction => "pool.idle_in_transaction_timeout",
+            Self::Listeners => "limits.listeners",
             Self::LoginTimeout => "listen.login_timeout",
             Self::MaxClients => "listen.max_clients",
+            Self::MaxConnections => "server.max_connections",
             Self::MaxLease => "pool.max_lease",
             Self::MaxPatterns => "insight.max_patterns",
             Self::MaxPinned => "pool.max_pinned",
@@ -144,7 +153,7 @@ mod tests {
         }
         hits.counter(Limit::Waiters).fetch_add(1, Ordering::Relaxed);
         let counts = hits.counts();
-        assert_eq!((counts.of(Limit::ClientStatements), counts.of(Limit::Waiters)), (1, 19));
+        assert_eq!((counts.of(Limit::Channels), counts.of(Limit::Waiters)), (1, 22));
         let mut before = counts;
         hits.hit(Limit::Pools);
         assert_eq!(hits.counts().since(&before).collect::<Vec<_>>(), [(Limit::Pools, 1)]);

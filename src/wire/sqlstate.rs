@@ -8,6 +8,8 @@ pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
 pub const IDLE_IN_TRANSACTION_TIMEOUT: &str = "25P03";
 pub const IN_FAILED_SQL_TRANSACTION: &str = "25P02";
 pub const INVALID_AUTHORIZATION: &str = "28000";
+/// How all begin that say of a login that it failed.
+pub const INVALID_AUTHORIZATION_CLASS: &[u8] = b"28";
 pub const INVALID_CATALOG_NAME: &str = "3D000";
 pub const INVALID_PASSWORD: &str = "28P01";
 pub const INVALID_STATEMENT_NAME: &str = "26000";

@@ -16,6 +16,7 @@ mod listed;
 mod listeners;
 mod modes;
 mod notify;
+mod outage;
 mod plans;
 mod pooling;
 mod replication;

@@ -1,0 +1,71 @@
+//! What the log says of a PostgreSQL that does not let a pool in: that it begins, once a minute that it goes on, and
+//! that it is over. Pure: moments are arguments.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// How often it is said that it goes on.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// Whether the last attempt to connect failed.
+#[derive(Debug, Default)]
+pub struct Outage(Mutex<Option<Lasting>>);
+
+#[derive(Debug)]
+struct Lasting {
+    since: Instant,
+    said: Instant,
+    failures: u64,
+}
+
+/// Something to be said, of so many attempts that have failed one after the other, in so long a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tidings {
+    pub(super) failures: u64,
+    pub(super) lasted: Duration,
+}
+
+impl Outage {
+    /// An attempt has failed.
+    pub(super) fn failed(&self, now: Instant) -> Option<Tidings> {
+        let mut outage = self.0.lock();
+        let begins = outage.is_none();
+        let lasting = outage.get_or_insert(Lasting { since: now, said: now, failures: 0 });
+        lasting.failures += 1;
+        if !begins && now < lasting.said + REMINDER {
+            return None;
+        }
+        lasting.said = now;
+        Some(lasting.tidings(now))
+    }
+
+    /// An attempt has succeeded: what is over now, if anything is.
+    pub(super) fn succeeded(&self, now: Instant) -> Option<Tidings> {
+        self.0.lock().take().map(|lasting| lasting.tidings(now))
+    }
+}
+
+impl Lasting {
+    fn tidings(&self, now: Instant) -> Tidings {
+        Tidings { failures: self.failures, lasted: now.saturating_duration_since(self.since) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_when_it_begins_once_a_minute_and_when_it_is_over() {
+        let (outage, start) = (Outage::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let tidings = |failures, seconds| Some(Tidings { failures, lasted: Duration::from_secs(seconds) });
+        assert_eq!(outage.succeeded(at(0)), None);
+        let told: Vec<_> = (0..=120).filter_map(|second| outage.failed(at(second))).collect();
+        assert_eq!(told.into_iter().map(Some).collect::<Vec<_>>(), [tidings(1, 0), tidings(61, 60), tidings(121, 120)]);
+        assert_eq!(outage.succeeded(at(130)), tidings(121, 130));
+        assert_eq!(outage.succeeded(at(131)), None);
+    }
+}

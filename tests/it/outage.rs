@@ -1,0 +1,72 @@
+//! While PostgreSQL lets nobody in: what the log says, and what clients learn that log in meanwhile.
+
+use crate::harness::{Proxy, WireClient, frame, own_postgres, pgweir};
+
+/// A client that has asked for a session and not been answered.
+async fn logging_in(proxy: &Proxy, user: &str) -> WireClient {
+    let mut client = WireClient::open(proxy.address()).await;
+    client.send(&frame::startup(3, 0, &[("user", user), ("database", "postgres")])).await;
+    client
+}
+
+#[tokio::test]
+async fn an_outage_stands_in_the_log_from_its_begin_to_its_end() {
+    let cluster = own_postgres().start().await;
+    cluster.stop("fast").await;
+    let mut proxy = pgweir()
+        .in_front_of(&cluster)
+        .set("server.backoff.first", "'20ms'")
+        .set("server.backoff.longest", "'50ms'")
+        .start()
+        .await;
+    let mut client = logging_in(&proxy, "postgres").await;
+    let begins = proxy.log_line("cannot connect to PostgreSQL").await;
+    assert!(begins.contains("onnection refused") && begins.contains("WARN"), "{begins}");
+    cluster.start_again().await;
+    client.until(b'Z').await;
+    let over = proxy.log_line("connected to PostgreSQL again").await;
+    assert!(over.contains("failures"), "{over}");
+    proxy.signal("TERM");
+    proxy.wait_exit().await;
+    assert_eq!(proxy.log().matches("cannot connect to PostgreSQL\"").count(), 1, "once a minute: {}", proxy.log());
+}
+
+#[tokio::test]
+async fn a_login_waits_for_the_server_as_long_as_a_statement_does_and_reads_why_in_vain() {
+    let cluster = own_postgres().start().await;
+    cluster.stop("fast").await;
+    let proxy = pgweir()
+        .in_front_of(&cluster)
+        .set("listen.login_timeout", "'100ms'")
+        .set("pool.timeout", "'500ms'")
+        .start()
+        .await;
+    let mut client = logging_in(&proxy, "postgres").await;
+    let frames = client.until_end().await;
+    let told = format!("{frames:?}");
+    assert!(told.contains("53300") && told.contains("does not let pgweir in"), "{told}");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_while_its_login_waits_holds_up_nothing() {
+    let cluster = own_postgres().start().await;
+    cluster.stop("fast").await;
+    let mut proxy = pgweir().in_front_of(&cluster).set("pool.timeout", "'1h'").start().await;
+    let client = logging_in(&proxy, "postgres").await;
+    proxy.log_line("cannot connect to PostgreSQL").await;
+    drop(client);
+    proxy.signal("TERM");
+    proxy.wait_exit().await;
+}
+
+#[tokio::test]
+async fn who_cannot_be_logged_in_at_the_server_reads_that_it_was_not_their_own_password() {
+    let cluster = own_postgres().start().await;
+    cluster.execute("create role f_locked nologin").await;
+    let proxy = pgweir().in_front_of(&cluster).users("[[users]]\nname = 'f_locked'\nauth = 'trust'\n").start().await;
+    let mut client = logging_in(&proxy, "f_locked").await;
+    let frames = client.until_end().await;
+    let told = format!("{frames:?}");
+    assert!(told.contains("28000") && told.contains("not permitted to log in"), "{told}");
+    assert!(told.contains("could not log in there for this client"), "{told}");
+}
