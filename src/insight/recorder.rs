@@ -43,6 +43,8 @@ pub struct Execution {
     pub extended: bool,
     /// It was sent before its predecessor had ended.
     pub piped: bool,
+    /// Statements that ended at the same moment, as far as can be seen, and share its time; 1 where it was alone.
+    pub together: u16,
 }
 
 impl Execution {
@@ -188,6 +190,7 @@ pub(super) mod tests {
             in_transaction: false,
             extended: false,
             piped: false,
+            together: 1,
         }
     }
 }

@@ -168,6 +168,8 @@ pub struct Slow {
     pub server: Duration,
     pub drain: Duration,
     pub rows: u64,
+    /// Statements that share the server's time with it; 1 where it was alone.
+    pub together: u16,
     /// `None` where it succeeded.
     pub sqlstate: Option<Box<str>>,
     pub tags: Vec<(Box<str>, Box<str>)>,

@@ -14,11 +14,21 @@ use crate::settings::SEARCH_PATH;
 use crate::sql::{Lexing, last_parameter};
 use crate::wire::view::parameter_types;
 
+/// What the session has told, and what is known here of it.
+#[derive(Debug)]
+struct Told {
+    event: Event,
+    /// Of the answer.
+    bytes: u64,
+    /// Statements that have shared their time, this one included.
+    together: u16,
+}
+
 /// What is known of the statement at work besides.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
-    /// What has ended and is not recorded, as its answer is still being read; with its bytes.
-    ended: Vec<(Event, u64)>,
+    /// What has ended and is not recorded, as its answer is still being read.
+    ended: Vec<Told>,
     /// Bytes of the answer so far.
     answer: u64,
     /// The wait for a backend that the next statement to end had.
@@ -48,7 +58,20 @@ impl Measured {
                 // While the client did not read, neither did we, and the server could not go on.
                 ended.server = ended.server.saturating_sub(std::mem::take(&mut drained));
             }
-            self.ended.push((event, std::mem::take(&mut self.answer)));
+            self.ended.push(Told { event, bytes: std::mem::take(&mut self.answer), together: 1 });
+        }
+    }
+
+    /// Divides the time of statements whose ends were read together: alike, as nobody knows better, but for those that
+    /// cannot have needed any.
+    fn share(&mut self) {
+        let mut rest = self.ended.as_mut_slice();
+        while rest.len() > 1 {
+            let with_first = |told: &&Told| !matches!(&told.event, Event::Ended(ended) if !ended.with_last);
+            let group = 1 + rest.iter().skip(1).take_while(with_first).count();
+            let (group, others) = std::mem::take(&mut rest).split_at_mut(group);
+            share_among(group);
+            rest = others;
         }
     }
 
@@ -103,8 +126,9 @@ impl Serve {
     pub(super) fn record(&self, active: &mut Active, now: Instant) {
         let Some(recorder) = &self.worker.insight else { return };
         let measured = &mut active.measured;
+        measured.share();
         let place = self.route.place;
-        for (event, bytes) in measured.ended.drain(..) {
+        for Told { event, bytes, together } in measured.ended.drain(..) {
             match event {
                 Event::Idled { digest, for_ } => recorder.idled(digest, place, nanos(for_)),
                 Event::Failed { digest, failure } => {
@@ -113,11 +137,13 @@ impl Serve {
                 Event::Ended(ended) => {
                     let (waited, drained) = (&mut measured.waited, &mut measured.drained);
                     let times = (std::mem::take(waited), std::mem::take(drained));
-                    let (execution, values, sampled) = self.execution(ended, bytes, times, now);
+                    let (execution, values, sampled) = self.execution(ended, (bytes, together), times, now);
                     let limits = self.route.limits.load();
                     let total = u128::from(execution.total());
                     if limits.slow_threshold.is_some_and(|threshold| total >= threshold.as_nanos()) {
                         let execution = execution.clone();
+                        // Which of those that have shared their time was slow, nobody knows.
+                        let sampled = sampled.filter(|_| together == 1);
                         let sent = sampled.and_then(|sampled| self.sent(&sampled)).map(Box::new);
                         recorder.slow(SlowExecution { at: SystemTime::now(), execution, values, sent });
                     }
@@ -130,7 +156,7 @@ impl Serve {
     fn execution(
         &self,
         ended: Ended,
-        bytes_out: u64,
+        (bytes_out, together): (u64, u16),
         (waited, drained): (Duration, Duration),
         now: Instant,
     ) -> (Execution, Option<Values>, Option<Box<Sampled>>) {
@@ -151,6 +177,7 @@ impl Serve {
             in_transaction: ended.in_transaction,
             extended: ended.extended,
             piped: ended.piped,
+            together,
         };
         (execution, ended.values.map(|values| *values), ended.sampled)
     }
@@ -184,6 +211,25 @@ impl Serve {
     }
 }
 
+fn share_among(group: &mut [Told]) {
+    let mut executions: Vec<(&mut Ended, &mut u16)> = group
+        .iter_mut()
+        .filter_map(|told| match &mut told.event {
+            Event::Ended(ended) => Some((ended, &mut told.together)),
+            Event::Failed { .. } | Event::Idled { .. } => None,
+        })
+        .collect();
+    let working = executions.iter().filter(|(ended, _)| !ended.brief).count();
+    if executions.len() < 2 || working == 0 {
+        return;
+    }
+    let all: Duration = executions.iter().map(|(ended, _)| ended.server).sum();
+    let (count, parts) = (u16::try_from(working).unwrap_or(u16::MAX), u32::try_from(working).unwrap_or(u32::MAX));
+    for (ended, together) in &mut executions {
+        (ended.server, **together) = if ended.brief { (Duration::ZERO, 1) } else { (all / parts, count) };
+    }
+}
+
 fn failed(failure: Failure) -> Failed {
     match failure.cause {
         Cause::Cancel => Failed::Cancelled(failure.sqlstate),
@@ -194,4 +240,34 @@ fn failed(failure: Failure) -> Failed {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(milliseconds: u64, with_last: bool, brief: bool) -> Told {
+        let ended = Ended { server: Duration::from_millis(milliseconds), with_last, brief, ..Ended::default() };
+        Told { event: Event::Ended(ended), bytes: 0, together: 1 }
+    }
+
+    fn shared(ended: Vec<Told>) -> Vec<(u128, u16)> {
+        let mut measured = Measured { ended, ..Measured::default() };
+        measured.share();
+        let figures = |told: &Told| match &told.event {
+            Event::Ended(ended) => (ended.server.as_millis(), told.together),
+            Event::Failed { .. } | Event::Idled { .. } => panic!("nothing else was told"),
+        };
+        measured.ended.iter().map(figures).collect()
+    }
+
+    #[test]
+    fn what_ended_together_shares_its_time_and_begin_takes_none() {
+        assert_eq!(shared(vec![told(8, false, true), told(0, true, false)]), [(0, 1), (8, 1)]);
+        let several = vec![told(9, false, false), told(0, true, false), told(0, true, true), told(0, true, false)];
+        assert_eq!(shared(several), [(3, 3), (3, 3), (0, 1), (3, 3)]);
+        let apart = vec![told(2, false, true), told(5, false, false), told(0, true, false), told(7, false, false)];
+        assert_eq!(shared(apart), [(2, 1), (2, 2), (2, 2), (7, 1)]);
+        assert_eq!(shared(vec![told(1, false, true), told(0, true, true)]), [(1, 1), (0, 1)]);
+    }
 }

@@ -55,6 +55,9 @@ impl Turn {
                 }
             }
         }
+        if let Some(Event::Ended(ended)) = out.events.last_mut() {
+            ended.brief = is_brief(frame.body);
+        }
         match frame.body {
             b"BEGIN\0" | b"START TRANSACTION\0" => self.measures.block = true,
             b"COMMIT\0" | b"ROLLBACK\0" | b"PREPARE TRANSACTION\0" => self.measures.block = false,
@@ -225,6 +228,7 @@ impl Turn {
             in_transaction: self.measures.block,
             extended: kind != Kind::Query,
             piped: self.measures.last_end.is_some_and(|end| measure.sent < end),
+            with_last: self.measures.last_end == Some(now),
             tags: measure.tags,
             ..Ended::new(digest)
         }
@@ -239,19 +243,7 @@ impl Turn {
 
 impl Ended {
     pub(super) fn new(digest: Option<Digest>) -> Self {
-        Self {
-            digest,
-            failure: None,
-            rows: 0,
-            server: Duration::ZERO,
-            bytes_from_client: 0,
-            in_transaction: false,
-            extended: false,
-            piped: false,
-            tags: 0,
-            values: None,
-            sampled: None,
-        }
+        Self { digest, ..Self::default() }
     }
 
     fn after(mut self, paused: Paused) -> Self {
@@ -260,6 +252,22 @@ impl Ended {
         self.bytes_from_client += paused.bytes;
         self
     }
+}
+
+/// Whether a command with this tag does no work of its own. COMMIT and ROLLBACK may do a lot.
+fn is_brief(tag: &[u8]) -> bool {
+    let brief: [&[u8]; 9] = [
+        b"BEGIN\0",
+        b"DEALLOCATE\0",
+        b"LISTEN\0",
+        b"RELEASE\0",
+        b"RESET\0",
+        b"SAVEPOINT\0",
+        b"SET\0",
+        b"START TRANSACTION\0",
+        b"UNLISTEN\0",
+    ];
+    brief.contains(&tag)
 }
 
 /// How many rows a command's tag speaks of (manual: "Message Formats", CommandComplete). MOVE passes by its rows.

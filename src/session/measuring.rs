@@ -3,7 +3,7 @@
 //! A statement is known by its digest, which is taken when it is parsed; what is the same for all executions is not
 //! decided at each. A portal that is executed in pieces is one execution, as in pg_stat_statements. Statements that
 //! PostgreSQL answers in one piece (it sends what a Query or a pipeline says when its buffer is full) end together as
-//! far as anybody can see: the first of them is given the time that they took.
+//! far as anybody can see: the first of them has the time that they took, and the others say that they ended with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub enum Event {
 }
 
 /// One execution of a statement of the client's, at its end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ended {
     /// `None` where it is not known what was executed.
     pub digest: Option<Digest>,
@@ -81,6 +81,10 @@ pub struct Ended {
     pub extended: bool,
     /// It was sent before its predecessor had ended.
     pub piped: bool,
+    /// Its end was read together with that of its predecessor, which was given the time of both.
+    pub with_last: bool,
+    /// It only says what its session or transaction is from now on, which takes no time worth mentioning.
+    pub brief: bool,
     /// See [`ReadTags`].
     pub tags: u32,
     /// What was bound, where that is wanted.

@@ -85,6 +85,7 @@ fn made() -> Made {
         server: Duration::from_millis(2),
         drain: Duration::from_millis(4),
         rows: 1,
+        together: 3,
         sqlstate: None,
         tags: Vec::new(),
         parameters: Some(vec![Some("it's".into()), None]),
