@@ -4,11 +4,13 @@
 //! [`Registry`] knows every distinct statement once, for all clients. [`Names`] is what one client calls them,
 //! [`Held`] what one backend has. When something is parsed, bound or closed is decided in `session`.
 
+mod era;
 mod held;
 mod names;
 mod registry;
 mod shape;
 
+pub use era::predates;
 pub use held::Held;
 pub use names::{Named, Names};
 pub use registry::{Kind, Origin, Registry, Standing, Statement};
@@ -47,6 +49,22 @@ pub fn may_copy(text: &[u8]) -> bool {
         && memchr::memchr2_iter(b'd', b'D', text).any(|at| stands_before(at, b"st"))
 }
 
+/// Whether a text may have a constant that is what the clock says when it is parsed: a string that begins with
+/// `now`, `today`, `tomorrow` or `yesterday` (manual: "Date/Time Types", Special Values), in an array or a range also.
+#[must_use]
+pub fn may_freeze(text: &[u8]) -> bool {
+    let words: [&[u8]; 4] = [b"now", b"today", b"tomorrow", b"yesterday"];
+    let opens = |byte: &u8| byte.is_ascii_whitespace() || b"[({\"".contains(byte);
+    let freezes = |quote: usize| {
+        let string = text.get(quote + 1..).unwrap_or_default();
+        let begin = string.iter().position(|byte| !opens(byte)).unwrap_or(string.len());
+        let stands =
+            |word: &&[u8]| string.get(begin..begin + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
+        words.iter().any(stands)
+    };
+    memchr::memchr2_iter(b'\'', b'$', text).any(freezes)
+}
+
 /// Whether a number stands in a text that is long enough for a process id of pgweir's: seven digits.
 #[must_use]
 pub fn may_mention(text: &[u8]) -> bool {
@@ -76,6 +94,21 @@ mod tests {
         assert!(may_forget(b"select 'd'; /* x */ Deallocate all"));
         assert!(!may_forget(b"select d, dead from deal where disc = 1"));
         assert!(may_forget(&[b' '; SEARCHED + 1]));
+    }
+
+    #[test]
+    fn a_constant_of_the_clock_is_found_and_its_functions_are_none() {
+        for text in [
+            "select 'now'::timestamptz",
+            "where d >= ' Tomorrow'",
+            "where d <@ '[now,)'",
+            "insert into t values ($$today$$, $1)",
+        ] {
+            assert!(may_freeze(text.as_bytes()), "{text}");
+        }
+        for text in ["select now(), $1", "where note = 'it is now'", "where today = $1 and 'x' <> tomorrow"] {
+            assert!(!may_freeze(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

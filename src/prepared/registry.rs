@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use tokio::time::Instant;
 
+use super::era::Eras;
 use crate::sql::{Pattern, Weighed};
 
 /// Sightings of an unnamed text before it is measured as a candidate for promotion.
@@ -111,6 +113,7 @@ pub struct Statement {
     learnt: OnceLock<Weighed>,
     promotion: Promotion,
     age: Age,
+    eras: Arc<Eras>,
 }
 
 /// What a statement has from where it was prepared first.
@@ -142,13 +145,14 @@ pub enum Kind {
 pub enum Standing {
     /// Seen more than once: measured while it is still parsed as unnamed.
     Candidate,
-    /// Was slower as a shared statement, probably for a generic plan: unnamed for good.
+    /// Was slower as a shared statement, probably for a generic plan, or must not be shared: unnamed for good.
     Demoted,
     Promoted,
 }
 
 /// Every Parse of a statement, a client's or our own for a backend, has a number: the later, the higher. They tell
-/// what is older than a change of the tables that a statement reads.
+/// what is older than a change of the tables that a statement reads, and, by [`predates`](super::predates), what may be
+/// older than any change of definitions.
 #[derive(Debug, Default)]
 struct Age {
     parses: AtomicU64,
@@ -158,6 +162,11 @@ struct Age {
     doubtful: AtomicU64,
 }
 
+/// [`Standing`]s, as they are stored.
+const CANDIDATE: u8 = 0;
+const PROMOTED: u8 = 1;
+const DEMOTED: u8 = 2;
+
 #[derive(Debug, Default)]
 struct Promotion {
     standing: AtomicU8,
@@ -165,6 +174,14 @@ struct Promotion {
     slow: AtomicU32,
     /// The slowest of the executions that were measured before the promotion.
     slowest_unnamed_micros: AtomicU64,
+}
+
+impl Promotion {
+    /// A constant that is what the clock says when it is parsed must be parsed by each client and each time.
+    fn of(text: &[u8]) -> Self {
+        let standing = if super::may_freeze(text) { DEMOTED } else { CANDIDATE };
+        Self { standing: AtomicU8::new(standing), ..Self::default() }
+    }
 }
 
 impl Statement {
@@ -182,7 +199,10 @@ impl Statement {
     /// The number of a Parse of this statement that happens now.
     #[must_use]
     pub fn next_parse(&self) -> u64 {
-        self.age.parses.fetch_add(1, Ordering::Relaxed) + 1
+        let first = self.eras.first_number();
+        let next = |last: u64| (last + 1).max(first);
+        let last = self.age.parses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        next(last.unwrap_or_else(|last| last))
     }
 
     /// PostgreSQL has accepted this Parse.
@@ -219,8 +239,8 @@ impl Statement {
     #[must_use]
     pub fn standing(&self) -> Standing {
         match self.promotion.standing.load(Ordering::Relaxed) {
-            0 => Standing::Candidate,
-            1 => Standing::Promoted,
+            CANDIDATE => Standing::Candidate,
+            PROMOTED => Standing::Promoted,
             _ => Standing::Demoted,
         }
     }
@@ -236,7 +256,7 @@ impl Statement {
                 promotion.slowest_unnamed_micros.fetch_max(micros, Ordering::Relaxed);
                 if promotion.measured.fetch_add(1, Ordering::Relaxed) + 1 >= MEASURED {
                     promotion.measured.store(0, Ordering::Relaxed);
-                    promotion.standing.store(1, Ordering::Relaxed);
+                    promotion.standing.store(PROMOTED, Ordering::Relaxed);
                 }
             }
             Standing::Promoted => {
@@ -247,7 +267,7 @@ impl Statement {
                 if promotion.measured.fetch_add(1, Ordering::Relaxed) + 1 >= JUDGED {
                     promotion.measured.store(0, Ordering::Relaxed);
                     if promotion.slow.swap(0, Ordering::Relaxed) >= SLOW {
-                        promotion.standing.store(2, Ordering::Relaxed);
+                        promotion.standing.store(DEMOTED, Ordering::Relaxed);
                     }
                 }
             }
@@ -265,6 +285,7 @@ pub struct Registry {
     limit: usize,
     full: Arc<AtomicU64>,
     purged_at: AtomicUsize,
+    eras: Arc<Eras>,
 }
 
 impl Registry {
@@ -279,7 +300,19 @@ impl Registry {
             limit,
             full: Arc::default(),
             purged_at: AtomicUsize::new(0),
+            eras: Arc::default(),
         }
+    }
+
+    /// Tables, types or whatever else a statement may name have changed: what was prepared before is no example any
+    /// more of what a Parse gives now.
+    pub fn definitions_change(&self) {
+        self.eras.definitions_change();
+    }
+
+    /// Takes note of the time: definitions may change unseen.
+    pub fn pass(&self, now: Instant) {
+        self.eras.pass(now);
     }
 
     /// The statement that every client shares who prepares this; a new one has that origin.
@@ -369,8 +402,9 @@ impl Registry {
             search_path,
             weighed,
             learnt: OnceLock::new(),
-            promotion: Promotion::default(),
+            promotion: Promotion::of(text),
             age: Age::default(),
+            eras: Arc::clone(&self.eras),
         }
     }
 

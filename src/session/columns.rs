@@ -8,7 +8,7 @@
 use super::reports;
 use super::turn::{Expect, Kind, Turn, Who};
 use super::{Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::{Held, Kind as StatementKind, Named, Names, Shape};
+use crate::prepared::{Held, Kind as StatementKind, Named, Names, Shape, predates};
 use crate::wire::Frame;
 use crate::wire::build;
 use crate::wire::view::Transaction;
@@ -59,6 +59,9 @@ impl Turn {
         };
         if failed || statement.kind == StatementKind::Private {
             return Fitness::Fit;
+        }
+        if predates(copy, *parse) {
+            return Fitness::Unfit;
         }
         if statement.is_doubtful(copy) {
             return match statement.is_outdated(*parse) {

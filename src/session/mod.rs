@@ -23,6 +23,7 @@ mod columns;
 mod copying;
 mod ends;
 mod expect;
+mod failing;
 mod from_backend;
 mod from_client;
 mod functions;

@@ -12,7 +12,7 @@ use super::measuring::Measure;
 use super::own_names::{drops, is_by_name};
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::{self, Kind as StatementKind, NEVER, Named, Names, Standing, Statement};
+use crate::prepared::{self, Kind as StatementKind, Named, Names, Standing, Statement, may_freeze, predates};
 use crate::sql::{Effects, Weighed};
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
@@ -82,7 +82,9 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         match (statement.kind, turn.holds(leased, statement.id)) {
             (StatementKind::Shared, Known::Later) => Verdict::Hold(Wait::Replies),
-            (StatementKind::Shared, Known::Now(Some(copy))) if !statement.is_doubtful(copy) => {
+            (StatementKind::Shared, Known::Now(Some(copy)))
+                if !statement.is_doubtful(copy) && !predates(copy, number) =>
+            {
                 let deferred = Deferred { name: name.into(), named: Named::new(statement, number) };
                 // In a transaction that has failed, or may have, PostgreSQL would refuse it; others it warns of.
                 if turn.status == Transaction::Failed || turn.is_behind() || warned_of {
@@ -152,8 +154,9 @@ impl Session {
     fn statement_of(&mut self, parse: &Parse<'_>, now: Instant) -> Arc<Statement> {
         let (registry, plan_key) = (&self.rules.registry, self.profile.plan_key());
         let weigh = || self.weigh(parse.text);
-        if self.state.may_have_temporary() {
-            // A temporary table may go by the name of another session's, with other columns.
+        registry.pass(now);
+        // A temporary table may go by the name of another session's, with other columns.
+        if self.state.may_have_temporary() || (!parse.name.is_empty() && may_freeze(parse.text)) {
             return match parse.name {
                 b"" => registry.private(parse.text, parse.types, weigh()),
                 _ => registry.unshared(parse.text, parse.types, self.origin(parse.text)),
@@ -452,27 +455,6 @@ impl Session {
         );
         self.fail_there(&fault, out);
         Verdict::Swallow
-    }
-
-    /// Raises an error of ours where the backend must fail too, so that a transaction cannot commit past it.
-    fn fail_there(&mut self, fault: &Fault, out: &mut Outgoing) {
-        self.fail_there_with(fault.to_frame().into(), out);
-    }
-
-    /// The same for a statement that is known, and counted.
-    fn fail_there_for(&mut self, error: Box<[u8]>, statement: &Statement, now: Instant, out: &mut Outgoing) {
-        self.fail_there_with(error, out);
-        let measure = self.measure_parse(statement, now);
-        if let Some(expect) = self.turn.as_mut().and_then(|turn| turn.queue.back_mut()) {
-            expect.measure = measure.map(Box::new);
-        }
-    }
-
-    pub(super) fn fail_there_with(&mut self, error: Box<[u8]>, out: &mut Outgoing) {
-        build::write_describe_statement(&mut out.to_backend, NEVER);
-        let turn = self.turn.get_or_insert_default();
-        turn.expect(Expect::new(Kind::Describe, Who::Substitute(error)), []);
-        turn.open_batch();
     }
 }
 

@@ -195,7 +195,7 @@ impl Session {
     /// Notes that definitions change: at once, for the session itself, and when its transaction ends, for what others
     /// will have read until then.
     fn note_outdated(&mut self, outdated: Outdated) {
-        self.rules.functions.forget(&outdated);
+        self.forget_definitions(&outdated);
         let turn = self.turn.get_or_insert_default();
         turn.outdated = Some(match turn.outdated.take() {
             Some(before) => before.and(outdated),
@@ -206,11 +206,20 @@ impl Session {
     /// A ReadyForQuery has come: definitions that were changed are there for all, if no transaction is open.
     pub(super) fn settle_outdated(&mut self) {
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.status == Transaction::Idle) else { return };
-        if let Some(outdated) = &turn.outdated {
-            self.rules.functions.forget(outdated);
-            if !turn.is_behind() {
-                turn.outdated = None;
-            }
+        let Some(outdated) = turn.outdated.take() else { return };
+        let more_is_sent = turn.is_behind();
+        self.forget_definitions(&outdated);
+        if more_is_sent && let Some(turn) = &mut self.turn {
+            turn.outdated = Some(outdated);
+        }
+    }
+
+    /// What was found out from definitions may be otherwise now. What is temporary is nobody else's, and what is gone
+    /// is missed by PostgreSQL itself in statements that were prepared.
+    fn forget_definitions(&self, outdated: &Outdated) {
+        self.rules.functions.forget(outdated);
+        if *outdated == Outdated::Everything {
+            self.rules.registry.definitions_change();
         }
     }
 
@@ -267,10 +276,10 @@ fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
     called.chain(written).chain(read).chain(computes.then_some(Callee::Operators))
 }
 
-/// What a statement makes old that defines something. Temporary objects come and go all the time, and what others read
-/// stays what it was.
+/// What a text makes old that defines something. Temporary objects come and go all the time, and what others read
+/// stays what it was; among other statements they are not told apart.
 fn outdated_by(traits: &Traits) -> Outdated {
-    if !traits.effects.any_of(Effects::TEMPORARY | Effects::DROPS) {
+    if traits.statements > 1 || !traits.effects.any_of(Effects::TEMPORARY | Effects::DROPS) {
         return Outdated::Everything;
     }
     let named = traits.writes.iter().map(|name| Callee::reads(name.as_bytes()));

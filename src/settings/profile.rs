@@ -8,13 +8,11 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 /// Settings that cannot change what a statement means or how it is planned: sessions that differ only in these
-/// share prepared statements.
-const PLAN_NEUTRAL: [&[u8]; 9] = [
+/// share prepared statements. How values are written is no such setting: a plan may have constants in it that were.
+const PLAN_NEUTRAL: [&[u8]; 7] = [
     b"application_name",
-    b"bytea_output",
     b"client_min_messages",
     b"deadlock_timeout",
-    b"extra_float_digits",
     b"idle_in_transaction_session_timeout",
     b"idle_session_timeout",
     b"lock_timeout",

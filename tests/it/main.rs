@@ -6,6 +6,7 @@ mod auth;
 mod cancel;
 mod console;
 mod control;
+mod definitions;
 mod differential;
 mod faults;
 mod harness;

@@ -1,0 +1,113 @@
+//! Who prepares a statement gets what it means now, whatever backends hold of it from before.
+
+use crate::harness::{Frame, Proxy, WireClient, code, eventually, frame, pgweir, postgres};
+
+/// One execution as an unnamed or named statement that is prepared for it.
+fn batch(name: &str, sql: &str, values: &[&str]) -> Vec<u8> {
+    let close = if name.is_empty() { Vec::new() } else { frame::named(b'C', b'S', name) };
+    let bind = frame::bind("", name, values);
+    [close, frame::parse(name, sql, &[]), bind, frame::execute("", 0), frame::sync()].concat()
+}
+
+async fn run(client: &mut WireClient, name: &str, sql: &str, values: &[&str]) -> Vec<Frame> {
+    client.send(&batch(name, sql, values)).await;
+    client.until(b'Z').await
+}
+
+/// Has all backends of the pool hold the statement, under whatever name.
+async fn make_known(proxy: &Proxy, sql: &str, values: &[&str]) {
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    for name in ["", "s"] {
+        for _ in 0..20 {
+            assert_eq!(code(&run(&mut one, name, sql, values).await), None, "{sql}");
+        }
+    }
+    one.query("begin").await;
+    assert_eq!(code(&run(&mut one, "s", sql, values).await), None, "{sql}");
+    assert_eq!(code(&run(&mut two, "s", sql, values).await), None, "{sql}");
+    one.query("rollback").await;
+}
+
+#[tokio::test]
+async fn a_parameter_has_the_type_that_its_column_has_now() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let mut migrating = proxy.wire().await;
+    migrating.query("create table df_at (id int, at timestamp)").await;
+    let insert = "insert into df_at values (1, $1)";
+    make_known(&proxy, insert, &["2024-01-01 10:00+05"]).await;
+    migrating.query("begin; truncate df_at; alter table df_at alter at type timestamptz; commit").await;
+    let (mut new, mut held) = (proxy.wire().await, proxy.wire().await);
+    for name in ["", "t"] {
+        assert_eq!(code(&run(&mut new, name, insert, &["2024-01-01 10:00+05"]).await), None);
+        held.query("begin").await;
+        assert_eq!(code(&run(&mut new, name, insert, &["2024-01-01 10:00+05"]).await), None);
+        held.query("commit").await;
+    }
+    let stored = "select string_agg(distinct (at at time zone 'UTC')::text, ',') from df_at";
+    assert_eq!(new.value(stored).await, "2024-01-01 05:00:00");
+}
+
+#[tokio::test]
+async fn a_type_that_was_replaced_by_one_of_its_name_is_the_new_one() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let mut migrating = proxy.wire().await;
+    migrating.query("create type df_mood as enum ('a'); create table df_moods (mood df_mood)").await;
+    let insert = "insert into df_moods values ($1)";
+    make_known(&proxy, insert, &["a"]).await;
+    let migration = "begin; alter type df_mood rename to df_old; create type df_mood as enum ('a', 'b'); \
+                     alter table df_moods alter mood type df_mood using mood::text::df_mood; drop type df_old; commit";
+    assert_eq!(code(&migrating.query(migration).await), None);
+    let (mut new, mut held) = (proxy.wire().await, proxy.wire().await);
+    held.query("begin").await;
+    for name in ["", "t"] {
+        for _ in 0..2 {
+            assert_eq!(code(&run(&mut new, name, insert, &["b"]).await), None, "named '{name}'");
+        }
+        held.query("commit").await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_prepared_in_a_transaction_after_a_change_is_not_refused_for_it() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let mut migrating = proxy.wire().await;
+    migrating.query("create table df_wide (a int)").await;
+    let select = "select * from df_wide where a = $1";
+    make_known(&pgweir().pool_size(2).start().await, select, &["1"]).await;
+    let mut client = proxy.wire().await;
+    for _ in 0..20 {
+        run(&mut client, "", select, &["1"]).await;
+    }
+    migrating.query("alter table df_wide add b int").await;
+    client.query("begin").await;
+    let frames = run(&mut client, "", select, &["1"]).await;
+    assert_eq!(code(&frames), None, "{frames:?}");
+    client.query("commit").await;
+}
+
+#[tokio::test]
+async fn a_change_that_went_past_pgweir_is_noticed_before_long() {
+    let proxy = pgweir().pool_size(1).start().await;
+    postgres().await.execute("create table df_past (n int)").await;
+    let insert = "insert into df_past values ($1)";
+    let mut client = proxy.wire().await;
+    for _ in 0..20 {
+        assert_eq!(code(&run(&mut client, "", insert, &["1"]).await), None);
+    }
+    postgres().await.execute("alter table df_past alter n type text").await;
+    let mut client = proxy.wire().await;
+    eventually("text is taken", async || code(&run(&mut client, "", insert, &["word"]).await).is_none()).await;
+}
+
+#[tokio::test]
+async fn now_in_a_string_is_when_its_client_prepared_it() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let select = "select 'now'::timestamptz = now(), $1";
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    for client in [&mut one, &mut two] {
+        for name in [""; 20].into_iter().chain(["s", "t"]) {
+            let frames = run(client, name, select, &["x"]).await;
+            assert!(frames.iter().any(|frame| frame.summary() == "DataRow(t, x)"), "'{name}': {frames:?}");
+        }
+    }
+}
