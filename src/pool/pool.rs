@@ -316,6 +316,13 @@ impl<M: Manager> Pool<M> {
         }
     }
 
+    /// Whether somebody waits for a backend, or for a pin.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        let state = self.0.state.lock();
+        state.waiters() > 0 || !state.hopefuls.is_empty()
+    }
+
     /// Whether there is nothing in it, nor anything to be kept in it: now, or at all times up to now.
     #[must_use]
     pub fn is_empty(&self, when: Emptiness) -> bool {

@@ -41,7 +41,7 @@ impl Serve {
             Ownership::Leased(_) => {
                 let pin = active.pinning.as_ref().map(|pinning| pinning.asked + self.route.pool.timeout());
                 let lease = self.lease_deadline(active).map(|(at, _)| at);
-                [pin, lease].into_iter().flatten().min()
+                [pin, lease, self.courtesy_due(active)].into_iter().flatten().min()
             }
         };
         self.worker.set_alarm(&active.alarm, &self.handle, at);
@@ -55,6 +55,7 @@ impl Serve {
         } else if std::mem::take(&mut active.mentioned_by_others) {
             self.release_if_done(active, now)?;
         }
+        self.make_room_for_others(active, now)?;
         match &active.ownership {
             Ownership::None => Ok(()),
             Ownership::Waiting { asked, .. } if *asked + self.route.pool.timeout() <= now => {

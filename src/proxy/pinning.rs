@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Context;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -15,6 +16,9 @@ use crate::pool::{self, PinFault, PinReason, PinReasons};
 use crate::session::{Keeps, Wait};
 use crate::stats::Limit;
 use crate::wire::build::Fault;
+
+/// How long a session that rests keeps what is only better kept, where others need it.
+const COURTESY: Duration = Duration::from_millis(100);
 
 /// A pin that is waited for.
 #[derive(Debug)]
@@ -40,6 +44,29 @@ impl Serve {
             }
         }
         Ok(())
+    }
+
+    /// When to look next whether others need the backend more than this session does, that has it only because it is
+    /// better kept.
+    pub(super) fn courtesy_due(&self, active: &Active) -> Option<Instant> {
+        let Ownership::Leased(lease) = &active.ownership else { return None };
+        (lease.is_pinned() && self.session.may_forgo_backend()).then(|| Instant::now() + COURTESY)
+    }
+
+    /// Gives up a backend that is only better kept, and that has not been used for a moment, to whoever waits for one
+    /// or for a pin.
+    pub(super) fn make_room_for_others(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
+        let Ownership::Leased(lease) = &active.ownership else { return Ok(()) };
+        let rests = lease.is_pinned() && active.last_frame.is_none_or(|last| last + COURTESY <= now);
+        if !rests || !self.session.may_forgo_backend() || !self.route.pool.is_wanted() {
+            return Ok(());
+        }
+        let keeps = self.session.keeps();
+        if keeps.contains(Keeps::SEQUENCES) {
+            self.drew_on = Some(lease.id());
+        }
+        self.session.forgo(keeps);
+        self.release_if_done(active, now)
     }
 
     /// A statement is about to leave something on the backend that can be carried to no other. Whether it can be

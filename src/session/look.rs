@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::functions::{Asked, Callee};
 use super::state::{Keeps, Parts};
 use super::turn::{Effect, Expect, Kind, Who};
-use super::{Leased, Session};
+use super::{Leased, Sequences, Session};
 use crate::settings::{AUTHORIZATION, ROLE, write_literal};
 use crate::sql::{Effects, Unnamed};
 use crate::wire::Frame;
@@ -172,6 +172,14 @@ impl Session {
     /// There is no room to keep the backend for this alone.
     pub fn forgo(&mut self, keeps: Keeps) {
         self.state.forgo(keeps);
+    }
+
+    /// Whether the session keeps its backend only because that is better, and would rather not where others need it.
+    #[must_use]
+    pub fn may_forgo_backend(&self) -> bool {
+        let keeps = self.keeps();
+        let insists = keeps.contains(Keeps::SEQUENCES) && matches!(self.rules.sequences, Sequences::Pin);
+        !keeps.is_empty() && Keeps::BETTER_KEPT.contains(keeps) && !insists && self.is_between_transactions()
     }
 
     /// Whether the session has drawn from a sequence since it leased its backend.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio_postgres::error::SqlState;
 
-use crate::harness::{self, Proxy, eventually, frame, pgweir, postgres, within};
+use crate::harness::{self, Proxy, code, eventually, frame, pgweir, postgres, within};
 
 /// Backends that this proxy's clients of application `name` occupy or left behind, by a direct look.
 async fn backends_of(user: &str) -> i64 {
@@ -223,5 +223,25 @@ async fn the_cap_over_all_pools_holds_and_every_pool_gets_its_turn() {
     tokio::select! {
         _ = within("all are served", join_all(work)) => {}
         () = watched => {}
+    }
+}
+
+#[tokio::test]
+async fn backends_that_are_only_better_kept_go_to_whoever_needs_one() {
+    for keeping in ["select lastval()", "select pg_backend_pid()"] {
+        let proxy = pgweir().pool_size(2).start().await;
+        let mut resting = proxy.wire().await;
+        resting.query("create sequence if not exists po_drawn").await;
+        for text in ["select nextval('po_drawn')", keeping, "select nextval('po_drawn')"] {
+            resting.query(text).await;
+        }
+        let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+        let frames = one.query("create temp table po_own (n int)").await;
+        assert_eq!(code(&frames), None, "after {keeping}: {frames:?}");
+        one.query("drop table po_own").await;
+        // And where all that is left is kept.
+        resting.query(keeping).await;
+        one.query("begin").await;
+        assert_eq!(code(&two.query("select 1").await), None, "after {keeping}");
     }
 }
