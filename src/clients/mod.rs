@@ -232,6 +232,8 @@ pub struct Clients {
     by_pid: DashMap<i32, Arc<Client>, foldhash::fast::RandomState>,
     next_pid: AtomicI32,
     connected: AtomicUsize,
+    /// Connections without a seat, which may want to cancel something or are to be refused.
+    standing: AtomicUsize,
     limit: AtomicUsize,
 }
 
@@ -249,6 +251,13 @@ pub struct Seat {
     client: Option<Arc<Client>>,
 }
 
+/// A place for a connection that has no seat.
+#[derive(Debug)]
+pub struct Standing(Arc<Clients>);
+
+/// Connections without a seat that are heard in any case.
+const STANDING: usize = 64;
+
 impl Clients {
     /// Takes at most `limit` connections at once.
     #[must_use]
@@ -257,6 +266,7 @@ impl Clients {
             by_pid: DashMap::with_hasher(foldhash::fast::RandomState::default()),
             next_pid: AtomicI32::new(FIRST_PID),
             connected: AtomicUsize::new(0),
+            standing: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
         }
     }
@@ -288,6 +298,17 @@ impl Clients {
             return Err(TooMany { limit });
         }
         Ok(Seat { clients: Arc::clone(self), client: None })
+    }
+
+    /// Takes a place for a connection that has no seat, long enough to hear what it wants. `None` where there are as
+    /// many as a quarter of the seats already, and some.
+    pub fn stand(self: &Arc<Self>) -> Option<Standing> {
+        let limit = self.limit.load(Ordering::Relaxed) / 4 + STANDING;
+        if self.standing.fetch_add(1, Ordering::AcqRel) >= limit {
+            self.standing.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Standing(Arc::clone(self)))
     }
 
     /// Cancels what the client with this process id does, if the key is its own; what is returned then ends when that
@@ -364,6 +385,12 @@ impl Seat {
                 }
             }
         }
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.0.standing.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -131,6 +131,9 @@ impl Serve {
 
     /// Gives the backend back if the session needs it no more and nothing of its conversation is left anywhere.
     pub(super) fn release_if_done(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
+        if self.session.is_between_transactions() {
+            self.tell_others(now);
+        }
         // A frame that waits for more than replies has been judged with this backend.
         let waits = matches!(active.held, Some((Wait::Channels | Wait::Processes | Wait::Way, _)));
         let done = !waits
@@ -142,7 +145,6 @@ impl Serve {
         if !done {
             return Ok(());
         }
-        self.tell_others(now);
         if let Some(unlistening) = self.session.listen_no_more() {
             active.to_backend.push(&unlistening);
             return Ok(());

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::{Server, dispatch};
 use crate::net::Stream;
 use crate::proxy::Worker;
+use crate::stats::Limit;
 
 /// How long accepting rests after the system had no file or memory left for a connection.
 const REST: Duration = Duration::from_millis(100);
@@ -84,10 +85,16 @@ impl Sockets<'_> {
 fn hand_over(accepted: Accepted, server: &Arc<Server>, lanes: &[Lane]) {
     let Some(lane) = lanes.iter().min_by_key(|lane| lane.worker.sessions()) else { return };
     let seat = server.clients.seat();
+    let standing = if seat.is_err() { server.clients.stand() } else { None };
+    if seat.is_err() && standing.is_none() {
+        server.routes.limit_hits().hit(Limit::MaxClients);
+        return;
+    }
     let sessions = server.sessions.clone();
     // Counted here, not in the task: of many connections at once each must see those before it.
     let (server, occupied) = (Arc::clone(server), lane.worker.occupy());
     let serving = async move {
+        let _standing = standing;
         let keepalive = server.config.current().listen.keepalive.clone();
         let stream = match accepted {
             Accepted::Tcp(socket) => Stream::from_tcp(socket, &keepalive),

@@ -144,6 +144,10 @@ impl Session {
         }
         self.looked(leased, now);
         self.settle_outdated();
+        if self.rules.hold == Hold::Session && self.is_between_transactions() {
+            // Nobody will look at what they have left, but others may have to hear of it.
+            self.settle_unsure(now);
+        }
         if self.rules.hold == Hold::Statement && self.transaction() != Transaction::Idle {
             return Err(block_opened().into());
         }

@@ -5,6 +5,9 @@ use bitflags::bitflags;
 
 use crate::sql::{Effects, custom_names};
 
+/// Names that SQL's PREPARE has given and that are remembered; who gives more is believed to have given any.
+const PREPARED_NAMES: usize = 1000;
+
 /// Custom settings that one session may have; one that has more keeps its backend.
 const CUSTOM_SETTINGS: usize = 256;
 
@@ -156,12 +159,16 @@ impl State {
 
     /// Notes a statement that SQL's PREPARE makes.
     pub(super) fn note_prepared(&mut self, name: &[u8]) {
-        self.names.get_or_insert_default().prepared.push(name.into());
+        if !self.has_prepared(name) {
+            self.names.get_or_insert_default().prepared.push(name.into());
+        }
     }
 
     /// Whether a statement of this name may have been made by SQL's PREPARE.
     pub(super) fn has_prepared(&self, name: &[u8]) -> bool {
-        self.names.as_ref().is_some_and(|names| names.prepared.iter().any(|known| **known == *name))
+        let may =
+            |prepared: &[Box<[u8]>]| prepared.len() >= PREPARED_NAMES || prepared.iter().any(|known| **known == *name);
+        self.names.as_ref().is_some_and(|names| may(&names.prepared))
     }
 
     /// The statements that SQL's PREPARE has made are these.

@@ -228,8 +228,10 @@ impl Turn {
             self.wary.retain(|other| !other.portal.is_empty());
         }
         let Statement { forgets, copies, .. } = *statement;
-        if forgets || copies {
-            self.wary.push(Wary { portal: Names::key(portal).into(), forgets, copies });
+        let portal = Names::key(portal);
+        let is_known = |other: &Wary| (&*other.portal, other.forgets, other.copies) == (portal, forgets, copies);
+        if (forgets || copies) && !self.wary.iter().any(is_known) {
+            self.wary.push(Wary { portal: portal.into(), forgets, copies });
         }
     }
 

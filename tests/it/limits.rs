@@ -1,6 +1,6 @@
 //! Limits of time and size, and what exceeds them learns.
 
-use crate::harness::{WireClient, code, eventually, frame, pgweir, postgres};
+use crate::harness::{Frame, WireClient, code, eventually, frame, pgweir, postgres};
 
 #[tokio::test]
 async fn query_timeout_cancels_and_the_client_lives() {
@@ -218,4 +218,42 @@ async fn who_waits_for_a_connection_that_other_pools_have_reads_which_limit_it_i
     assert_eq!(code(&frames).as_deref(), Some("53300"), "{frames:?}");
     let told = format!("{frames:?}");
     assert!(told.contains("server.max_connections") && !told.contains("raise pool.size"), "{told}");
+}
+
+#[tokio::test]
+async fn connections_beyond_max_clients_are_bounded_too_and_cancels_get_in() {
+    let proxy = pgweir().set("listen.max_clients", "1").start().await;
+    let mut client = proxy.wire().await;
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(WireClient::open(proxy.address()).await);
+    }
+    client.send(&frame::query("select pg_sleep(60)")).await;
+    client.cancel().await;
+    assert_eq!(code(&client.until(b'Z').await).as_deref(), Some("57014"));
+    for _ in 0..50 {
+        silent.push(WireClient::open(proxy.address()).await);
+    }
+    // The last of them find no place to wait for their turn to be refused.
+    let frames = silent.last_mut().expect("one").until_end().await;
+    assert_eq!(frames.iter().map(Frame::summary).collect::<Vec<_>>(), ["End"]);
+}
+
+#[tokio::test]
+async fn others_hear_of_an_altered_role_in_session_mode_too() {
+    let cluster = postgres().await;
+    cluster.execute("create role li_altered login").await;
+    let proxy = pgweir().mode("session").pool_size(2).start().await;
+    let mut altered = WireClient::login(proxy.address(), "li_altered", "postgres").await;
+    assert_eq!(altered.value("show work_mem").await, "4MB");
+    drop(altered);
+    let idle = "select count(*) from pg_stat_activity where usename = 'li_altered' and state = 'idle'";
+    let admin = cluster.admin().await;
+    eventually("its backend is idle", async || {
+        admin.query_one(idle, &[]).await.is_ok_and(|row| row.get::<_, i64>(0) == 1)
+    })
+    .await;
+    proxy.wire().await.query("alter role li_altered set work_mem = '7MB'").await;
+    let mut altered = WireClient::login(proxy.address(), "li_altered", "postgres").await;
+    assert_eq!(altered.value("show work_mem").await, "7MB");
 }
