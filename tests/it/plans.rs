@@ -81,9 +81,35 @@ async fn a_plan_is_asked_for_with_the_rights_of_who_was_slow_and_no_words_of_it_
     client.batch_execute("select * from secret").await.expect_err("not allowed");
     client.batch_execute("select status::int from orders where id = 'canary'").await.expect_err("no number");
     let row = plan(&proxy, "select * from secret%").await;
-    assert_eq!(text(&row, "error"), "permission denied for table secret (SQLSTATE 42501)");
+    let why = text(&row, "error");
+    assert!(why.starts_with("permission denied for table secret (SQLSTATE 42501): EXPLAIN needs the rights"), "{why}");
     let row = plan(&proxy, "select status::int%").await;
     assert_eq!(text(&row, "error"), "SQLSTATE 22P02");
+}
+
+#[tokio::test]
+async fn a_write_that_cannot_be_explained_names_the_rights_that_it_takes() {
+    let proxy = proxy().await;
+    let client = client(&proxy, "plans_user", "plans").await;
+    client.batch_execute("update orders set status = 'old' where id = 1").await.expect_err("not allowed");
+    let row = plan(&proxy, "update orders%").await;
+    let why = text(&row, "error");
+    assert!(why.contains("denied for table orders (SQLSTATE 42501)") && why.contains("pg_write_all_data"), "{why}");
+}
+
+#[tokio::test]
+async fn what_explain_does_not_take_is_not_asked_about() {
+    let proxy = proxy().await;
+    let client = client(&proxy, "postgres", "plans").await;
+    client.batch_execute("create temporary table copied (a int)").await.expect("a table");
+    client.batch_execute("copy orders to '/dev/null'; truncate copied").await.expect("done");
+    client.batch_execute("copy orders (id) to '/dev/null'").await.expect("done");
+    client.query("select 'the last' from orders limit 1", &[]).await.expect("a row");
+    // One is asked about after the other.
+    plan(&proxy, "select % from orders limit%").await;
+    let console = proxy.connect(&proxy.url("postgres", "pgweir")).await.expect("the console");
+    let rows = console.query("SHOW PLANS (query, error) WHERE NOT query LIKE 'select%'", &[]).await.expect("rows");
+    assert!(rows.is_empty(), "{rows:?}");
 }
 
 #[tokio::test]

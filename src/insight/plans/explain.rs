@@ -2,14 +2,14 @@
 //! ANALYZE, so nothing is executed.
 
 use serde_json::Value;
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::advice::{Index, Known, advice, filters_without_columns};
 use super::shape::{Scan, Shape, qualified, shape};
 use super::{Sample, Sent};
 use crate::insight::view::Plan;
-use crate::sql::{Lexing, last_parameter, parameters};
+use crate::sql::{Kind, Lexing, last_parameter, parameters};
 
 /// For one statement of ours, and for a lock.
 const TIMEOUTS: &str = "SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '100ms'; \
@@ -37,7 +37,10 @@ pub(super) async fn explain(client: &mut Client, sample: &Sample) -> Result<Plan
     };
     explained(client, &sent, &sample.user).await.map_err(|fault| match fault {
         // PostgreSQL's message may name a value: only what stands in the pattern anyway is shown of it.
-        Fault::Postgres(error) => error.as_db_error().map_or_else(|| error.to_string(), |report| words(report, &sent)),
+        Fault::Postgres(error) => {
+            let words = |report| words(report, &sent) + missing_right(report, sample.pattern.kind);
+            error.as_db_error().map_or_else(|| error.to_string(), words)
+        }
         Fault::Unexplained(why) => why.to_owned(),
     })
 }
@@ -60,6 +63,21 @@ fn words(report: &DbError, sent: &Sent) -> String {
     let harmless = matches!(code.get(..2), Some("42" | "55" | "57" | "25" | "28" | "3F")) && code != "42601";
     let has_values = sent.parameters.is_empty() && report.message().contains(['\'', '$']);
     if harmless && !has_values { format!("{} (SQLSTATE {code})", report.message()) } else { format!("SQLSTATE {code}") }
+}
+
+/// What to do where PostgreSQL plans nothing because of rights.
+fn missing_right(report: &DbError, kind: Kind) -> &'static str {
+    match kind {
+        _ if *report.code() != SqlState::INSUFFICIENT_PRIVILEGE => "",
+        Kind::Write => {
+            ": EXPLAIN needs the rights of the statement. Grant the user of [control] pg_write_all_data and \
+             pg_read_all_data, or rights on the table, or the role whose statement it is."
+        }
+        _ => {
+            ": EXPLAIN needs the rights of the statement. Grant the user of [control] pg_read_all_data, or rights on the \
+             table, or the role whose statement it is."
+        }
+    }
 }
 
 /// A normalised text as a statement for any values.

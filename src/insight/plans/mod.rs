@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout};
 use super::view::{PatternName, PatternPlan, Plan};
 use crate::config::{Live, Target};
 use crate::control::Control;
-use crate::sql::{Digest, Kind};
+use crate::sql::{Digest, Kind, first_word};
 
 /// Between two questions about one pattern.
 const PAUSE: Duration = Duration::from_mins(10);
@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const QUEUE: usize = 16;
 /// Patterns whose last question is remembered.
 const PATTERNS: usize = 10_000;
+/// First words of what EXPLAIN takes.
+const EXPLAINED: [&str; 8] = ["DELETE", "INSERT", "MERGE", "SELECT", "TABLE", "UPDATE", "VALUES", "WITH"];
 
 /// A statement as it was sent.
 #[derive(Debug, Clone)]
@@ -86,7 +88,7 @@ impl Plans {
     /// Has a statement explained soon. Nothing happens where its pattern has no plan or was asked about lately, or where
     /// too many wait.
     pub fn offer(&self, sample: Sample, now: Instant) {
-        if !matches!(sample.pattern.kind, Kind::Read | Kind::Write) {
+        if !matches!(sample.pattern.kind, Kind::Read | Kind::Write) || !has_a_plan(&sample.pattern.text) {
             return;
         }
         let mut state = self.state.lock();
@@ -139,7 +141,28 @@ impl Plans {
     }
 }
 
+/// Whether EXPLAIN takes a statement: COPY and TRUNCATE read and write, too, but would be an error in the server's log.
+fn has_a_plan(text: &str) -> bool {
+    let word = first_word(text.trim_start_matches('(').as_bytes());
+    EXPLAINED.iter().any(|explained| word.eq_ignore_ascii_case(explained.as_bytes()))
+}
+
 async fn visit(control: &Control, place: &Target, sample: &Sample) -> Result<Plan, String> {
     let connected = control.connect_to(&place.hosts, &place.dbname).await;
     explain::explain(&mut connected.map_err(|fault| fault.to_string())?, sample).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_a_plan;
+
+    #[test]
+    fn only_what_explain_takes_is_explained() {
+        for text in ["select $1", "((select a from t) union (table u))", "With x AS (SELECT $1) DELETE FROM t"] {
+            assert!(has_a_plan(text), "{text}");
+        }
+        for text in ["copy t to stdout", "TRUNCATE t", "execute s ($1)", "explain select $1", "lock t", ""] {
+            assert!(!has_a_plan(text), "{text}");
+        }
+    }
 }
