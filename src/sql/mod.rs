@@ -38,7 +38,7 @@ pub use custom::custom_names;
 pub use digest::Digest;
 pub use effects::Effects;
 pub use encoding::Encoding;
-pub use learning::conditions::{Compares, Condition, conditions};
+pub use learning::conditions::{Compares, Condition, conditions, joined_columns};
 pub use learning::words::Words;
 pub use leaves::Leaves;
 pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};

@@ -113,6 +113,59 @@ async fn what_explain_does_not_take_is_not_asked_about() {
 }
 
 #[tokio::test]
+async fn workers_of_a_parallel_plan_count_together() {
+    let proxy = proxy().await;
+    make_shop("plans_parallel").await;
+    for setting in ["min_parallel_table_scan_size", "parallel_setup_cost", "parallel_tuple_cost"] {
+        let sql = format!("alter database plans_parallel set {setting} = 0");
+        postgres().await.execute(&sql).await;
+    }
+    let client = client(&proxy, "postgres", "plans_parallel").await;
+    client.batch_execute("select at from orders where customer < 750").await.expect("rows");
+    client.batch_execute("select status from orders where customer < 100").await.expect("rows");
+    let row = plan(&proxy, "select at%").await;
+    assert!(text(&row, "plan").contains("\n  Parallel Seq Scan on shop.orders"), "{row:?}");
+    assert_eq!(text(&row, "advice"), "", "15 % of the table is not few");
+    let row = plan(&proxy, "select status%").await;
+    let gathered = text(&row, "plan").split_once("rows=").and_then(|(_, rest)| rest.split_once(')')).expect("rows").0;
+    let gathered: f64 = gathered.parse().expect("a number");
+    let wanted = text(&row, "advice").split_once("for about ").and_then(|(_, rest)| rest.split_once(':'));
+    let wanted: f64 = wanted.expect("advice").0.parse().expect("a number");
+    assert!((wanted - gathered).abs() <= 2.0, "{row:?}");
+}
+
+#[tokio::test]
+async fn a_pattern_on_a_bare_column_is_told_which_indexes_serve_it() {
+    let proxy = proxy().await;
+    let client = client(&proxy, "postgres", "plans").await;
+    client.batch_execute("select customer from orders where status like 'zzz%'").await.expect("nothing");
+    let row = plan(&proxy, "select customer%like%").await;
+    let advice = text(&row, "advice");
+    assert!(advice.contains("(status text_pattern_ops)") && !advice.contains("bare column"), "{advice}");
+}
+
+#[tokio::test]
+async fn a_join_that_reads_a_table_whole_for_few_rows_names_the_index_that_spares_it() {
+    let proxy = proxy().await;
+    make_shop("plans_join").await;
+    let client = client(&proxy, "postgres", "plans_join").await;
+    let tables = "create table buyers (id int primary key, name text); insert into buyers values (1, 'a'), (2, 'b'); \
+        analyze buyers";
+    client.batch_execute(tables).await.expect("a table");
+    let join = "from buyers b join orders o on o.customer = b.id where b.name = $1";
+    client.query(&format!("select o.status {join}"), &[&"a"]).await.expect("rows");
+    let row = plan(&proxy, "select o.status%").await;
+    let advice = text(&row, "advice");
+    let (_, command) = advice.split_once("that a join wants: ").unwrap_or_else(|| panic!("{advice}"));
+    assert_eq!(command, "CREATE INDEX CONCURRENTLY ON shop.orders (customer);");
+    client.batch_execute(command).await.expect("an index");
+    client.query(&format!("select o.at {join}"), &[&"a"]).await.expect("rows");
+    let row = plan(&proxy, "select o.at%").await;
+    assert_eq!(text(&row, "advice"), "");
+    assert!(text(&row, "plan").contains("orders_customer_idx"), "{}", text(&row, "plan"));
+}
+
+#[tokio::test]
 async fn where_hypopg_is_installed_an_index_tells_what_the_plan_would_cost_with_it() {
     let proxy = proxy().await;
     let there = "select count(*) from pg_available_extensions where name = 'hypopg'";

@@ -1,14 +1,14 @@
 //! Which index would spare a plan from reading a table end to end. Pure: what the catalog knows is an argument.
 
 use super::shape::{Scan, Shape, qualified, quoted};
-use crate::sql::{Compares, Lexing, conditions, normalised};
+use crate::sql::{Compares, Condition, conditions, joined_columns};
 
 /// Rows of a table below which reading it whole costs nothing worth an index.
 const LARGE: f64 = 10_000.0;
 /// An index is of use where it leaves less than this share of the table.
 const SELECTIVE: f64 = 0.1;
-/// Bytes that are shown of a filter.
-const SHOWN: usize = 500;
+/// Rows that a join looks up one by one, each in its own place of the table, must be fewer.
+const LOOKED_UP: f64 = 0.005;
 /// Columns of one index.
 const COLUMNS: usize = 4;
 
@@ -30,6 +30,8 @@ pub(super) struct Index {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     Filter,
+    /// A join looks rows up.
+    Join,
     /// Rows come in the order that a limit wants them.
     Order,
 }
@@ -56,6 +58,7 @@ impl Index {
         let table = qualified(&self.schema, &self.table);
         let why = match self.why {
             Why::Filter => format!("for about {:.0}", self.wanted.max(1.0)),
+            Why::Join => format!("for about {:.0} that a join wants", self.wanted.max(1.0)),
             Why::Order => "to sort it for a limit".to_owned(),
         };
         let mut sentence = format!("{table} is read whole, {:.0} rows, {why}: {};", self.rows, self.command());
@@ -71,7 +74,8 @@ pub(super) fn advice(shape: &Shape, known: impl Fn(&Scan) -> Option<Known>) -> V
     let mut advice: Vec<Index> = Vec::new();
     for scan in &shape.scans {
         let Some(known) = known(scan).filter(|known| known.rows >= LARGE) else { continue };
-        let Some((columns, why)) = columns(scan, &known) else { continue };
+        let columns = columns(scan, &known).or_else(|| Some((looked_up(scan, &known)?, Why::Join)));
+        let Some((columns, why)) = columns else { continue };
         // One that begins like this exists: the planner knows it and did not want it.
         if known.indexes.iter().any(|index| begins_alike(index, &columns, why)) {
             continue;
@@ -82,7 +86,7 @@ pub(super) fn advice(shape: &Shape, known: impl Fn(&Scan) -> Option<Known>) -> V
             columns,
             why,
             rows: known.rows,
-            wanted: scan.rows,
+            wanted: scan.joined.as_ref().filter(|_| why == Why::Join).map_or(scan.rows, |joined| joined.rows),
             cost_with_it: None,
         };
         if !advice.contains(&index) {
@@ -92,39 +96,37 @@ pub(super) fn advice(shape: &Shape, known: impl Fn(&Scan) -> Option<Known>) -> V
     advice
 }
 
-/// What to say of tables that are read whole for few of their rows, by filters that no index on a column can serve.
-pub(super) fn filters_without_columns(shape: &Shape, known: impl Fn(&Scan) -> Option<Known>) -> Vec<String> {
-    let sentence = |scan: &Scan| {
-        let known = known(scan).filter(|known| known.rows >= LARGE && scan.rows < known.rows * SELECTIVE)?;
-        let filter = scan.filter.as_deref().filter(|_| columns(scan, &known).is_none())?;
-        let filter = normalised(filter.as_bytes(), &Lexing::default(), SHOWN);
-        let (table, rows, wanted) = (qualified(&scan.schema, &scan.table), known.rows, scan.rows.max(1.0));
-        Some(format!(
-            "{table} is read whole, {rows:.0} rows, for about {wanted:.0}. No index on a column can help its filter, \
-             {filter}: compare the bare column, or index the expression."
-        ))
-    };
-    let mut sentences: Vec<String> = shape.scans.iter().filter_map(sentence).collect();
-    sentences.dedup();
-    sentences
+/// Whether a table is read whole for so few of its rows that an index would be of use.
+pub(super) fn is_selective(scan: &Scan, known: &Known) -> bool {
+    known.rows >= LARGE && scan.rows < known.rows * SELECTIVE
+}
+
+/// Whether no index on columns would serve a scan.
+pub(super) fn lacks_no_index(scan: &Scan, known: &Known) -> bool {
+    columns(scan, known).is_none()
+}
+
+/// What a scan's filter compares of its own table.
+pub(super) fn own_conditions(scan: &Scan) -> Vec<Condition> {
+    let mut conditions = scan.filter.as_deref().map(conditions).unwrap_or_default();
+    conditions.retain(|condition| condition.relation.as_deref().is_none_or(|name| name == scan.alias));
+    conditions
 }
 
 /// Columns that are compared for equality, then one of which a stretch is wanted or those that give the order.
 fn columns(scan: &Scan, known: &Known) -> Option<(Vec<String>, Why)> {
-    let conditions = scan.filter.as_deref().map(conditions).unwrap_or_default();
-    let own = |relation: &Option<Box<str>>| relation.as_deref().is_none_or(|name| name == scan.alias);
     let mut columns: Vec<String> = Vec::new();
     let mut range = None;
-    for condition in conditions.iter().filter(|condition| own(&condition.relation)) {
+    for condition in own_conditions(scan) {
         let column = condition.column.to_string();
         match condition.compares {
             Compares::Equal if !columns.contains(&column) => columns.push(column),
             Compares::Range => range = range.or(Some(column)),
-            Compares::Equal | Compares::Otherwise => {}
+            Compares::Equal | Compares::Pattern { .. } | Compares::Otherwise => {}
         }
     }
     let range = range.filter(|column| !columns.contains(column));
-    let selective = scan.rows < known.rows * SELECTIVE;
+    let selective = is_selective(scan, known);
     let order = order(scan);
     // Without a limit an order is worth having only where it comes with the rows that are wanted anyway.
     let ordered = range.is_none() && (scan.limited || (selective && !columns.is_empty()));
@@ -140,6 +142,20 @@ fn columns(scan: &Scan, known: &Known) -> Option<(Vec<String>, Why)> {
     columns.extend(range);
     columns.truncate(COLUMNS);
     (selective && !columns.is_empty()).then_some((columns, Why::Filter))
+}
+
+/// The columns by which a join would look up its few rows of a table, instead of reading it whole.
+fn looked_up(scan: &Scan, known: &Known) -> Option<Vec<String>> {
+    let most = known.rows * LOOKED_UP;
+    let joined = scan.joined.as_ref().filter(|joined| joined.rows < most && joined.others < most)?;
+    let mut columns: Vec<String> = Vec::new();
+    for column in joined_columns(&joined.condition, &scan.alias) {
+        if !columns.iter().any(|known| **known == *column) {
+            columns.push(column.into());
+        }
+    }
+    columns.truncate(COLUMNS);
+    (!columns.is_empty()).then_some(columns)
 }
 
 /// The columns of a sort, where one index can give that order: plain columns of this table, all in one direction.
@@ -172,7 +188,7 @@ fn begins_alike(index: &[String], columns: &[String], why: Why) -> bool {
     match why {
         Why::Order => index.starts_with(columns),
         // In whichever order they stand.
-        Why::Filter => {
+        Why::Filter | Why::Join => {
             let beginning = index.get(..columns.len()).unwrap_or_default();
             !beginning.is_empty() && beginning.iter().all(|column| columns.contains(column))
         }
@@ -181,6 +197,7 @@ fn begins_alike(index: &[String], columns: &[String], why: Why) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shape::Joined;
     use super::*;
 
     fn scan(filter: &str, sorted_by: &[&str], rows: f64) -> Scan {
@@ -191,6 +208,7 @@ mod tests {
             filter: (!filter.is_empty()).then(|| filter.to_owned()),
             sorted_by: sorted_by.iter().map(|key| (*key).to_owned()).collect(),
             limited: !sorted_by.is_empty(),
+            joined: None,
             rows,
         }
     }
@@ -222,15 +240,15 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_no_index_on_a_column_serves_is_told_without_its_values() {
-        let sentences = |filter: &str, rows| {
-            let shape = Shape { scans: vec![scan(filter, &[], rows)], ..Shape::default() };
-            filters_without_columns(&shape, |_| Some(Known { rows: 1e6, indexes: Vec::new() }))
+    fn a_join_that_wants_few_rows_of_a_large_table_wants_an_index_to_look_them_up() {
+        let joined = |others, rows| {
+            let condition = "((o.customer = c.id) AND (o.at > c.since))".to_owned();
+            Scan { joined: Some(Joined { condition, others, rows }), ..scan("", &[], 1e6) }
         };
-        let told = sentences("((o.product + 17) = $1)", 5.0);
-        assert!(told[0].contains("its filter, ((o.product + $2) = $1): compare"), "{told:?}");
-        assert!(sentences("(o.customer = 5)", 5.0).is_empty());
-        assert!(sentences("((o.product + 17) = $1)", 5e5).is_empty());
+        assert_eq!(commands(joined(10.0, 40.0), 1e6, &[]), ["CREATE INDEX CONCURRENTLY ON public.orders (customer)"]);
+        assert!(commands(joined(10.0, 5e4), 1e6, &[]).is_empty(), "much of the table is wanted");
+        assert!(commands(joined(5e4, 40.0), 1e6, &[]).is_empty(), "many would be looked for");
+        assert!(commands(joined(10.0, 40.0), 1e6, &[&["customer", "at"]]).is_empty(), "it exists and is not wanted");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use serde_json::Value;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use super::advice::{Index, Known, advice, filters_without_columns};
+use super::advice::{Index, Known, advice};
+use super::filters::unserved_filters;
 use super::shape::{Scan, Shape, qualified, shape};
 use super::{Sample, Sent};
 use crate::insight::view::Plan;
@@ -103,7 +104,7 @@ async fn explained(client: &mut Client, sent: &Sent, user: &str) -> Result<Plan,
     }
     let known = |scan: &Scan| tables.iter().find(|(other, _)| other == scan).and_then(|(_, known)| known.clone());
     let mut indexes = advice(&shape, known);
-    let others = filters_without_columns(&shape, known);
+    let others = unserved_filters(&shape, known);
     verify(client, &question, &mut indexes).await?;
     transaction.rollback().await?;
     let advice = indexes.iter().map(|index| index.sentence(shape.cost)).chain(others).collect();

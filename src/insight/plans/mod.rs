@@ -8,12 +8,15 @@
 //! | to read about | go to |
 //! |---|---|
 //! | how PostgreSQL is asked | `explain` |
-//! | what a plan says | `shape` (pure) |
+//! | what a plan says | `shape`, and each of its steps: `step` (pure) |
 //! | which index it lacks | `advice` (pure) |
+//! | what to say of filters that such an index does not serve | `filters` (pure) |
 
 mod advice;
 mod explain;
+mod filters;
 mod shape;
+mod step;
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;

@@ -8,6 +8,7 @@ const OPERATOR: i64 = 1;
 const OPERATOR_ANY: i64 = 2;
 const IN: i64 = 7;
 const AND: i64 = 1;
+const NOT: i64 = 3;
 
 /// One comparison of a column with something that is not of its table, of those that must all be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +21,12 @@ pub struct Condition {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compares {
-    /// =, IN, = ANY, IS NULL: one place, or a few, of an index.
+    /// =, IN, = ANY, IS NULL, a boolean as it is: one place, or a few, of an index.
     Equal,
     /// <, <=, >, >=: a stretch of it.
     Range,
+    /// LIKE and ~, which an index serves whose operator class is made for them; ILIKE and ~*, which one of trigrams does.
+    Pattern { any_case: bool },
     /// What an ordinary index does not serve.
     Otherwise,
 }
@@ -31,26 +34,58 @@ pub enum Compares {
 /// The comparisons of a condition as PostgreSQL writes it in a plan; none where it cannot be read.
 #[must_use]
 pub fn conditions(text: &str) -> Vec<Condition> {
-    let query = format!("SELECT WHERE {text}");
-    if query.len() > LONGEST {
-        return Vec::new();
-    }
-    let Parsed::Trees(trees) = parse(&query) else { return Vec::new() };
     let mut found = Vec::new();
-    if let [Tree::Node(select)] = trees.as_slice()
-        && let Some(condition) = select.child("where_clause")
-    {
-        gather(condition, &mut found);
-    }
+    each_part(text, |part| match part.name {
+        "NullTest" => found.extend(part.child("arg").and_then(|arg| column(arg, Compares::Equal))),
+        "ColumnRef" => found.extend(column(part, Compares::Equal)),
+        "BoolExpr" if part.number("boolop") == NOT => {
+            found.extend(
+                part.nodes("args").filter(|arg| arg.name == "ColumnRef").filter_map(|arg| column(arg, Compares::Equal)),
+            );
+        }
+        "AExpr" => found.extend(comparison(part)),
+        _ => {}
+    });
     found
 }
 
-fn gather(node: &Node, found: &mut Vec<Condition>) {
-    match node.name {
-        "BoolExpr" if node.number("boolop") == AND => node.nodes("args").for_each(|part| gather(part, found)),
-        "NullTest" => found.extend(node.child("arg").and_then(|arg| column(arg, Compares::Equal))),
-        "AExpr" => found.extend(comparison(node)),
-        _ => {}
+/// The columns of this relation that a condition wants equal to columns of others; none where it cannot be read.
+#[must_use]
+pub fn joined_columns(text: &str, relation: &str) -> Vec<Box<str>> {
+    let mut found: Vec<Box<str>> = Vec::new();
+    each_part(text, |part| {
+        let is_equality = part.number("kind") == OPERATOR && part.names("name").pop() == Some("=");
+        let side = |name| part.child(name).and_then(|node| column(node, Compares::Equal));
+        let (Some(left), Some(right), true) = (side("lexpr"), side("rexpr"), is_equality) else { return };
+        let is_own = |side: &Condition| side.relation.as_deref() == Some(relation);
+        match (is_own(&left), is_own(&right)) {
+            (true, false) => found.push(left.column),
+            (false, true) => found.push(right.column),
+            _ => {}
+        }
+    });
+    found
+}
+
+/// Tells of each of the parts of a condition that must all be true.
+fn each_part(text: &str, mut tell: impl FnMut(&Node)) {
+    let query = format!("SELECT WHERE {text}");
+    if query.len() > LONGEST {
+        return;
+    }
+    let Parsed::Trees(trees) = parse(&query) else { return };
+    if let [Tree::Node(select)] = trees.as_slice()
+        && let Some(condition) = select.child("where_clause")
+    {
+        descend(condition, &mut tell);
+    }
+}
+
+fn descend(node: &Node, tell: &mut impl FnMut(&Node)) {
+    if node.name == "BoolExpr" && node.number("boolop") == AND {
+        node.nodes("args").for_each(|part| descend(part, tell));
+    } else {
+        tell(node);
     }
 }
 
@@ -59,6 +94,8 @@ fn comparison(node: &Node) -> Option<Condition> {
     let compares = match (node.number("kind"), operator) {
         (OPERATOR | OPERATOR_ANY | IN, "=") => Compares::Equal,
         (OPERATOR, "<" | "<=" | ">" | ">=") => Compares::Range,
+        (OPERATOR, "~~" | "~") => Compares::Pattern { any_case: false },
+        (OPERATOR, "~~*" | "~*") => Compares::Pattern { any_case: true },
         _ => Compares::Otherwise,
     };
     let (left, right) = (node.child("lexpr"), node.child("rexpr"));
@@ -98,7 +135,19 @@ mod tests {
         assert_eq!(shown(text), ["Some(\"o\") customer_id Equal", "Some(\"o\") status Equal", "Some(\"o\") at Range"]);
         assert_eq!(shown("(5 < a)"), ["None a Range"]);
         assert_eq!(shown("(deleted_at IS NULL)"), ["None deleted_at Equal"]);
-        assert_eq!(shown("(name ~~ '%x%'::text)"), ["None name Otherwise"]);
+        assert_eq!(shown("((name)::text ~~ '%x%'::text)"), ["None name Pattern { any_case: false }"]);
+        assert_eq!(shown("(name ~* $1)"), ["None name Pattern { any_case: true }"]);
+        assert_eq!(shown("(tags @> '{a}'::text[])"), ["None tags Otherwise"]);
+        assert_eq!(shown("(o.paid AND (NOT o.sent))"), ["Some(\"o\") paid Equal", "Some(\"o\") sent Equal"]);
+    }
+
+    #[test]
+    fn of_a_join_the_columns_of_one_side_are_told() {
+        let text = "((o.customer = c.id) AND (c.region = o.region) AND (o.at > c.since) AND (o.id = o.parent))";
+        let columns = |relation| joined_columns(text, relation).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(columns("o"), ["customer", "region"]);
+        assert_eq!(columns("c"), ["id", "region"]);
+        assert!(columns("x").is_empty());
     }
 
     #[test]
