@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::meter::Figures;
 use super::visit::Kind;
 use super::workload::Tally;
-use crate::report::figures::time;
+use crate::report::figures::{self, time};
 use crate::stats::{Times, TimesSummary};
 
 /// How often figures are new where they are drawn in place, and where each is a line.
@@ -154,19 +154,14 @@ pub(super) fn summary(whole: &Figures, tally: &Tally, clients: usize, backends: 
     };
     fact("transactions", format!("{}, {} a second", HumanCount(whole.transactions), HumanCount(whole.tps())));
     fact("errors", tally.errors.to_string());
+    // Of what is at work only samples are known: what they missed was not seen.
+    let in_use = whole.peak.in_use;
     fact(
-        "most in use",
-        format!("{} of {backends} backends; PostgreSQL counted at most {counted} connections", whole.peak.in_use),
+        "connections",
+        format!("{counted} to PostgreSQL, the most that it counted; {in_use} of {backends} seen in use at once"),
     );
     let share = percent(whole.waited, whole.transactions);
-    fact(
-        "waited",
-        format!(
-            "{} of the transactions ({share}), at most {} clients at once",
-            HumanCount(whole.waited),
-            whole.peak.waiting
-        ),
-    );
+    fact("waited", format!("{} of the transactions ({share})", HumanCount(whole.waited)));
     fact(
         "traffic",
         format!(
@@ -208,11 +203,9 @@ fn counted_row(name: &str, count: u64, times: &TimesSummary, remark: &str) -> St
 }
 
 fn percent(part: u64, whole: u64) -> String {
-    if whole == 0 {
-        return "0 %".to_owned();
-    }
-    let tenths = u128::from(part) * 1000 / u128::from(whole);
-    format!("{}.{} %", tenths / 10, tenths % 10)
+    #[expect(clippy::cast_precision_loss, reason = "a share of a hundred is shown to a tenth")]
+    let share = part as f64 / whole.max(1) as f64;
+    figures::percent(share * 100.0)
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -221,11 +214,24 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::meter::Peak;
     use super::*;
 
     #[test]
-    fn shares_are_shown_to_a_tenth() {
-        assert_eq!(percent(1, 3), "33.3 %");
-        assert_eq!(percent(5, 0), "0 %");
+    fn the_summary_does_not_contradict_itself_where_samples_missed_something() {
+        let whole = Figures {
+            lasted: Duration::from_secs(5),
+            clients: 50,
+            peak: Peak { in_use: 7, waiting: 0 },
+            transactions: 28_944,
+            waited: 160,
+            transaction: TimesSummary::default(),
+            wait: TimesSummary::default(),
+            bytes_from_clients: 0,
+            bytes_to_clients: 0,
+        };
+        let text = summary(&whole, &Tally::default(), 50, 10, 10);
+        assert!(text.contains("160 of the transactions (0.6 %)\n"), "{text}");
+        assert!(text.contains("10 to PostgreSQL, the most that it counted; 7 of 10 seen in use at once"), "{text}");
     }
 }

@@ -226,7 +226,8 @@ fn sqlstate(code: [u8; 5]) -> Box<str> {
 
 /// One line for a slow execution.
 pub(super) fn log(slow: &Slow) {
-    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    // To a microsecond, as in the console.
+    let millis = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     let tags: Vec<String> = slow.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let parameters = slow.parameters.as_ref().map(|values| {
         let shown =

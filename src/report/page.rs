@@ -156,10 +156,11 @@ fn repetition(record: Record<'_>) -> Repetition {
     let shown = |name| figures::count(record.count(name));
     Repetition {
         head: format!(
-            "{} {} in {} units of work, up to {} in one: {} round trips too many",
+            "{} {} in {} {} of work, up to {} in one: {} round trips too many",
             shown("executions"),
             record.text("kind"),
             shown("units"),
+            if record.count("units") == 1 { "unit" } else { "units" },
             shown("most"),
             shown("wasted_round_trips"),
         ),

@@ -225,6 +225,14 @@ fn the_page_escapes_every_text_and_asks_for_nothing_from_outside() {
 }
 
 #[test]
+fn one_unit_of_work_is_no_units() {
+    let mut found = found();
+    found.repetitions.put("units", |_| Cell::Int(1));
+    let page = written(&found, &wish(), Format::Html, 0);
+    assert!(page.contains("800 reads in 1 unit of work, up to 25 in one"), "{page}");
+}
+
+#[test]
 fn markdown_keeps_each_row_in_one_line_with_its_columns() {
     let page = written(&found(), &wish(), Format::Markdown, 0);
     let row = page.lines().find(|line| line.contains("00000000000000ff")).expect("the hostile pattern");

@@ -365,6 +365,10 @@ async fn slow_executions_are_shown_and_their_values_only_to_those_who_may_do_eve
     let looker = proxy.connect(&proxy.url("looker", "pgweir")).await.expect("who may look may enter");
     let row = looker.query_one(show, &[]).await.expect("one");
     assert_eq!(row.get::<_, Option<&str>>(1), Some("<insufficient privilege>"));
+    let line: serde_json::Value = serde_json::from_str(&proxy.log_line("AS wanted").await).expect("JSON");
+    let server = line["fields"]["server_ms"].to_string();
+    let decimals = server.split_once('.').map_or("", |(_, decimals)| decimals);
+    assert!(server.starts_with(|digit: char| digit.is_ascii_digit()) && decimals.len() <= 3, "{line}");
 }
 
 #[tokio::test]
