@@ -159,6 +159,7 @@ impl Dialogue {
                 self.perform(&asked, out);
                 continue;
             };
+            self.notice(&asked, out);
             let rows = self.rows(&asked, &[])?;
             let formats = Formats::default();
             describe_rows(&headings, &formats, out);
@@ -311,7 +312,12 @@ impl Dialogue {
             self.perform(&statement.asked, out);
             return Ok(());
         };
-        let fresh = if portal.rows.is_none() { Some(self.rows(&statement.asked, &portal.values)?) } else { None };
+        let fresh = if portal.rows.is_none() {
+            self.notice(&statement.asked, out);
+            Some(self.rows(&statement.asked, &portal.values)?)
+        } else {
+            None
+        };
         let Some(portal) = self.portals.get_mut(name) else { return Err(no_portal(name)) };
         let rows = portal.rows.get_or_insert_with(|| fresh.unwrap_or_default().into_iter());
         let mut sent = 0_usize;
@@ -331,6 +337,15 @@ impl Dialogue {
     // === answers ===
 
     /// The rows of what has some, filtered, in order and cut.
+    /// Says why an answer is going to be empty, if that is not for want of anything to tell.
+    fn notice(&self, asked: &Asked, out: &mut Vec<u8>) {
+        if let Asked::Show(show) = asked
+            && let Some(why) = show.report.is_off(&self.console.config.current().insight)
+        {
+            out.extend_from_slice(&build::notice(why));
+        }
+    }
+
     fn rows(&self, asked: &Asked, bound: &[Option<String>]) -> Result<Vec<Row>, Fault> {
         match asked {
             Asked::Show(show) => self.show(show, bound),

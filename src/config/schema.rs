@@ -308,7 +308,7 @@ pub(super) const POOL: &[Key] = &[
         "slow_threshold",
         Kind::DurationOrOff { least: Duration::ZERO },
         "\"100ms\"",
-        "Time of one execution, waiting included, from which on it is logged as slow.",
+        "Time of one execution, waiting included, from which on it is logged as slow; with `insight.enabled = false` none is.",
     ),
     key(
         "promote_unnamed",

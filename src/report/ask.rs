@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const FINDINGS: usize = 20;
 /// Slow executions that are looked at for that.
 const SLOW: usize = 10_000;
+/// What is told of a pgweir that counts nothing.
+const OFF: &str = "Insight is off: statements are counted with insight.enabled = true in pgweir's configuration, from the \
+    next start on.";
 
 /// Where pgweir is and who to come as, in the form of a configuration whose server is pgweir.
 pub(super) fn way(sources: &Sources) -> anyhow::Result<Config> {
@@ -134,6 +137,11 @@ pub(super) async fn found(client: &Client, wish: &Wish) -> anyhow::Result<Found>
         bail!("this is no console of pgweir: it is {version:?}");
     }
     let too_old = || format!("the running pgweir is too old for this report: it is {version}");
+    let enabled = "SHOW CONFIG (value) WHERE key = 'insight.enabled'";
+    let enabled = asked(client, enabled, &[]).await.with_context(too_old)?;
+    if enabled.iter().any(|row| row.text("value") == "false") {
+        return Ok(Found { notes: vec![OFF.to_owned()], ..Found::default() });
+    }
     let since = wish.since.map(|since| format!(" SINCE '{}'", humantime::format_duration(since)));
     let since = since.unwrap_or_default();
     let summary = asked(client, &format!("SHOW SUMMARY (*){since}"), &[]).await.with_context(too_old)?;

@@ -89,6 +89,12 @@ impl From<super::Malformed> for Fault {
     }
 }
 
+/// A NoticeResponse of severity NOTICE, of no particular condition.
+#[must_use]
+pub fn notice(message: &str) -> Vec<u8> {
+    encode(&NoticeResponse::new(report_fields("NOTICE", "00000", message, None, None)))
+}
+
 /// A NoticeResponse of severity WARNING.
 #[must_use]
 pub fn warning(code: &str, message: &str) -> Vec<u8> {

@@ -105,6 +105,16 @@ async fn figures_of_an_application_are_its_own() {
 }
 
 #[tokio::test]
+async fn where_insight_is_off_a_report_says_so_and_tells_no_zeros() {
+    let proxy = watched().set("insight.enabled", "false").start().await;
+    for form in ["table", "markdown", "html", "json"] {
+        let text = told(&proxy, &["--format", form]).await;
+        assert!(text.contains("insight.enabled = true"), "{text}");
+        assert!(!text.contains("0 calls") && !text.contains("no errors"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_configuration_says_where_its_pgweir_is_and_who_may_ask() {
     let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = probe.local_addr().expect("an address");

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use super::table::{Column, Type, Value};
 use super::{Console, Rights};
+use crate::config::Insight;
 use crate::wire::build::Fault;
 
 /// A row of a report, in the order of its columns.
@@ -146,6 +147,20 @@ impl Report {
     /// Whether it can be of a span of time, by SINCE.
     pub(super) fn has_spans(self) -> bool {
         matches!(self, Self::Applications | Self::Budgets | Self::Queries | Self::Query | Self::Summary | Self::Trends)
+    }
+
+    /// Why nothing is counted that it could tell, and which key changes that.
+    pub(super) fn is_off(self, config: &Insight) -> Option<&'static str> {
+        match self {
+            Self::Clients | Self::Config | Self::Help | Self::Limits | Self::Pools | Self::Version => None,
+            _ if !config.enabled => {
+                Some("insight is off: with insight.enabled = true, from the next start on, statements are counted")
+            }
+            Self::Plans if !config.plans => {
+                Some("plans are off: with insight.plans = true, from the next start on, slow statements are explained")
+            }
+            _ => None,
+        }
     }
 
     /// All its rows.

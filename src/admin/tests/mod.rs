@@ -1,6 +1,7 @@
 //! The console without a network: commands of any kind, frames of any kind, reports of made-up values.
 
 mod frames;
+mod notices;
 mod reports;
 mod texts;
 
@@ -50,7 +51,13 @@ impl Measured for Made {
 
 /// A console of a process in which nothing else is; to be made within a runtime.
 fn console(made: Made) -> Arc<Console> {
-    let config = check_text("test", "[[users]]\nname = 'app'\npassword = 'x'\n", &[]).expect("a configuration").config;
+    console_with("", made)
+}
+
+/// The same with more in its configuration.
+fn console_with(more: &str, made: Made) -> Arc<Console> {
+    let text = format!("{more}\n[[users]]\nname = 'app'\npassword = 'x'\n");
+    let config = check_text("test", &text, &[]).expect("a configuration").config;
     Arc::new(Console {
         config: Arc::new(Live::new(config)),
         clients: Arc::new(Clients::new(10)),
