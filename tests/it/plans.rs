@@ -14,6 +14,7 @@ async fn shop() {
     SHOP.get_or_init(make).await;
 }
 
+/// Of which `plans_user` may read one table.
 async fn make_shop(database: &str) {
     postgres().await.execute(&format!("create database {database}")).await;
     let tables = "create schema shop; \
@@ -27,7 +28,11 @@ async fn make_shop(database: &str) {
 /// One that takes everything for slow.
 async fn proxy() -> Proxy {
     shop().await;
-    let control = "[control]\nuser = 'postgres'\npassword = ''\n";
+    proxy_with_control_by("postgres").await
+}
+
+async fn proxy_with_control_by(user: &str) -> Proxy {
+    let control = &format!("[control]\nuser = '{user}'\npassword = ''\n");
     let proxy = pgweir().set("insight.plans", "true").set("pool.slow_threshold", "'0s'").config(control);
     proxy.set("admin.users", "['postgres']").start().await
 }
@@ -95,6 +100,24 @@ async fn a_write_that_cannot_be_explained_names_the_rights_that_it_takes() {
     let row = plan(&proxy, "update orders%").await;
     let why = text(&row, "error");
     assert!(why.contains("denied for table orders (SQLSTATE 42501)") && why.contains("pg_write_all_data"), "{why}");
+}
+
+#[tokio::test]
+async fn with_the_rights_that_the_documentation_names_all_is_explained() {
+    shop().await;
+    make_shop("plans_granted").await;
+    let grants = "create role plans_control login; \
+        grant pg_monitor, pg_read_all_data, pg_write_all_data to plans_control";
+    postgres().await.execute(grants).await;
+    let proxy = proxy_with_control_by("plans_control").await;
+    let client = client(&proxy, "postgres", "plans_granted").await;
+    client.batch_execute("select a from secret").await.expect("nothing");
+    client.query("update orders set at = now() where id = $1", &[&1_i32]).await.expect("a row");
+    client.query("insert into secret select a from secret where a = $1", &[&1_i32]).await.expect("nothing");
+    for pattern in ["select a%", "update orders%", "insert into secret%"] {
+        let row = plan(&proxy, pattern).await;
+        assert_eq!(text(&row, "error"), "", "{pattern}");
+    }
 }
 
 #[tokio::test]
