@@ -16,6 +16,7 @@
 //! - [`pool`]: who gets which backend, and when
 //! - [`session`]: the protocol's state machine, without any I/O
 //! - [`backend`]: one connection to PostgreSQL
+//! - [`insight`]: what every statement has cost, by its pattern
 //! - [`notify`]: LISTEN without a pin
 //! - [`proxy`]: moves bytes and does what `session` decides
 //! - [`admin`]: the console, in which pgweir itself answers

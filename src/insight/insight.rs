@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::hours::{Due, HOUR, Hours, hour_of, start_of};
-use super::lists::{Cause, List, Lists};
+use super::lists::{Cause, Help, List, Lists};
 use super::names::{Names, Place, Places};
 use super::plans::{Plans, Sample};
 use super::recorder::{Entry, Recorder};
@@ -349,8 +349,13 @@ impl Shared {
 
     /// Takes a worker's full list.
     pub(super) fn put_aside(&self, list: List) {
-        if self.lists.put_aside(list) {
-            self.add_aside(&mut self.state.lock(), SystemTime::now());
+        let state = match self.lists.put_aside(list) {
+            Help::No => None,
+            Help::IfNobodyDoes => self.state.try_lock(),
+            Help::Must => Some(self.state.lock()),
+        };
+        if let Some(mut state) = state {
+            self.add_aside(&mut state, SystemTime::now());
         }
     }
 

@@ -14,8 +14,10 @@ use super::recorder::Entry;
 
 /// Entries of a list: few enough to stay in a processor's cache, where the next ones are written over them.
 const FULL: usize = 256;
-/// Lists that may wait to be added up; whoever fills one more does it himself.
+/// Lists that may wait to be added up; whoever fills one more does it himself, if nobody else is at it.
 const ASIDE: usize = 256;
+/// Lists that wait at most, 36 MB: whoever fills one more waits until it can be added up.
+const MOST_ASIDE: usize = 4 * ASIDE;
 /// Lists that are worth adding up before the second is over, and empty ones that are kept at most.
 const SOME: usize = 8;
 const EMPTY: usize = 16;
@@ -30,6 +32,15 @@ pub(super) type List = Vec<Entry>;
 pub(super) enum Cause {
     Many,
     Second,
+}
+
+/// Whether who has filled a list should add up those that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Help {
+    No,
+    /// Not while a report is made, which may take its time.
+    IfNobodyDoes,
+    Must,
 }
 
 #[derive(Debug, Default)]
@@ -56,14 +67,18 @@ impl Lists {
         self.state.lock().empty().unwrap_or_else(|| Vec::with_capacity(FULL))
     }
 
-    /// Takes a full list. Whether so many wait that they should be added up by whoever has filled this one.
-    pub(super) fn put_aside(&self, list: List) -> bool {
+    /// Takes a full list. How its writer should help to add up those that wait.
+    pub(super) fn put_aside(&self, list: List) -> Help {
         let mut state = self.state.lock();
         state.aside.push_back(list);
         if state.aside.len() >= SOME {
             self.filled.notify_one();
         }
-        state.aside.len() > ASIDE
+        match state.aside.len() {
+            waiting if waiting <= ASIDE => Help::No,
+            waiting if waiting <= MOST_ASIDE => Help::IfNobodyDoes,
+            _ => Help::Must,
+        }
     }
 
     /// How many wait to be added up.
@@ -146,6 +161,14 @@ mod tests {
         assert!(begun.elapsed() > SECOND / 2, "{:?}", begun.elapsed());
         lists.stop();
         assert_eq!(lists.wait(), None);
+    }
+
+    #[test]
+    fn a_writer_helps_where_many_wait_and_must_where_too_many_do() {
+        let lists = Lists::default();
+        let told: Vec<Help> = (0..=MOST_ASIDE).map(|_| lists.put_aside(List::new())).collect();
+        assert_eq!(told.iter().position(|help| *help == Help::IfNobodyDoes), Some(ASIDE));
+        assert_eq!(told.iter().position(|help| *help == Help::Must), Some(MOST_ASIDE));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A session's temporary ownership of a backend, and the count of those that outlive their transaction.
+//! A session's temporary ownership of a backend.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};

@@ -15,7 +15,7 @@ use super::lease::{Duty, Grant, Lease};
 use super::map::{Blueprint, PoolKey};
 use super::pins::{PinFault, PinReasons, PinsExhausted};
 use super::recycle::RecyclePolicy;
-use super::state::{Chores, State, seat_limits};
+use super::state::{State, seat_limits};
 use super::tasks::Shared;
 use super::waiting::Waiting;
 use super::{Exhausted, LeaseError, Manager, PoolSnapshot, Wish};
@@ -203,15 +203,6 @@ impl<M: Manager> Pool<M> {
             state.reach = Reach::Up;
             state.sweep(now, chores);
         });
-    }
-
-    /// Closes the backends that are idle now. Those to be kept ahead are opened again by the next maintenance only.
-    pub fn close_idle(&self, now: Instant) {
-        let mut chores = Chores::default();
-        let mut state = self.0.state.lock();
-        while state.evict(None, &mut chores) {}
-        drop(state);
-        self.0.perform(chores, None, now);
     }
 
     /// Ends the pool: idle backends are closed, leased ones as they come back, and whoever waits or asks from now on

@@ -52,6 +52,7 @@ fn execution(pattern: u64) -> Execution {
         in_transaction: false,
         extended: false,
         piped: false,
+        together: 1,
     }
 }
 
