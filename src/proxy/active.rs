@@ -233,7 +233,7 @@ impl Active {
             barrier,
             settling,
             alarm: _,
-            out: _,
+            out,
             work,
             last_frame,
             bytes_from_client,
@@ -257,5 +257,7 @@ impl Active {
         (*work, *last_frame) = (Work::default(), None);
         (*bytes_from_client, *bytes_to_client) = (0, 0);
         measured.clear();
+        // A session that ends by an error may have said something that nobody was given.
+        out.clear();
     }
 }

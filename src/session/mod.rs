@@ -199,6 +199,18 @@ pub struct Outgoing {
     spare: Option<Box<Turn>>,
 }
 
+impl Outgoing {
+    /// Forgets whatever was said and not taken.
+    pub fn clear(&mut self) {
+        let Self { to_backend, before, after, events, own_statements, spare: _ } = self;
+        to_backend.clear();
+        before.clear();
+        after.clear();
+        events.clear();
+        *own_statements = 0;
+    }
+}
+
 /// What a client that is gone did not say to the end, where its backend waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfinished {

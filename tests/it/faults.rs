@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio_postgres::error::SqlState;
 
 use crate::harness::postgres::free_port;
-use crate::harness::{Frame, Proxy, WireClient, eventually, frame, own_postgres, pgweir, postgres, within};
+use crate::harness::{Frame, Proxy, WireClient, code, eventually, frame, own_postgres, pgweir, postgres, within};
 
 async fn still_serves(proxy: &Proxy) {
     assert_eq!(proxy.wire().await.value("select 'alive'").await, "alive");
@@ -392,4 +392,25 @@ async fn what_an_idle_backend_says_corrupts_nothing() {
     }
     let mut fresh = proxy.wire().await;
     assert_eq!(fresh.value("select 'fine'").await, "fine");
+}
+
+#[tokio::test]
+async fn what_pgweir_was_about_to_say_for_a_session_that_is_ended_is_said_for_no_other() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let known = "select 'known to all backends'";
+    let batch = [frame::parse("s", known, &[]), frame::bind("", "s", &[]), frame::execute("", 0), frame::sync()];
+    for _ in 0..3 {
+        let mut client = proxy.wire().await;
+        client.send(&batch.concat()).await;
+        client.until(b'Z').await;
+    }
+    for _ in 0..5 {
+        let mut ended = proxy.wire().await;
+        ended.query("begin").await;
+        ended.send(&[frame::parse("x", known, &[]), frame::message(b'!', b"")].concat()).await;
+        assert_eq!(code(&ended.until_end().await).as_deref(), Some("08P01"));
+        for _ in 0..2 {
+            assert_eq!(proxy.wire().await.value("select 'mine'").await, "mine");
+        }
+    }
 }
