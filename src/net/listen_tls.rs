@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificate;
 use super::pem::{self, TlsFault};
+use super::refusal::{Whose, in_words};
 use super::stream::Stream;
 use crate::config::{ListenTls as Settings, ListenTlsMode};
 
@@ -100,9 +101,10 @@ impl ListenTls {
             while connection.wants_write() && connection.write_tls(&mut alert)? > 0 {}
             // The client learns why if it still listens; the error is told to the caller either way.
             let _ = socket.write_all(&alert).await;
-            return Err(error);
+            return Err(in_words(error, Whose::Client));
         }
-        let tls = self.acceptor.accept_with(socket, |fresh| *fresh = connection).await?;
+        let accepted = self.acceptor.accept_with(socket, |fresh| *fresh = connection).await;
+        let tls = accepted.map_err(|error| in_words(error, Whose::Client))?;
         if opening == TlsOpening::Direct && tls.get_ref().1.alpn_protocol() != Some(super::ALPN) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

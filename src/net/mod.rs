@@ -11,6 +11,7 @@ mod limits;
 mod listen;
 mod listen_tls;
 mod pem;
+mod refusal;
 mod server_tls;
 mod socket;
 mod stream;

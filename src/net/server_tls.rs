@@ -12,6 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::pem::{self, TlsFault};
+use super::refusal::{Whose, in_words};
 use super::stream::Stream;
 use super::verify::{BackendVerifier, Roots, Trust};
 use crate::config::{ServerTls as Settings, ServerTlsMode};
@@ -69,7 +70,10 @@ impl ServerTls {
         let connected = Box::pin(self.connector.connect(name, socket)).await;
         match connected {
             Ok(tls) => Ok(Stream::ServerTls(Box::new(tls))),
-            Err(error) => Err(io::Error::new(error.kind(), format!("TLS with {host_name} failed: {error}"))),
+            Err(error) => {
+                let error = in_words(error, Whose::Server);
+                Err(io::Error::new(error.kind(), format!("TLS with {host_name} failed: {error}")))
+            }
         }
     }
 }

@@ -11,6 +11,34 @@ use tempfile::TempDir;
 
 use crate::config::{ListenTls, ListenTlsMode, ServerTls, ServerTlsMode, TlsIdentity};
 
+/// Made by `openssl ca` without extensions, as PostgreSQL's manual shows (19.9.5), which gives X.509 version 1.
+pub(super) const VERSION_1_CA: &str = "-----BEGIN CERTIFICATE-----
+MIIBVTCB+6ADAgECAgEBMAoGCCqGSM49BAMCMBkxFzAVBgNVBAMMDldlaXIgVGVz
+dCBSb290MCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAZMRcwFQYD
+VQQDDA5XZWlyIFRlc3QgUm9vdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABI6N
+voVkatcL8tQyhcrMctXf4kyfSMFYw/WjahSBG8cBmzZzIbO4v11qTf6WwdZy7dnJ
+/BnKcRRJBqbOIwzOs0OjMjAwMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFITN
+1GR9ZZb85EsYJIQpUkk7tkGsMAoGCCqGSM49BAMCA0kAMEYCIQDMOkVQPGq+2Mt8
+5TWmBz/mhcDpFiwVwtQ1jH1HnRR5PQIhALgBw3XKt3/wWzgsqlGQBFP2YuDxO66X
+IBarkL6xGFGI
+-----END CERTIFICATE-----
+";
+pub(super) const VERSION_1_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBFjCBvQIBAjAKBggqhkjOPQQDAjAZMRcwFQYDVQQDDA5XZWlyIFRlc3QgUm9v
+dDAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowFDESMBAGA1UEAwwJ
+bG9jYWxob3N0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEKNf++6e8wEXXfa1D
+o3vrSbz8ofRwhKan4BFBOTr3lh7XTidcW31OX1lJXlBXYq0X1c9wEpx1gPcwSf1w
++nvgnTAKBggqhkjOPQQDAgNIADBFAiEA7MxPW5Ef7xKm+z2Jjoo4TjQgN3vdeblm
+pLfaSbPdrbICIDMCrUrvqqWs5K8EA6SkOUOdGTDE7D88OtoWKdhiQTe4
+-----END CERTIFICATE-----
+";
+pub(super) const VERSION_1_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgaN5/ndso60uZ4pfL
+2lyNcMEegVBJfOZJEFTZzgiGbd2hRANCAAQo1/77p7zARdd9rUOje+tJvPyh9HCE
+pqfgEUE5OveWHtdOJ1xbfU5fWUleUFdirRfVz3ASnHWA9zBJ/XD6e+Cd
+-----END PRIVATE KEY-----
+";
+
 pub(super) struct Authority {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
@@ -18,8 +46,12 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn new() -> Self {
+        Self::called("Weir Test Authority")
+    }
+
+    pub(super) fn called(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut params = named("Weir Test Authority", &[]);
+        let mut params = named(name, &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
@@ -44,6 +76,13 @@ impl Authority {
         let mut params = named(common_name, &[common_name]);
         params.not_after = rcgen::date_time_ymd(2001, 1, 1);
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        self.sign(&params)
+    }
+
+    /// A certificate that may sign others, where one of a host or a client belongs.
+    pub(super) fn issue_authority(&self, common_name: &str) -> TlsIdentity {
+        let mut params = named(common_name, &[common_name]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         self.sign(&params)
     }
 

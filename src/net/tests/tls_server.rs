@@ -4,38 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::authority::{Authority, dials, listens};
+use super::authority::{Authority, VERSION_1_CA, VERSION_1_CERTIFICATE, VERSION_1_KEY, dials, listens};
 use super::{on_one_runtime, pair};
 use crate::config::{ServerTls as Settings, ServerTlsMode, TlsIdentity};
 use crate::net::{ListenTls, ServerTls, Stream, TlsFault, TlsOpening};
-
-/// Made by `openssl ca` without extensions, as PostgreSQL's manual shows (19.9.5), which gives X.509 version 1.
-const VERSION_1_CA: &str = "-----BEGIN CERTIFICATE-----
-MIIBVTCB+6ADAgECAgEBMAoGCCqGSM49BAMCMBkxFzAVBgNVBAMMDldlaXIgVGVz
-dCBSb290MCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAZMRcwFQYD
-VQQDDA5XZWlyIFRlc3QgUm9vdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABI6N
-voVkatcL8tQyhcrMctXf4kyfSMFYw/WjahSBG8cBmzZzIbO4v11qTf6WwdZy7dnJ
-/BnKcRRJBqbOIwzOs0OjMjAwMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFITN
-1GR9ZZb85EsYJIQpUkk7tkGsMAoGCCqGSM49BAMCA0kAMEYCIQDMOkVQPGq+2Mt8
-5TWmBz/mhcDpFiwVwtQ1jH1HnRR5PQIhALgBw3XKt3/wWzgsqlGQBFP2YuDxO66X
-IBarkL6xGFGI
------END CERTIFICATE-----
-";
-const VERSION_1_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
-MIIBFjCBvQIBAjAKBggqhkjOPQQDAjAZMRcwFQYDVQQDDA5XZWlyIFRlc3QgUm9v
-dDAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowFDESMBAGA1UEAwwJ
-bG9jYWxob3N0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEKNf++6e8wEXXfa1D
-o3vrSbz8ofRwhKan4BFBOTr3lh7XTidcW31OX1lJXlBXYq0X1c9wEpx1gPcwSf1w
-+nvgnTAKBggqhkjOPQQDAgNIADBFAiEA7MxPW5Ef7xKm+z2Jjoo4TjQgN3vdeblm
-pLfaSbPdrbICIDMCrUrvqqWs5K8EA6SkOUOdGTDE7D88OtoWKdhiQTe4
------END CERTIFICATE-----
-";
-const VERSION_1_KEY: &str = "-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgaN5/ndso60uZ4pfL
-2lyNcMEegVBJfOZJEFTZzgiGbd2hRANCAAQo1/77p7zARdd9rUOje+tJvPyh9HCE
-pqfgEUE5OveWHtdOJ1xbfU5fWUleUFdirRfVz3ASnHWA9zBJ/XD6e+Cd
------END PRIVATE KEY-----
-";
 
 /// Dials a PostgreSQL that presents `identity` under the name `host`.
 fn dial(identity: &TlsIdentity, settings: &Settings, host: &str) -> io::Result<Stream> {
@@ -146,14 +118,33 @@ fn we_present_our_own_certificate_where_one_is_asked_for() {
 }
 
 #[test]
-fn a_refusal_says_why() {
-    let (ours, theirs) = (Authority::new(), Authority::new());
+fn a_refusal_says_what_is_wrong_and_what_would_be_right() {
+    let (ours, theirs, impostors) = (Authority::new(), Authority::called("theirs"), Authority::new());
     let settings = dials(ServerTlsMode::VerifyFull, Some(ours.ca()));
     let why = |identity: &TlsIdentity, host: &str| dial(identity, &settings, host).unwrap_err().to_string();
-    let strange = why(&theirs.issue("localhost", &[]), "localhost");
-    assert!(strange.contains("invalid peer certificate"), "{strange}");
-    let wrong_name = why(&ours.issue("localhost", &[]), "db");
-    assert!(wrong_name.contains("TLS with db failed") && wrong_name.contains("NotValidForName"), "{wrong_name}");
+    assert_eq!(
+        why(&impostors.issue("localhost", &[]), "localhost"),
+        "TLS with localhost failed: the server's certificate is not signed by the authority of that name in server.tls.ca; if it has a new key, \
+         add its new certificate there"
+    );
+    assert_eq!(
+        why(&theirs.issue("localhost", &[]), "localhost"),
+        "TLS with localhost failed: the server's certificate is signed by nobody in server.tls.ca; add its authority there"
+    );
+    assert_eq!(
+        why(&ours.issue("localhost", &[]), "db"),
+        "TLS with db failed: the server's certificate is made for other names than the host that was dialled; dial one of \
+         those, or issue one with this host as subjectAltName"
+    );
+    assert_eq!(
+        why(&ours.issue_expired("localhost"), "localhost"),
+        "TLS with localhost failed: the server's certificate has expired; it must be renewed"
+    );
+    assert_eq!(
+        why(&ours.issue_authority("localhost"), "localhost"),
+        "TLS with localhost failed: the server's certificate is an authority's own (CA:TRUE); issue one for the server, \
+         with CA:FALSE"
+    );
 }
 
 #[test]
