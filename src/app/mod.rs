@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let insight = Arc::new(Insight::new(&config.insight, Arc::new(Patterns::new(config.limits.patterns))));
     insight.set_budgets(config.budgets);
     if let Some(file) = config.insight.store.as_ref().filter(|_| config.insight.enabled) {
-        insight.keep_hours(file)?;
+        // Its causes repeat each other, and none of them names the file.
+        insight.keep_hours(file).map_err(|fault| {
+            anyhow!("insight.store: cannot open \"{}\": {}", file.display(), anyhow::Error::new(fault).root_cause())
+        })?;
     }
     let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new(), hub, Arc::clone(&insight));
     let (listeners, addresses, door) = listen(&config)?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -136,10 +137,14 @@ fn run(sources: Sources) -> ExitCode {
     if let Err(error) = start_log(&loaded.config.log) {
         return fail(&error);
     }
-    match control_runtime().map(|runtime| runtime.block_on(app::run(loaded.config, sources))) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => fail(&format!("pgweir cannot start: {error:#}")),
-        Err(error) => fail(&error),
+    let ran = control_runtime().context("no runtime");
+    match ran.and_then(|runtime| runtime.block_on(app::run(loaded.config, sources))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if tracing::enabled!(tracing::Level::ERROR) => {
+            tracing::error!("pgweir cannot start: {error:#}");
+            ExitCode::FAILURE
+        }
+        Err(error) => fail(&format!("pgweir cannot start: {error:#}")),
     }
 }
 

@@ -16,8 +16,8 @@ use crate::config::TlsIdentity;
 /// Why TLS cannot be set up. Each names the file and what is wrong with it.
 #[derive(Debug, Error)]
 pub enum TlsFault {
-    #[error("cannot read \"{file}\": {source}")]
-    Unreadable { file: PathBuf, source: io::Error },
+    #[error("cannot read \"{file}\": {reason}")]
+    Unreadable { file: PathBuf, reason: io::Error },
     #[error("\"{file}\" holds no certificate (expected PEM: -----BEGIN CERTIFICATE-----)")]
     NoCertificate { file: PathBuf },
     #[error("\"{file}\" holds no revocation list (expected PEM: -----BEGIN X509 CRL-----)")]
@@ -37,7 +37,13 @@ pub enum TlsFault {
     #[error("the system has no root certificates{reason}; name a file of them")]
     NoSystemRoots { reason: String },
     #[error("TLS cannot be set up: {0}")]
-    Setup(#[from] rustls::Error),
+    Setup(rustls::Error),
+}
+
+impl From<rustls::Error> for TlsFault {
+    fn from(error: rustls::Error) -> Self {
+        Self::Setup(error)
+    }
 }
 
 /// Every certificate in a PEM file; never empty.
@@ -91,7 +97,7 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TlsFault> {
-    fs::read(file).map_err(|source| TlsFault::Unreadable { file: file.to_owned(), source })
+    fs::read(file).map_err(|reason| TlsFault::Unreadable { file: file.to_owned(), reason })
 }
 
 pub(super) fn broken(file: &Path, reason: &str) -> TlsFault {

@@ -4,6 +4,7 @@
 mod administration;
 mod auth;
 mod cancel;
+mod commands;
 mod console;
 mod control;
 mod definitions;
