@@ -1,11 +1,12 @@
 //! Wiring: builds everything from a configuration, spawns it, reloads it and drains it.
 //!
 //! [`start`] gives a running pgweir, which a test or the demo drives as it likes; [`run()`] is the life of the process,
-//! signals included. Nothing here decides anything about a session, a pool or a message.
+//! signals included; [`unusable`] looks beforehand at the files that a configuration names. Nothing here decides anything about a session, a pool or a message.
 
 mod demand;
 mod limits;
 mod measured;
+mod named_files;
 mod occupancy;
 mod reload;
 mod run;
@@ -37,6 +38,7 @@ use crate::server::routes::Routes;
 use crate::sql::Patterns;
 
 pub use crate::net::raise_open_files;
+pub use named_files::unusable;
 pub use run::run;
 pub use snapshot::Snapshot;
 

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::app;
-use crate::config::{self, LogFormat, Sources};
+use crate::config::{self, LogFormat, Mistakes, Sources};
 use crate::demo::{self, Plan};
 use crate::report::{self, By, Wish};
 use hash_password::Form;
@@ -153,13 +153,15 @@ fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 fn check(sources: &Sources) -> ExitCode {
-    match config::load(sources) {
-        Ok(loaded) => {
-            say(&config::effective(&loaded));
-            ExitCode::SUCCESS
-        }
-        Err(mistakes) => fail(&mistakes),
+    let loaded = match config::load(sources) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return fail(&mistakes),
+    };
+    if let Some(mistakes) = Mistakes::of(app::unusable(&loaded)) {
+        return fail(&mistakes);
     }
+    say(&config::effective(&loaded));
+    ExitCode::SUCCESS
 }
 
 fn tell(sources: &Sources, wanted: Report) -> ExitCode {

@@ -1,6 +1,7 @@
 //! What must hold between keys. Each value alone was judged by its kind.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use super::mistake::Problem;
 use super::model::*;
@@ -18,6 +19,7 @@ pub(super) struct Finding {
 /// true when nobody wrote `listen.tls.mode`.
 pub(super) fn findings(config: &Config, sheet: &Sheet, users: &[String], plain: bool) -> Vec<Finding> {
     let mut found = Findings { config, sheet, users, list: Vec::new() };
+    found.addresses();
     found.listen_tls();
     if plain {
         found.unused_certificate();
@@ -54,6 +56,24 @@ impl Findings<'_> {
 
     fn is_set(&self, section: &str, key: &str) -> bool {
         self.sheet.sections.get(section).is_some_and(|values| *values.value(key) != Value::Absent)
+    }
+
+    /// Two listeners cannot share a port, and `0.0.0.0` has that of every address.
+    fn addresses(&mut self) {
+        let addresses = &self.config.listen.addresses;
+        let taken_twice = addresses.iter().enumerate().find_map(|(place, second)| {
+            let first = addresses.iter().take(place).find(|first| is_same_door(**first, *second))?;
+            Some((first, second))
+        });
+        match taken_twice {
+            Some((first, second)) if first == second => {
+                self.conflict(&["listen.address"], format!("{first} is there twice"));
+            }
+            Some((first, second)) => {
+                self.conflict(&["listen.address"], format!("{first} and {second} cannot both be listened on"));
+            }
+            None => {}
+        }
     }
 
     fn listen_tls(&mut self) {
@@ -357,4 +377,11 @@ impl Findings<'_> {
         }
         self.list.len() > before
     }
+}
+
+/// Whether the kernel refuses the second of two listeners. Port 0 is a different one each time.
+fn is_same_door(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers =
+        || one.is_ipv4() == other.is_ipv4() && [one, other].iter().any(|address| address.ip().is_unspecified());
+    one.port() != 0 && (one == other || one.port() == other.port() && covers())
 }

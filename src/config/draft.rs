@@ -131,11 +131,10 @@ impl Draft {
         for check::Finding { keys, problem } in check::findings(&config, &self.sheet, &self.users, plain) {
             self.conclude(&keys, problem);
         }
-        if self.mistakes.is_empty() {
-            return Ok(Loaded { config, origins: Origins(self.origins) });
+        match Mistakes::of(self.mistakes) {
+            Some(mistakes) => Err(mistakes),
+            None => Ok(Loaded { config, origins: Origins(self.origins) }),
         }
-        self.mistakes.sort_by(|a, b| a.origin.cmp(&b.origin));
-        Err(Mistakes(self.mistakes))
     }
 
     /// Notes what follows from several keys, unless one of them lies in a table that is unclear.

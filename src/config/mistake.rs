@@ -104,6 +104,13 @@ impl Mistakes {
         Self(vec![Mistake { origin: Origin::File { name, line: 0 }, key: String::new(), problem }])
     }
 
+    /// `None` where nothing is wrong.
+    #[must_use]
+    pub fn of(mut mistakes: Vec<Mistake>) -> Option<Self> {
+        mistakes.sort_by(|a, b| a.origin.cmp(&b.origin));
+        (!mistakes.is_empty()).then_some(Self(mistakes))
+    }
+
     /// In the order in which they are shown.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
         self.0.iter()

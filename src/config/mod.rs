@@ -115,3 +115,5 @@ fn assemble(file: Option<(&str, &str)>, url: Option<&str>, env: &[(String, Strin
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_checks;

@@ -21,8 +21,9 @@ Later ones win, key by key:
 4. variables: `PGWEIR_SECTION__KEY`.
 
 `pgweir check [FILE]` prints what holds and where each value came from, or every mistake with its line, what was
-expected and the nearest valid key. Unknown keys are mistakes everywhere. SIGHUP reads the file again; a file with
-mistakes changes nothing. Keys marked *at start* keep their value until the next start.
+expected and the nearest valid key. Unknown keys are mistakes everywhere. It looks at the files and folders that are
+named, too, and finds a certificate, a key or a folder with which pgweir could not start. SIGHUP reads the file again; a
+file with mistakes changes nothing. Keys marked *at start* keep their value until the next start.
 
 **URL.** It gives `host`, `port` and `[server.tls]`, and one user with that name and password; every database name
 passes through. Without a password, `auth` is `trust`, which only clients on this machine may use. Several hosts

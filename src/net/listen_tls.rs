@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
@@ -56,8 +56,7 @@ impl ListenTls {
             return Ok(None);
         }
         let provider = Arc::new(ring::default_provider());
-        let files = settings.identity.as_ref().ok_or(TlsFault::NoIdentity)?;
-        let identity = pem::identity(files, &provider)?;
+        let identity = own_identity(settings, &provider)?;
         let end_point = identity.cert.first().and_then(certificate::end_point);
         let clients = client_verifier(settings, &provider)?;
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -70,6 +69,17 @@ impl ListenTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(config)), end_point: end_point.map(Arc::from) }))
+    }
+
+    /// Everything for which [`load`](Self::load) would fail.
+    #[must_use]
+    pub fn faults(settings: &Settings) -> Vec<TlsFault> {
+        if settings.mode == ListenTlsMode::Disable {
+            return Vec::new();
+        }
+        let provider = Arc::new(ring::default_provider());
+        let (own, clients) = (own_identity(settings, &provider).err(), client_verifier(settings, &provider).err());
+        own.into_iter().chain(clients).collect()
     }
 
     /// The hash of our certificate by which a client tells this end of the connection from any other, for SCRAM's
@@ -113,6 +123,10 @@ impl ListenTls {
         }
         Ok(Stream::ClientTls(Box::new(tls)))
     }
+}
+
+fn own_identity(settings: &Settings, provider: &CryptoProvider) -> Result<CertifiedKey, TlsFault> {
+    pem::identity(settings.identity.as_ref().ok_or(TlsFault::NoIdentity)?, provider)
 }
 
 fn client_verifier(

@@ -46,6 +46,23 @@ impl From<rustls::Error> for TlsFault {
     }
 }
 
+impl TlsFault {
+    /// The file to look at; of a certificate and a key that do not belong together, the key's.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { file, .. }
+            | Self::NoCertificate { file }
+            | Self::NoRevocationList { file }
+            | Self::NoKey { file }
+            | Self::EncryptedKey { file }
+            | Self::Broken { file, .. }
+            | Self::Mismatch { key: file, .. } => Some(file),
+            Self::NoIdentity | Self::NoClientCa | Self::NoSystemRoots { .. } | Self::Setup(_) => None,
+        }
+    }
+}
+
 /// Every certificate in a PEM file; never empty.
 pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     let text = read(file)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
@@ -39,18 +39,21 @@ impl ServerTls {
     /// # Errors
     /// [`TlsFault`] names the file and what is wrong with it.
     pub fn load(settings: &Settings) -> Result<Option<Self>, TlsFault> {
-        let trust = match (settings.mode, &settings.ca) {
-            (ServerTlsMode::Disable, _) => return Ok(None),
-            (ServerTlsMode::Prefer, _) | (ServerTlsMode::Require, None) => Trust::Anyone,
-            (ServerTlsMode::Require | ServerTlsMode::VerifyCa, Some(ca)) => Trust::Chain(roots_of(ca)?),
-            (ServerTlsMode::VerifyCa, None) => Trust::Chain(system_roots()?),
-            (ServerTlsMode::VerifyFull, Some(ca)) => Trust::ChainAndName(roots_of(ca)?),
-            (ServerTlsMode::VerifyFull, None) => Trust::ChainAndName(system_roots()?),
-        };
+        let Some(trust) = trust(settings)? else { return Ok(None) };
         let provider = Arc::new(ring::default_provider());
         let verifier = BackendVerifier::new(trust, provider.signature_verification_algorithms);
         let config = client_config(settings, provider, verifier)?;
         Ok(Some(Self { connector: TlsConnector::from(Arc::new(config)) }))
+    }
+
+    /// Everything for which [`load`](Self::load) would fail.
+    #[must_use]
+    pub fn faults(settings: &Settings) -> Vec<TlsFault> {
+        let believed = trust(settings);
+        if matches!(believed, Ok(None)) {
+            return Vec::new();
+        }
+        believed.err().into_iter().chain(own_identity(settings, &ring::default_provider()).err()).collect()
     }
 
     /// Performs the handshake on a connection whose backend has agreed to TLS. `host_name` is what was dialled, a
@@ -78,12 +81,28 @@ impl ServerTls {
     }
 }
 
+/// Whom to believe; `None` when TLS is off.
+fn trust(settings: &Settings) -> Result<Option<Trust>, TlsFault> {
+    Ok(Some(match (settings.mode, &settings.ca) {
+        (ServerTlsMode::Disable, _) => return Ok(None),
+        (ServerTlsMode::Prefer, _) | (ServerTlsMode::Require, None) => Trust::Anyone,
+        (ServerTlsMode::Require | ServerTlsMode::VerifyCa, Some(ca)) => Trust::Chain(roots_of(ca)?),
+        (ServerTlsMode::VerifyCa, None) => Trust::Chain(system_roots()?),
+        (ServerTlsMode::VerifyFull, Some(ca)) => Trust::ChainAndName(roots_of(ca)?),
+        (ServerTlsMode::VerifyFull, None) => Trust::ChainAndName(system_roots()?),
+    }))
+}
+
+fn own_identity(settings: &Settings, provider: &CryptoProvider) -> Result<Option<CertifiedKey>, TlsFault> {
+    settings.identity.as_ref().map(|files| pem::identity(files, provider)).transpose()
+}
+
 fn client_config(
     settings: &Settings,
     provider: Arc<CryptoProvider>,
     verifier: Arc<BackendVerifier>,
 ) -> Result<ClientConfig, TlsFault> {
-    let identity = settings.identity.as_ref().map(|files| pem::identity(files, &provider)).transpose()?;
+    let identity = own_identity(settings, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()

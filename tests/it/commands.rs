@@ -1,16 +1,82 @@
 //! The command line beside serving: what is checked beforehand, said at a start that fails, and printed.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use crate::harness::pgweir;
 use crate::harness::tls::Authority;
+
+/// Runs the program to its end, without any configuration of the environment.
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pgweir"))
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("pgweir starts");
+    child.stdin.take().expect("stdin is piped").write_all(input.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end().to_owned()
+}
 
 fn write(folder: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, text).expect("a file");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("its mode");
     path
+}
+
+/// Exit code and standard error of `pgweir check` on this text, with `FOLDER` for the folder.
+fn check(folder: &Path, text_of_file: &str, mode: u32) -> (Option<i32>, String) {
+    let folder_name = folder.display().to_string();
+    let file = write(folder, "proxy.toml", &text_of_file.replace("FOLDER", &folder_name), mode);
+    let output = run(&["check", file.to_str().expect("UTF-8")], "");
+    (output.status.code(), text(&output.stderr).replace(&folder_name, "FOLDER"))
+}
+
+#[test]
+fn check_finds_the_files_that_a_start_would_fail_for_with_line_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (Authority::new("ours").issue("localhost"), Authority::new("ours").issue("localhost"));
+    write(folder.path(), "one.crt", &one.cert, 0o644);
+    write(folder.path(), "one.key", &one.key, 0o600);
+    write(folder.path(), "other.key", &other.key, 0o600);
+    write(folder.path(), "a_file", "nothing", 0o644);
+
+    let (status, told) = check(
+        folder.path(),
+        "[[users]]\nname = 'app'\npassword = 'secret'\n\
+         [listen]\nunix_socket = 'FOLDER/a_file'\n\
+         [listen.tls]\nmode = 'allow'\ncert = 'FOLDER/none.crt'\nkey = 'FOLDER/none.key'\nclient_ca = 'FOLDER/none.ca'\n\
+         [server.tls]\nmode = 'verify-ca'\nca = 'FOLDER/a_file'\n\
+         [insight]\nstore = 'FOLDER/none/insight.redb'\n",
+        0o600,
+    );
+    assert_eq!(status, Some(1));
+    let expected = "\
+FOLDER/proxy.toml:5: listen.unix_socket: \"FOLDER/a_file\" is no folder
+FOLDER/proxy.toml:8: listen.tls.cert: cannot read \"FOLDER/none.crt\": No such file or directory (os error 2)
+FOLDER/proxy.toml:10: listen.tls.client_ca: cannot read \"FOLDER/none.ca\": No such file or directory (os error 2)
+FOLDER/proxy.toml:13: server.tls.ca: \"FOLDER/a_file\" holds no certificate (expected PEM: -----BEGIN CERTIFICATE-----)
+FOLDER/proxy.toml:15: insight.store: the folder \"FOLDER/none\" cannot be used: No such file or directory (os error 2)";
+    assert_eq!(told, expected);
+
+    let users = "[[users]]\nname = 'app'\npassword = 'secret'\n";
+    let identity = "[listen.tls]\nmode = 'require'\ncert = 'FOLDER/one.crt'\n";
+    let (status, told) = check(folder.path(), &format!("{users}{identity}key = 'FOLDER/other.key'\n"), 0o600);
+    assert_eq!(status, Some(1));
+    let mismatch = "FOLDER/proxy.toml:7: listen.tls.key: the private key in \"FOLDER/other.key\" does not belong to the \
+                    certificate in \"FOLDER/one.crt\"";
+    assert_eq!(told, mismatch);
+    let (status, told) = check(folder.path(), &format!("{users}{identity}key = 'FOLDER/one.key'\n"), 0o600);
+    assert_eq!((status, told.as_str()), (Some(0), ""));
 }
 
 #[tokio::test]

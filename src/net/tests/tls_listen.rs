@@ -292,6 +292,25 @@ fn a_fault_in_the_files_names_the_file_and_what_is_wrong() {
 }
 
 #[test]
+fn all_faults_are_found_without_loading_and_none_where_loading_would_do() {
+    let authority = Authority::new();
+    let mut settings = listens(authority.issue("localhost", &[]));
+    assert!(ListenTls::faults(&settings).is_empty());
+    let missing = authority.folder().join("missing");
+    settings.client_ca = Some(missing.clone());
+    settings.identity = Some(TlsIdentity { cert: missing.clone(), key: missing.clone() });
+    assert_eq!(ListenTls::faults(&settings).iter().filter(|fault| fault.file() == Some(&missing)).count(), 2);
+    settings.mode = ListenTlsMode::Disable;
+    assert!(ListenTls::faults(&settings).is_empty(), "nobody would read them");
+
+    let mut dial = dials(ServerTlsMode::VerifyCa, Some(missing.clone()));
+    dial.identity = Some(TlsIdentity { cert: missing.clone(), key: missing });
+    assert_eq!(ServerTls::faults(&dial).len(), 2);
+    dial.mode = ServerTlsMode::Disable;
+    assert!(ServerTls::faults(&dial).is_empty());
+}
+
+#[test]
 fn a_connection_in_the_making_costs_the_task_that_awaits_it_little() {
     let authority = Authority::new();
     let listen = ListenTls::load(&listens(authority.issue("localhost", &[]))).unwrap().unwrap();

@@ -1,0 +1,63 @@
+//! The files and folders that a configuration names: whether pgweir could start with them. `config` itself looks at
+//! no file but its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Loaded, Mistake, Problem};
+use crate::net::{ListenTls, ServerTls, TlsFault};
+
+/// What [`start`](super::start) would fail for, and can be known without starting.
+#[must_use]
+pub fn unusable(loaded: &Loaded) -> Vec<Mistake> {
+    let config = &loaded.config;
+    let mistake = |(key, problem): (&str, String)| Mistake {
+        origin: loaded.origins.get(key),
+        key: key.to_owned(),
+        problem: Problem::Conflict(problem),
+    };
+    let (listen, server) = (&config.listen.tls, &config.server.tls);
+    let of_clients = ListenTls::faults(listen).into_iter().map(|fault| {
+        let own = listen.identity.as_ref();
+        let files = [
+            ("listen.tls.cert", own.map(|own| &own.cert)),
+            ("listen.tls.key", own.map(|own| &own.key)),
+            ("listen.tls.client_ca", listen.client_ca.as_ref()),
+            ("listen.tls.client_crl", listen.client_crl.as_ref()),
+        ];
+        (blamed(&fault, &files).unwrap_or("listen.tls.mode"), fault.to_string())
+    });
+    let of_server = ServerTls::faults(server).into_iter().map(|fault| {
+        let own = server.identity.as_ref();
+        let files = [
+            ("server.tls.cert", own.map(|own| &own.cert)),
+            ("server.tls.key", own.map(|own| &own.key)),
+            ("server.tls.ca", server.ca.as_ref()),
+        ];
+        (blamed(&fault, &files).unwrap_or("server.tls.mode"), fault.to_string())
+    });
+    let socket = config.listen.unix_socket.as_deref().and_then(not_a_folder);
+    let store = config.insight.store.as_ref().filter(|_| config.insight.enabled);
+    let store = store.and_then(|file| not_a_folder(folder_of(file)));
+    let folders = socket.map(|fault| ("listen.unix_socket", fault)).into_iter();
+    let folders = folders.chain(store.map(|fault| ("insight.store", fault)));
+    of_clients.chain(of_server).chain(folders).map(mistake).collect()
+}
+
+fn blamed(fault: &TlsFault, files: &[(&'static str, Option<&PathBuf>)]) -> Option<&'static str> {
+    let file = fault.file()?;
+    files.iter().find(|(_, named)| named.is_some_and(|named| named == file)).map(|(key, _)| *key)
+}
+
+/// The folder in which a file lies.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+fn not_a_folder(path: &Path) -> Option<String> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => None,
+        Ok(_) => Some(format!("\"{}\" is no folder", path.display())),
+        Err(error) => Some(format!("the folder \"{}\" cannot be used: {error}", path.display())),
+    }
+}
