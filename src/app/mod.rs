@@ -1,7 +1,7 @@
 //! Wiring: builds everything from a configuration, spawns it, reloads it and drains it.
 //!
 //! [`start`] gives a running pgweir, which a test or the demo drives as it likes; [`run()`] is the life of the process,
-//! signals included; [`unusable`] looks beforehand at the files that a configuration names. Nothing here decides anything about a session, a pool or a message.
+//! signals included; [`unusable`] and [`exposed`] look beforehand at the files that a configuration names. Nothing here decides anything about a session, a pool or a message.
 
 mod demand;
 mod limits;
@@ -38,7 +38,7 @@ use crate::server::routes::Routes;
 use crate::sql::Patterns;
 
 pub use crate::net::raise_open_files;
-pub use named_files::unusable;
+pub use named_files::{exposed, unusable};
 pub use run::run;
 pub use snapshot::Snapshot;
 

@@ -1,11 +1,15 @@
-//! The files and folders that a configuration names: whether pgweir could start with them. `config` itself looks at
-//! no file but its own.
+//! The files and folders that a configuration names: whether pgweir could start with them, and who else may read its
+//! secrets. `config` itself looks at no file but its own.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Loaded, Mistake, Problem};
 use crate::net::{ListenTls, ServerTls, TlsFault};
+
+/// Permission bits of those who are neither the owner nor of the file's group.
+const OTHERS: u32 = 0o007;
 
 /// What [`start`](super::start) would fail for, and can be known without starting.
 #[must_use]
@@ -42,6 +46,27 @@ pub fn unusable(loaded: &Loaded) -> Vec<Mistake> {
     let folders = socket.map(|fault| ("listen.unix_socket", fault)).into_iter();
     let folders = folders.chain(store.map(|fault| ("insight.store", fault)));
     of_clients.chain(of_server).chain(folders).map(mistake).collect()
+}
+
+/// Secrets that every user of this machine may read, as warnings that say what would be right. `file` is the
+/// configuration's.
+#[must_use]
+pub fn exposed(loaded: &Loaded, file: Option<&Path>) -> Vec<String> {
+    let config = &loaded.config;
+    let of_configuration = file.filter(|_| loaded.has_passwords_in_file()).map(|file| ("the passwords in it", file));
+    let identities = [("listen.tls.key", &config.listen.tls.identity), ("server.tls.key", &config.server.tls.identity)];
+    let keys = identities.into_iter().filter_map(|(key, own)| Some((key, own.as_ref()?.key.as_path())));
+    let all = of_configuration.into_iter().chain(keys);
+    all.filter_map(|(what, file)| {
+        // One that cannot be looked at is a mistake, and is told as such.
+        let mode = fs::metadata(file).ok()?.mode() & 0o7777;
+        let file = file.display();
+        let warning = || {
+            format!("{file} has mode {mode:04o}, which opens {what} to every user of this machine; chmod 600 is right")
+        };
+        (mode & OTHERS != 0).then(warning)
+    })
+    .collect()
 }
 
 fn blamed(fault: &TlsFault, files: &[(&'static str, Option<&PathBuf>)]) -> Option<&'static str> {

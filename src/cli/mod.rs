@@ -137,6 +137,9 @@ fn run(sources: Sources) -> ExitCode {
     if let Err(error) = start_log(&loaded.config.log) {
         return fail(&error);
     }
+    for warning in app::exposed(&loaded, sources.file.as_deref()) {
+        tracing::warn!("{warning}");
+    }
     let ran = control_runtime().context("no runtime");
     match ran.and_then(|runtime| runtime.block_on(app::run(loaded.config, sources))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -157,6 +160,9 @@ fn check(sources: &Sources) -> ExitCode {
         Ok(loaded) => loaded,
         Err(mistakes) => return fail(&mistakes),
     };
+    for warning in app::exposed(&loaded, sources.file.as_deref()) {
+        eprintln!("warning: {warning}");
+    }
     if let Some(mistakes) = Mistakes::of(app::unusable(&loaded)) {
         return fail(&mistakes);
     }

@@ -27,6 +27,7 @@ mod value;
 use std::path::PathBuf;
 
 use draft::Draft;
+use secret::{SecretForm, form_of};
 
 pub use effective::{Entry, effective, entries};
 pub use live::{Change, Changes, Live, diff};
@@ -64,6 +65,27 @@ impl Sources {
 pub struct Loaded {
     pub config: Config,
     pub origins: Origins,
+}
+
+impl Loaded {
+    /// Whether the file holds what anybody who reads it could log in with: passwords, and md5 secrets, which serve as
+    /// such. A SCRAM-SHA-256 secret does not.
+    #[must_use]
+    pub fn has_passwords_in_file(&self) -> bool {
+        let Config { users, control, admin, .. } = &self.config;
+        let of_users = users.iter().flat_map(|user| {
+            let own = [("password", &user.password), ("backend_password", &user.backend_password)];
+            own.map(|(key, secret)| (format!("users.{}.{key}", user.name), secret.as_ref()))
+        });
+        let of_pgweir = [
+            ("control.password".to_owned(), control.as_ref().map(|control| &control.password)),
+            ("admin.password".to_owned(), admin.password.as_ref()),
+        ];
+        of_users.chain(of_pgweir).any(|(key, secret)| {
+            let logs_in = |secret: &Secret| matches!(form_of(secret.reveal()), SecretForm::Plain | SecretForm::Md5);
+            secret.is_some_and(logs_in) && matches!(self.origins.get(&key), Origin::File { .. })
+        })
+    }
 }
 
 /// Where each value came from, by key: `pool.size`, `databases.app.size`, `users.bob.password`.

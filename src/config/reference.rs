@@ -45,6 +45,11 @@ bob and of the database app (or of the only one so named in another letter case)
   `SCRAM-SHA-256$…` secret and the method `scram-sha-256` no plain password is needed: the keys that a client proves
   also log in at the server. Within TLS a client may bind its login to the connection (`channel_binding=require`).
 
+## Passwords
+
+The file is for its owner alone while a password stands in it, and so is a TLS key: `chmod 600`. Where all users of the
+machine may read one, `pgweir check` and the start of pgweir warn; neither fails.
+
 ## Examples
 
 The smallest file:

@@ -79,6 +79,32 @@ FOLDER/proxy.toml:15: insight.store: the folder \"FOLDER/none\" cannot be used: 
     assert_eq!((status, told.as_str()), (Some(0), ""));
 }
 
+#[test]
+fn check_warns_of_secrets_that_everybody_may_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Authority::new("ours").issue("localhost");
+    write(folder.path(), "server.crt", &identity.cert, 0o644);
+    write(folder.path(), "server.key", &identity.key, 0o604);
+    let users = "[[users]]\nname = 'app'\npassword = 'secret'\n";
+    let tls = "[listen.tls]\nmode = 'allow'\ncert = 'FOLDER/server.crt'\nkey = 'FOLDER/server.key'\n";
+    let (status, told) = check(folder.path(), &format!("{users}{tls}"), 0o644);
+    assert_eq!(status, Some(0));
+    let expected = "\
+warning: FOLDER/proxy.toml has mode 0644, which opens the passwords in it to every user of this machine; chmod 600 is right
+warning: FOLDER/server.key has mode 0604, which opens listen.tls.key to every user of this machine; chmod 600 is right";
+    assert_eq!(told, expected);
+    assert_eq!(check(folder.path(), users, 0o640), (Some(0), String::new()));
+    let trusting = "[listen]\nauth = 'trust'\n";
+    assert_eq!(check(folder.path(), trusting, 0o644), (Some(0), String::new()));
+}
+
+#[tokio::test]
+async fn a_start_warns_of_passwords_that_everybody_may_read() {
+    let proxy = pgweir().users("[[users]]\nname = 'app'\npassword = 'secret'\n").start().await;
+    let warning = proxy.log_line("has mode 0644").await;
+    assert!(warning.contains("\"WARN\"") && warning.contains("chmod 600"), "{warning}");
+}
+
 #[tokio::test]
 async fn a_start_that_fails_says_why_once_names_the_file_and_is_a_line_of_the_log() {
     let folder = tempfile::tempdir().unwrap();
