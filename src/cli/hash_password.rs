@@ -34,6 +34,12 @@ pub(super) fn secret(form: &Form) -> anyhow::Result<String> {
     })
 }
 
+/// The statement that gives PostgreSQL the same secret; `NAME` stands for a role that nobody has named.
+pub(super) fn statement_for_the_server(role: Option<&str>, secret: &str) -> String {
+    let role = role.map_or_else(|| "NAME".to_owned(), |role| format!("\"{}\"", role.replace('"', "\"\"")));
+    format!("ALTER ROLE {role} PASSWORD '{secret}';")
+}
+
 fn read_password() -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
@@ -64,4 +70,15 @@ fn read_line() -> anyhow::Result<String> {
 fn echo(on: bool) -> bool {
     let mode = if on { "echo" } else { "-echo" };
     Command::new("stty").arg(mode).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statement_names_the_role_whatever_its_name() {
+        assert_eq!(statement_for_the_server(Some(r#"a"b"#), "md5…"), r#"ALTER ROLE "a""b" PASSWORD 'md5…';"#);
+        assert_eq!(statement_for_the_server(None, "md5…"), "ALTER ROLE NAME PASSWORD 'md5…';");
+    }
 }

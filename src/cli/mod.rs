@@ -60,9 +60,13 @@ enum Command {
         #[arg(long, value_enum, default_value_t = digest::Format::Text)]
         format: digest::Format,
     },
-    /// Read a password from standard input and print its secret, for `password` in `[[users]]`.
+    /// Read a password from standard input and print its secret, as PostgreSQL stores it.
+    ///
+    /// The secret can stand for the password in `[[users]]`. PostgreSQL must then hold the same one, salt and all, or it
+    /// refuses the login: run the ALTER ROLE that is printed to standard error. Without that, give the password for
+    /// PostgreSQL itself as `backend_password`.
     HashPassword {
-        /// Whose password it is; md5 secrets depend on it.
+        /// Whose password it is: the role that ALTER ROLE names. Md5 secrets depend on it.
         #[arg(long, value_name = "NAME")]
         user: Option<String>,
         /// The old form, for servers and clients that know no SCRAM-SHA-256.
@@ -125,7 +129,7 @@ pub fn main() -> ExitCode {
         Command::Report(wanted) => tell(&Sources::of_process(from.config, from.url), wanted),
         Command::Demo(demo) => show(&demo),
         Command::Digest { format } => digest(format),
-        Command::HashPassword { user, md5 } => hash_password(user.filter(|_| md5)),
+        Command::HashPassword { user, md5 } => hash_password(user.as_deref(), md5),
     }
 }
 
@@ -203,12 +207,14 @@ fn show(demo: &Demo) -> ExitCode {
     }
 }
 
-/// An md5 secret of that user, or a SCRAM-SHA-256 one, which is anybody's.
-fn hash_password(user_of_md5: Option<String>) -> ExitCode {
-    let form = user_of_md5.map_or(Form::ScramSha256, |user| Form::Md5 { user });
+/// The secret on standard output; what PostgreSQL must be told for it to be of use there beside it.
+fn hash_password(user: Option<&str>, md5: bool) -> ExitCode {
+    let form = user.filter(|_| md5).map_or(Form::ScramSha256, |user| Form::Md5 { user: user.to_owned() });
     match hash_password::secret(&form) {
         Ok(secret) => {
             say(&secret);
+            eprintln!("-- PostgreSQL lets it in only where it holds the same secret:");
+            eprintln!("{}", hash_password::statement_for_the_server(user, &secret));
             ExitCode::SUCCESS
         }
         Err(error) => fail(&format!("{error:#}")),

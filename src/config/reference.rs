@@ -41,14 +41,26 @@ bob and of the database app (or of the only one so named in another letter case)
   `"off"` or `false`.
 - **Sizes** are bytes, or texts with a unit: `"64KB"`, `"16MB"`, `"1GB"` (powers of 1024, as in PostgreSQL).
 - **Hosts** are names, IP addresses, or folders of unix sockets (they begin with `/`), alone or as a list.
-- **Secrets** are passwords, or what PostgreSQL stores for them: `SELECT rolpassword FROM pg_authid`. With a
-  `SCRAM-SHA-256$…` secret and the method `scram-sha-256` no plain password is needed: the keys that a client proves
-  also log in at the server. Within TLS a client may bind its login to the connection (`channel_binding=require`).
+- **Secrets** are passwords, or what PostgreSQL stores for them.
 
 ## Passwords
 
 The file is for its owner alone while a password stands in it, and so is a TLS key: `chmod 600`. Where all users of the
 machine may read one, `pgweir check` and the start of pgweir warn; neither fails.
+
+A `SCRAM-SHA-256$…` secret as `password`, with the method `scram-sha-256`, needs no password in plain: the keys that a
+client proves also log in at the server. That works where PostgreSQL holds **the same secret**, with its salt, and there
+are two ways to that:
+
+- take PostgreSQL's: `SELECT rolpassword FROM pg_authid WHERE rolname = 'app'`;
+- or make one and give it to PostgreSQL. `pgweir hash-password --user app` reads a password from standard input, prints
+  its secret, and to standard error the `ALTER ROLE "app" PASSWORD 'SCRAM-SHA-256$…'` that PostgreSQL must be told.
+
+Where PostgreSQL holds another, as it does after `ALTER ROLE app PASSWORD 'the same password'`, clients read "the
+server's SCRAM secret … has another salt". With a `backend_password` in plain the two need not agree.
+
+`hash-password --md5 --user app` makes the old form, which PostgreSQL must hold likewise. Within TLS a client may bind
+its login to the connection (`channel_binding=require`).
 
 ## Examples
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::pgweir;
 use crate::harness::tls::Authority;
+use crate::harness::{own_postgres, pgweir};
 
 /// Runs the program to its end, without any configuration of the environment.
 fn run(arguments: &[&str], input: &str) -> Output {
@@ -123,4 +123,22 @@ async fn a_start_that_fails_says_why_once_names_the_file_and_is_a_line_of_the_lo
         assert!(told.starts_with("pgweir cannot start: ") && told.contains(missing.to_str().unwrap()), "{told}");
         assert_eq!(told.matches("No such file").count(), 1, "{told}");
     }
+}
+
+#[tokio::test]
+async fn what_hash_password_prints_for_the_server_makes_its_secret_log_in() {
+    let cluster = own_postgres().start().await;
+    let hashed = run(&["hash-password", "--user", "by_scram"], "secret of by_scram\n");
+    let (secret, told) = (text(&hashed.stdout), text(&hashed.stderr));
+    assert!(secret.starts_with("SCRAM-SHA-256$"), "{secret}");
+    let statement = told.lines().find(|line| !line.starts_with("--")).expect("a statement");
+
+    let users = format!("[[users]]\nname = 'by_scram'\npassword = '{secret}'\n");
+    let proxy = pgweir().in_front_of(&cluster).set("listen.auth", "'scram-sha-256'").users(&users).start().await;
+    let port = proxy.address().port();
+    let url = format!("host=127.0.0.1 port={port} user=by_scram password='secret of by_scram' dbname=postgres");
+    let refused = proxy.connect(&url).await.expect_err("another salt");
+    assert!(refused.as_db_error().is_some_and(|error| error.message().contains("another salt")), "{refused:?}");
+    cluster.execute(statement).await;
+    proxy.connect(&url).await.expect("the same secret on both sides");
 }
