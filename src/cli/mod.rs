@@ -29,29 +29,39 @@ struct Arguments {
 }
 
 /// Where the configuration comes from.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct From {
     /// The configuration file.
-    #[arg(long, short, global = true, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     /// PostgreSQL's address, in place of a file; DATABASE_URL does the same.
-    #[arg(long, global = true, value_name = "postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
+    #[arg(long, value_name = "postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
+    url: Option<String>,
+}
+
+/// Which pgweir is asked.
+#[derive(Debug, clap::Args)]
+struct Asked {
+    /// The configuration file of a pgweir that runs on this machine.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The address of pgweir itself, with somebody who may enter its console; DATABASE_URL does the same.
+    #[arg(long, value_name = "postgres://USER:PASSWORD@HOST:PORT")]
     url: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve clients (what it does when nothing is said).
-    Run,
+    Run(From),
     /// Print the effective configuration and where each value comes from, or every mistake in it.
     Check {
         /// The configuration file; the same as --config.
         file: Option<PathBuf>,
+        #[command(flatten)]
+        from: From,
     },
     /// Ask a running pgweir what it has seen: patterns by time, what is repeated, what is slow.
-    ///
-    /// Without --url it is the pgweir that runs with this configuration on this machine; --url is pgweir's own address,
-    /// with somebody who may enter its console.
     Report(Report),
     /// Show pgweir at work: a throw-away PostgreSQL, pgweir in front of it and many clients on few backends.
     Demo(Demo),
@@ -77,6 +87,14 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Report {
+    #[command(flatten)]
+    asked: Asked,
+    #[command(flatten)]
+    what: What,
+}
+
+#[derive(Debug, clap::Args)]
+struct What {
     /// What patterns are listed by, the greatest first.
     #[arg(long, value_enum, default_value_t = By::Total)]
     by: By,
@@ -122,11 +140,15 @@ struct Demo {
 /// output too.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Arguments { from, command } = Arguments::parse();
-    match command.unwrap_or(Command::Run) {
-        Command::Run => run(Sources::of_process(from.config, from.url)),
-        Command::Check { file } => check(&Sources::of_process(file.or(from.config), from.url)),
-        Command::Report(wanted) => tell(&Sources::of_process(from.config, from.url), wanted),
+    let Arguments { from: before, command } = Arguments::parse();
+    // What was said before the command counts, too.
+    let sources = |config: Option<PathBuf>, url: Option<String>| {
+        Sources::of_process(config.or_else(|| before.config.clone()), url.or_else(|| before.url.clone()))
+    };
+    match command.unwrap_or_else(|| Command::Run(From::default())) {
+        Command::Run(from) => run(sources(from.config, from.url)),
+        Command::Check { file, from } => check(&sources(file.or(from.config), from.url)),
+        Command::Report(Report { asked, what }) => tell(&sources(asked.config, asked.url), what),
         Command::Demo(demo) => show(&demo),
         Command::Digest { format } => digest(format),
         Command::HashPassword { user, md5 } => hash_password(user.as_deref(), md5),
@@ -174,8 +196,8 @@ fn check(sources: &Sources) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn tell(sources: &Sources, wanted: Report) -> ExitCode {
-    let Report { by, top, since, database, user, app, format, width } = wanted;
+fn tell(sources: &Sources, wanted: What) -> ExitCode {
+    let What { by, top, since, database, user, app, format, width } = wanted;
     let top = usize::try_from(top).unwrap_or(usize::MAX);
     let wish = Wish { by, top, since, database, user, application: app };
     let width = width.map_or_else(report::terminal_width, usize::from);

@@ -16,9 +16,9 @@ pub(super) struct Finding {
 }
 
 /// Everything that does not fit together. `users` are the names of the users' tables, in their order; `plain` is
-/// true when nobody wrote `listen.tls.mode`.
-pub(super) fn findings(config: &Config, sheet: &Sheet, users: &[String], plain: bool) -> Vec<Finding> {
-    let mut found = Findings { config, sheet, users, list: Vec::new() };
+/// true when nobody wrote `listen.tls.mode`, `of_file` where there is a file.
+pub(super) fn findings(config: &Config, sheet: &Sheet, users: &[String], plain: bool, of_file: bool) -> Vec<Finding> {
+    let mut found = Findings { config, sheet, users, of_file, list: Vec::new() };
     found.addresses();
     found.listen_tls();
     if plain {
@@ -38,6 +38,7 @@ struct Findings<'a> {
     config: &'a Config,
     sheet: &'a Sheet,
     users: &'a [String],
+    of_file: bool,
     list: Vec<Finding>,
 }
 
@@ -228,7 +229,12 @@ impl Findings<'_> {
     fn all_users(&mut self) {
         let (config, users) = (self.config, self.users);
         if config.users.is_empty() && config.listen.auth != AuthMethod::Trust {
-            let text = "nobody could log in; add [[users]] with a name and a password, or name a server by --url";
+            let text = if self.of_file {
+                "nobody could log in; add [[users]] with a name and a password, or name a server by --url"
+            } else {
+                "nobody could log in; start with `pgweir --url postgres://user:password@host:5432/dbname` or \
+                 `pgweir --config proxy.toml`"
+            };
             self.missing(&["users", "listen.auth"], text);
         }
         let mut seen = BTreeSet::new();

@@ -128,7 +128,8 @@ impl Draft {
         add_defaults(&mut self.sheet);
         let config = Config::read(&self.sheet);
         let plain = !self.is_written("listen.tls.mode");
-        for check::Finding { keys, problem } in check::findings(&config, &self.sheet, &self.users, plain) {
+        let of_file = self.file.is_some();
+        for check::Finding { keys, problem } in check::findings(&config, &self.sheet, &self.users, plain, of_file) {
             self.conclude(&keys, problem);
         }
         match Mistakes::of(self.mistakes) {

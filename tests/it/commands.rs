@@ -142,3 +142,36 @@ async fn what_hash_password_prints_for_the_server_makes_its_secret_log_in() {
     cluster.execute(statement).await;
     proxy.connect(&url).await.expect("the same secret on both sides");
 }
+
+#[test]
+fn help_shows_of_each_command_what_it_uses() {
+    let help = |command: &str| text(&run(&[command, "--help"], "").stdout);
+    for command in ["demo", "digest", "hash-password"] {
+        let told = help(command);
+        assert!(!told.contains("--config") && !told.contains("--url"), "{told}");
+    }
+    let report = help("report");
+    assert!(report.contains("address of pgweir itself") && !report.contains("PostgreSQL's address"), "{report}");
+    let hash_password = help("hash-password");
+    assert!(hash_password.contains("ALTER ROLE") && hash_password.contains("backend_password"), "{hash_password}");
+}
+
+#[test]
+fn a_configuration_is_named_before_or_after_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "proxy.toml", "[pool]\nsize = 7\n[[users]]\nname = 'a'\npassword = 'b'\n", 0o600);
+    let file = file.to_str().expect("UTF-8");
+    for arguments in [["check", file].as_slice(), &["check", "--config", file], &["--config", file, "check"]] {
+        let output = run(arguments, "");
+        assert!(text(&output.stdout).contains("size = 7"), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn without_any_configuration_it_says_how_to_start() {
+    let output = run(&[], "");
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("pgweir --url postgres://") && told.contains("pgweir --config proxy.toml"), "{told}");
+}
