@@ -6,6 +6,7 @@ use std::io::Read;
 use anyhow::Context;
 use serde_json::{Value, json};
 
+use super::words;
 use crate::sql::{self, Lexing, Pattern, Patterns, custom_names};
 
 /// How patterns are written.
@@ -59,7 +60,7 @@ fn shapes(pattern: &Pattern) -> Vec<&'static str> {
 }
 
 fn commands(pattern: &Pattern) -> Vec<String> {
-    pattern.traits.commands.iter().map(|command| format!("{command:?}")).collect()
+    pattern.traits.commands.iter().filter_map(words::command).collect()
 }
 
 fn describe(pattern: &Pattern, settings: &[String]) -> String {
@@ -72,8 +73,8 @@ fn describe(pattern: &Pattern, settings: &[String]) -> String {
         ("statements", traits.statements.to_string()),
         ("reads", traits.reads.join(", ")),
         ("writes", traits.writes.join(", ")),
-        ("functions", traits.functions.join(", ")),
-        ("effects", traits.effects.to_string()),
+        ("user functions", traits.functions.join(", ")),
+        ("effects", words::effects(traits.effects).join("; ")),
         ("commands", commands(pattern).join(", ")),
         (
             "shape",
@@ -83,7 +84,7 @@ fn describe(pattern: &Pattern, settings: &[String]) -> String {
     ];
     let mut described = String::new();
     for (name, value) in rows {
-        let _ = writeln!(described, "{name:<12} {}", if value.is_empty() { "-" } else { &value });
+        let _ = writeln!(described, "{name:<15} {}", if value.is_empty() { "-" } else { &value });
     }
     described.push('\n');
     described.push_str(&pattern.normalised);
@@ -99,8 +100,8 @@ fn object(pattern: &Pattern, settings: &[String]) -> Value {
         "kind": traits.kind.to_string(),
         "reads": traits.reads.iter().map(|name| &**name).collect::<Vec<_>>(),
         "writes": traits.writes.iter().map(|name| &**name).collect::<Vec<_>>(),
-        "functions": traits.functions.iter().map(|name| &**name).collect::<Vec<_>>(),
-        "effects": traits.effects.to_string(),
+        "user_functions": traits.functions.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "effects": words::effects(traits.effects),
         "commands": commands(pattern),
         "shape": shapes(pattern),
         "joins": traits.shape.joins,
@@ -118,6 +119,26 @@ mod tests {
         let text = b"SELECT name FROM users WHERE id IN (1, 2, 3) AND plan = 'pro' -- daily";
         let described = written(text, Format::Text);
         assert!(readme.contains(&described), "{described}");
+    }
+
+    #[test]
+    fn what_a_statement_does_to_its_session_is_said_in_words() {
+        let rows = |sql: &str| {
+            let written = written(sql.as_bytes(), Format::Text);
+            let row = |name: &str| {
+                let row = written.lines().find_map(|line| line.strip_prefix(name)).expect("the row");
+                row.trim().to_owned()
+            };
+            [row("user functions "), row("effects "), row("commands ")]
+        };
+        assert_eq!(rows("SELECT 1"), ["-", "-", "-"]);
+        assert_eq!(rows("SET app.x = 'secret'"), ["-", "changes settings", "SET app.x"]);
+        assert_eq!(rows("SET LOCAL app.x = 'secret'")[2], "SET LOCAL app.x");
+        assert_eq!(rows("ALTER ROLE x SET work_mem = '1MB'")[2], "ALTER ROLE x");
+        assert_eq!(rows("SELECT pg_advisory_lock(1)"), ["-", "takes advisory locks of the session", "-"]);
+        assert_eq!(rows("SELECT nextval('s'), mine()"), ["mine", "may advance sequences; may run code of users", "-"]);
+        assert_eq!(rows("DO $$ BEGIN END $$"), ["-", "may run code of users; runs code without a name", "-"]);
+        assert_eq!(rows("DEALLOCATE ALL"), ["-", "deallocates prepared statements", "DEALLOCATE ALL"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod digest;
 mod hash_password;
+mod words;
 
 use std::io::Write;
 use std::path::PathBuf;

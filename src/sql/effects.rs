@@ -13,7 +13,7 @@ macro_rules! effects {
             $($(#[doc = $doc])* pub const $name: Self = Self(1 << $bit);)*
 
             /// Every single effect with its name.
-            const ALL: &[(Self, &str)] = &[$((Self::$name, stringify!($name)),)*];
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, stringify!($name)),)*];
         }
     };
 }
