@@ -72,7 +72,8 @@ name = "app"
 password = "secret"
 ```
 
-Two databases on two servers, one with a small session pool, and any user whose password is known to both:
+Two databases on two servers, one with a small session pool, and two users, of whom `app` goes first where backends are
+short:
 
 ```toml
 [databases.app]
@@ -88,6 +89,10 @@ size = 5
 name = "app"
 password = "secret"
 priority = 7
+
+[[users]]
+name = "analyst"
+password = "another secret"
 ```
 "#;
 
