@@ -5,12 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::harness::proxy::binary;
 use crate::harness::tls::Authority;
 use crate::harness::{own_postgres, pgweir};
 
 /// Runs the program to its end, without any configuration of the environment.
 fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_pgweir"))
+    let mut child = Command::new(binary().expect("there is a program to test"))
         .args(arguments)
         .env_clear()
         .stdin(Stdio::piped())
