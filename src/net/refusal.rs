@@ -11,7 +11,7 @@ pub(super) enum Whose {
     Server,
 }
 
-/// An error of a handshake, with words in place of what the library says where it says too little.
+/// An error of a connection with TLS, with words in place of what the library says where it says too little.
 pub(super) fn in_words(error: io::Error, whose: Whose) -> io::Error {
     let words = error.get_ref().and_then(|inner| inner.downcast_ref()).and_then(|fault| words(fault, whose));
     match words {
@@ -25,15 +25,17 @@ fn words(fault: &Error, whose: Whose) -> Option<String> {
     match fault {
         Error::InvalidCertificate(fault) => of_certificate(fault, whose),
         Error::NoCertificatesPresented => Some(format!("the {} has shown no certificate", whose.noun())),
+        Error::AlertReceived(Alert::CertificateRequired) => {
+            Some(format!("the {} asks for a certificate; name one in {}", whose.noun(), whose.ours()))
+        }
         Error::AlertReceived(
             alert @ (Alert::BadCertificate
             | Alert::CertificateExpired
-            | Alert::CertificateRequired
             | Alert::CertificateRevoked
             | Alert::CertificateUnknown
             | Alert::UnknownCA
             | Alert::UnsupportedCertificate),
-        ) => Some(format!("the {} does not accept pgweir's certificate, or misses one ({alert:?})", whose.noun())),
+        ) => Some(format!("the {} does not accept the certificate in {} ({alert:?})", whose.noun(), whose.ours())),
         _ => None,
     }
 }
@@ -87,6 +89,14 @@ impl Whose {
         match self {
             Self::Client => "client",
             Self::Server => "server",
+        }
+    }
+
+    /// The certificate that it judges.
+    fn ours(self) -> &'static str {
+        match self {
+            Self::Client => "listen.tls.cert",
+            Self::Server => "server.tls.cert",
         }
     }
 

@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::certificate;
+use super::refusal::{Whose, in_words};
 use super::socket::{Peer, Socket};
 use crate::config::Keepalive;
 
@@ -163,8 +164,9 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::ClientTls(tls) => Pin::new(tls).poll_read(cx, buf),
-            Self::ServerTls(tls) => Pin::new(tls).poll_read(cx, buf),
+            // In TLS 1.3 a server judges our certificate after our handshake has ended.
+            Self::ClientTls(tls) => Pin::new(tls).poll_read(cx, buf).map_err(|error| in_words(error, Whose::Client)),
+            Self::ServerTls(tls) => Pin::new(tls).poll_read(cx, buf).map_err(|error| in_words(error, Whose::Server)),
         }
     }
 }

@@ -4,21 +4,24 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tokio::io::AsyncReadExt;
+
 use super::authority::{Authority, VERSION_1_CA, VERSION_1_CERTIFICATE, VERSION_1_KEY, dials, listens};
 use super::{on_one_runtime, pair};
-use crate::config::{ServerTls as Settings, ServerTlsMode, TlsIdentity};
+use crate::config::{ListenTls as ListenSettings, ServerTls as Settings, ServerTlsMode, TlsIdentity};
 use crate::net::{ListenTls, ServerTls, Stream, TlsFault, TlsOpening};
 
 /// Dials a PostgreSQL that presents `identity` under the name `host`.
 fn dial(identity: &TlsIdentity, settings: &Settings, host: &str) -> io::Result<Stream> {
-    let listen = ListenTls::load(&listens(identity.clone())).unwrap().unwrap();
+    on_one_runtime(meet(&listens(identity.clone()), settings, host)).1
+}
+
+/// What becomes of a connection for who accepts it and for who dials it.
+async fn meet(listen: &ListenSettings, settings: &Settings, host: &str) -> (io::Result<Stream>, io::Result<Stream>) {
+    let listen = ListenTls::load(listen).unwrap().unwrap();
     let dial = ServerTls::load(settings).unwrap().unwrap();
-    on_one_runtime(async {
-        let (accepted, dialled) = pair().await;
-        let (_, dialled) =
-            tokio::join!(listen.accept(accepted, &[], TlsOpening::Requested), dial.connect(dialled, host));
-        dialled
-    })
+    let (accepted, dialled) = pair().await;
+    tokio::join!(listen.accept(accepted, &[], TlsOpening::Requested), dial.connect(dialled, host))
 }
 
 /// Which of the four modes believe it, in the order prefer, require, verify-ca, verify-full.
@@ -145,6 +148,29 @@ fn a_refusal_says_what_is_wrong_and_what_would_be_right() {
         "TLS with localhost failed: the server's certificate is an authority's own (CA:TRUE); issue one for the server, \
          with CA:FALSE"
     );
+}
+
+#[test]
+fn a_peer_that_does_not_accept_our_certificate_is_said_to_be_so() {
+    let (ours, theirs) = (Authority::new(), Authority::called("theirs"));
+    let mut listen = listens(ours.issue("localhost", &["localhost"]));
+    listen.client_ca = Some(theirs.ca());
+    listen.require_client_cert = true;
+    let strange = Settings { identity: Some(ours.issue("pgweir", &[])), ..dials(ServerTlsMode::Require, None) };
+    let told = |settings: &Settings| {
+        on_one_runtime(async {
+            let (_, dialled) = meet(&listen, settings, "localhost").await;
+            dialled.unwrap().read_u8().await.unwrap_err().to_string()
+        })
+    };
+    assert_eq!(told(&strange), "the server does not accept the certificate in server.tls.cert (UnknownCA)");
+    let without = dials(ServerTlsMode::Require, None);
+    assert_eq!(told(&without), "the server asks for a certificate; name one in server.tls.cert");
+
+    let distrustful = dials(ServerTlsMode::VerifyCa, Some(theirs.ca()));
+    let (accepted, _) = on_one_runtime(meet(&listen, &distrustful, "localhost"));
+    let told = accepted.unwrap_err().to_string();
+    assert_eq!(told, "the client does not accept the certificate in listen.tls.cert (UnknownCA)");
 }
 
 #[test]
