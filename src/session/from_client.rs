@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::channels::Ahead;
-use super::listening::Hearing;
 use super::measuring::Measure;
 use super::mending::Mending;
 use super::own_names::drops;
@@ -50,7 +49,7 @@ impl Session {
             return Ok(verdict);
         }
         if turn.skipping && frame.tag != client::SYNC {
-            (turn.hearing, turn.channels_awaited) = (Hearing::No, false);
+            turn.forget_head();
             return is_known(frame.tag).map(|()| Verdict::Swallow);
         }
         if turn.owed() >= self.rules.pipeline {

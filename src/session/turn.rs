@@ -363,6 +363,13 @@ impl Turn {
         }
     }
 
+    /// The frame at the head of what the client has sent is skipped: what was found out for it is not for the next.
+    pub(super) fn forget_head(&mut self) {
+        (self.weighed, self.refusal, self.described, self.untold) = (None, None, None, None);
+        (self.way, self.mentions, self.hearing) = (Way::default(), Mentions::default(), Hearing::No);
+        self.channels_awaited = false;
+    }
+
     /// What the next reply is about.
     pub(super) fn head_named(&self) -> Option<&Named> {
         self.queue.front()?.about.as_ref()
