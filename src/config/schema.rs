@@ -277,7 +277,7 @@ pub(super) const POOL: &[Key] = &[
         "query_timeout",
         Kind::DurationOrOff { least: MS },
         "\"off\"",
-        "Longest time of one query; then it is cancelled (57014) and its client lives on.",
+        "Longest time of one query, or of several that PostgreSQL answers at once; then it is cancelled (57014) and its client lives on.",
     ),
     key(
         "max_pinned",

@@ -48,7 +48,7 @@ impl Ending {
     pub(super) fn too_long(header: Header, limit: usize) -> Self {
         let malformed = Malformed::TooLong { tag: header.tag, length: header.body, limit };
         Self::told(Fault::fatal(sqlstate::PROGRAM_LIMIT_EXCEEDED, malformed.to_string()).hint(
-            "A statement that is prepared must be held whole: see limits.held_message in pgweir's configuration.",
+            "Some messages must be held whole, as those that prepare a statement: see limits.held_message in pgweir's configuration.",
         ))
     }
 

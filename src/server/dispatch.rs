@@ -56,6 +56,7 @@ enum Next {
 /// Runs on the worker's runtime, where the session then gets a task of its own, smaller than this one.
 pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Server>, occupied: Occupied) {
     let worker = Arc::clone(occupied.worker());
+    let peer = stream.peer();
     // The login needs far more memory than the session that follows: it lives in a box of its own.
     match Box::pin(greet(stream, seat, &server, &worker)).await {
         Ok(Some(Greeted { caller, seat, handle, next: Next::Session { session, route } })) => {
@@ -70,7 +71,11 @@ pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Se
             drop(seat);
         }
         Ok(None) => {}
-        Err(Failed::Ended(error)) => tracing::debug!(%error, "a connection ended before it logged in"),
+        // What is wrong with a client's certificate, or with the words of its TLS.
+        Err(Failed::Ended(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(%peer, reason = %error, "login failed");
+        }
+        Err(Failed::Ended(error)) => tracing::debug!(%peer, %error, "a connection ended before it logged in"),
         Err(Failed::Told { mut stream, fault }) => {
             let speaking = async {
                 stream.write_all(&fault.to_frame()).await?;

@@ -30,11 +30,17 @@ pub(super) struct Identified {
 struct Denied {
     fault: Fault,
     reason: String,
+    /// The client has gone, as one does that only wanted to know whether somebody is there.
+    gone: bool,
 }
 
 impl From<io::Error> for Denied {
     fn from(error: io::Error) -> Self {
-        Self { fault: Fault::fatal(sqlstate::CONNECTION_FAILURE, "connection lost"), reason: error.to_string() }
+        Self {
+            fault: Fault::fatal(sqlstate::CONNECTION_FAILURE, "connection lost"),
+            reason: error.to_string(),
+            gone: true,
+        }
     }
 }
 
@@ -54,8 +60,13 @@ pub(super) async fn log_in(
             }
             None => Err(Failed::told(caller.stream, denied(user))),
         },
-        Err(Denied { fault, reason }) => {
-            tracing::warn!(user, peer = %caller.stream.peer(), method = method.word(), reason, "login failed");
+        Err(Denied { fault, reason, gone }) => {
+            let (peer, method) = (caller.stream.peer(), method.word());
+            if gone {
+                tracing::debug!(user, %peer, method, reason, "a client has gone before it logged in");
+            } else {
+                tracing::warn!(user, %peer, method, reason, "login failed");
+            }
             Err(Failed::told(caller.stream, fault))
         }
     }
@@ -71,6 +82,7 @@ async fn prove(
     let wrong = |reason: &str| Denied {
         fault: denied(user),
         reason: if known.is_none() { format!("no such user ({reason})") } else { reason.to_owned() },
+        gone: false,
     };
     match method {
         AuthMethod::Trust if caller.stream.is_loopback() || server.config.current().listen.allow_remote_trust => {
@@ -86,6 +98,7 @@ async fn prove(
                 "trust authentication is for clients on this machine only",
             ),
             reason: "trust from another machine, and listen.allow_remote_trust is off".to_owned(),
+            gone: false,
         }),
         AuthMethod::Cert => {
             let name = caller.stream.peer_certificate_name();
@@ -100,6 +113,7 @@ async fn prove(
                     format!("certificate authentication failed for user \"{user}\""),
                 ),
                 reason: format!("the client showed {shown}"),
+                gone: false,
             })
         }
         AuthMethod::Password => {
@@ -192,9 +206,13 @@ fn denied(user: &str) -> Fault {
 }
 
 fn violation(reason: &str) -> Denied {
-    Denied { fault: Fault::fatal(sqlstate::PROTOCOL_VIOLATION, reason), reason: reason.to_owned() }
+    Denied { fault: Fault::fatal(sqlstate::PROTOCOL_VIOLATION, reason), reason: reason.to_owned(), gone: false }
 }
 
 fn internal(fault: &AuthFault) -> Denied {
-    Denied { fault: Fault::fatal("XX000", "authentication is not possible now"), reason: fault.to_string() }
+    Denied {
+        fault: Fault::fatal("XX000", "authentication is not possible now"),
+        reason: fault.to_string(),
+        gone: false,
+    }
 }

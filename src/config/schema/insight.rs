@@ -43,7 +43,7 @@ pub(super) const INSIGHT: &[Key] = &[
         "plans",
         Kind::Bool,
         "false",
-        "Asks PostgreSQL how it would run what is slow, at most once in ten minutes for each pattern: EXPLAIN, never ANALYZE, through `[control]`, whose user must be allowed to read the tables (`pg_read_all_data`), or be a member of the role whose statement it is.",
+        "Asks PostgreSQL how it would run what is slow, at most once in ten minutes for each pattern: EXPLAIN, never ANALYZE, through `[control]`, whose user must be allowed to read the tables (`pg_read_all_data`) and, for what writes, to write them (`pg_write_all_data`), or be a member of the role whose statement it is.",
     )
     .at_start(),
     key("max_plans", count(1, 100_000), "200", "Plans that are kept, one for each pattern and database."),
