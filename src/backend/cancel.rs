@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 use super::dialer::Endpoint;
 use super::{connect, talk};
 use crate::config::{Host, ServerTlsMode};
-use crate::wire::startup;
+use crate::wire::startup::{self, CancelSecret};
 
 /// What PostgreSQL gave us to cancel a backend's statement with.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct CancelKey {
     pub server: u32,
     pub over_tls: bool,
     pub pid: i32,
-    pub key: Box<[u8]>,
+    pub key: CancelSecret,
 }
 
 /// Asks PostgreSQL to cancel, and returns when it has acted: it closes the connection after it sent the signal.

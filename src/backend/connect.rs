@@ -75,7 +75,7 @@ async fn connect_to(
         server: number_of(host),
         over_tls: stream.is_tls(),
         pid: logged_in.pid,
-        key: logged_in.key.clone().into(),
+        key: logged_in.key.clone(),
     };
     Ok((stream, logged_in, cancel))
 }

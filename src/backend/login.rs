@@ -8,6 +8,7 @@ use super::dialer::{Endpoint, Login};
 use super::{Refusal, Report, talk};
 use crate::auth::{MECHANISM, Nonce, ScramClient, ScramKeys, md5_password};
 use crate::net::Stream;
+use crate::wire::startup::CancelSecret;
 use crate::wire::tag::backend;
 use crate::wire::{build, startup, view};
 
@@ -15,7 +16,7 @@ use crate::wire::{build, startup, view};
 #[derive(Debug, Default)]
 pub struct LoggedIn {
     pub pid: i32,
-    pub key: Vec<u8>,
+    pub key: CancelSecret,
     /// ParameterStatus in the order they came.
     pub statuses: Vec<(Box<[u8]>, Box<[u8]>)>,
 }
@@ -41,7 +42,7 @@ pub(super) async fn login(
             backend::AUTHENTICATION => authenticate(stream, target, login, &body, host).await?,
             backend::BACKEND_KEY_DATA => {
                 let (pid, key) = view::backend_key_data(&body).map_err(|fault| lost(io::Error::other(fault)))?;
-                (logged_in.pid, logged_in.key) = (pid, key.to_vec());
+                (logged_in.pid, logged_in.key) = (pid, key.into());
             }
             backend::PARAMETER_STATUS => {
                 let (name, value) = view::parameter_status(&body).map_err(|fault| lost(io::Error::other(fault)))?;

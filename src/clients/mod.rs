@@ -136,10 +136,15 @@ impl Drop for KeptBackend {
     }
 }
 
-#[derive(Debug)]
 enum Key {
     Long(Box<[u8; LONG_KEY]>),
     Short([u8; SHORT_KEY]),
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
 }
 
 impl Client {

@@ -212,7 +212,7 @@ const SERVER: &[Key] = &[
         "max_connections",
         Kind::CountOr { word: "off", least: 1, most: 1_000_000 },
         "\"off\"",
-        "Backends over all pools together, shared fairly; keep it below the server's own `max_connections`.",
+        "Backends over all pools together, shared fairly; keep it below the server's own `max_connections`. Replication connections are not among them.",
     ),
 ];
 

@@ -13,7 +13,7 @@ use crate::net::{Stream, TlsOpening};
 use crate::stats::Limit;
 use crate::wire::build::Fault;
 use crate::wire::sqlstate;
-use crate::wire::startup::{self, Packet, Refused, Startup};
+use crate::wire::startup::{self, CancelSecret, Packet, Refused, Startup};
 
 /// First byte of a TLS handshake record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -69,7 +69,7 @@ pub(super) enum Wanted {
     Cancel {
         stream: Stream,
         pid: i32,
-        key: Vec<u8>,
+        key: CancelSecret,
     },
     Session(Caller, Startup),
 }

@@ -1,6 +1,9 @@
 //! Packets that come before a session: they have a length and a code, but no tag
 //! (manual: "Message Formats", StartupMessage, SSLRequest, GSSENCRequest, CancelRequest).
 
+use std::fmt;
+use std::ops::Deref;
+
 use super::view::split_cstr;
 
 const CANCEL_REQUEST: u32 = 80_877_102;
@@ -10,10 +13,34 @@ const GSSENC_REQUEST: u32 = 80_877_104;
 /// The newest minor version of protocol 3 that pgweir speaks with clients.
 pub const NEWEST_MINOR: u16 = 2;
 
+/// What a CancelRequest must hold to be heeded; shown to nobody.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct CancelSecret(Box<[u8]>);
+
+impl From<&[u8]> for CancelSecret {
+    fn from(key: &[u8]) -> Self {
+        Self(key.into())
+    }
+}
+
+impl Deref for CancelSecret {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CancelSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CancelSecret(…)")
+    }
+}
+
 /// One packet of a connection that has not started yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
-    Cancel { pid: i32, key: Vec<u8> },
+    Cancel { pid: i32, key: CancelSecret },
     GssEncRequest,
     SslRequest,
     Startup(Startup),
@@ -63,7 +90,7 @@ impl Packet {
         match u32::from_be_bytes(*code) {
             CANCEL_REQUEST => {
                 let (pid, key) = rest.split_first_chunk::<4>().ok_or(Refused::Length)?;
-                Ok(Self::Cancel { pid: i32::from_be_bytes(*pid), key: key.to_vec() })
+                Ok(Self::Cancel { pid: i32::from_be_bytes(*pid), key: key.into() })
             }
             GSSENC_REQUEST => Ok(Self::GssEncRequest),
             SSL_REQUEST => Ok(Self::SslRequest),

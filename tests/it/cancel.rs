@@ -65,7 +65,11 @@ async fn a_cancel_is_done_when_its_connection_ends_and_hits_nothing_that_is_sent
 async fn a_guessed_key_cancels_nothing() {
     let proxy = pgweir().start().await;
     let mut client = proxy.wire().await;
-    client.send(&frame::query("select pg_sleep(0.3), 'done'")).await;
+    let admin = postgres().await.admin().await;
+    admin.batch_execute("select pg_advisory_lock(51)").await.expect("the lock");
+    client.send(&frame::query("select pg_advisory_lock(51), 'done'")).await;
+    let waits = "select count(*) from pg_locks where locktype = 'advisory' and objid = 51 and not granted";
+    eventually("it waits", async || admin.query_one(waits, &[]).await.is_ok_and(|row| row.get::<_, i64>(0) == 1)).await;
     let process = client.process_id();
     assert!(process > 0, "drivers expect a positive process id: {process}");
     for guess in [0_i32, -1, 1] {
@@ -74,6 +78,7 @@ async fn a_guessed_key_cancels_nothing() {
         stranger.send(&frame::cancel_request(&key)).await;
         assert_eq!(stranger.until_end().await, [Frame::End]);
     }
+    admin.batch_execute("select pg_advisory_unlock(51)").await.expect("the lock is free");
     let frames = client.until(b'Z').await;
     assert!(frames.iter().any(|frame| frame.summary() == "DataRow(, done)"), "{frames:?}");
 }

@@ -96,7 +96,9 @@ async fn a_refused_lease_skips_the_batch_and_answers_its_sync_once() {
 #[tokio::test]
 async fn waiters_are_served_in_the_order_of_their_coming() {
     let user = role("p_order").await;
-    let proxy = pgweir().pool_size(1).set("process.workers", "1").start().await;
+    let one = pgweir().pool_size(1).set("process.workers", "1");
+    let proxy = one.set("admin.users", "['postgres']").start().await;
+    let mut console = harness::WireClient::login(proxy.address(), "postgres", "pgweir").await;
     let holder = connect(&proxy, &user).await;
     holder.batch_execute("create table p_order (id serial, who int)").await.unwrap();
     // They log in while a backend is free: a startup packet that nobody sent before is checked on one.
@@ -107,8 +109,9 @@ async fn waiters_are_served_in_the_order_of_their_coming() {
     holder.batch_execute("begin").await.unwrap();
     for (number, waiter) in waiters.iter_mut().enumerate() {
         waiter.send(&frame::query(&format!("insert into p_order (who) values ({number})"))).await;
-        // One worker reads its clients in the order in which their bytes come.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let waiting = (number + 1).to_string();
+        let waits = "show pools (waiting) where \"user\" = 'p_order'";
+        eventually("it waits", async || console.value(waits).await == waiting).await;
     }
     holder.batch_execute("commit").await.unwrap();
     for waiter in &mut waiters {
