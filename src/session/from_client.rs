@@ -259,7 +259,9 @@ impl Session {
         let alone = self.turn.as_ref().is_none_or(|turn| !turn.open_batch);
         self.bring_own_names(&weighed, alone, leased, out);
         let forgets = !frame.is_whole() || (!weighed.is_plain() && may_forget(text));
-        let copies = !frame.is_whole() || may_copy(text);
+        let executes_copy =
+            || effects.any_of(Effects::EXECUTES) && self.names.named().any(|(_, named)| named.statement.copies);
+        let copies = !frame.is_whole() || may_copy(text) || executes_copy();
         let (mended, places) = self.mended_query(&weighed, text).filter(|_| frame.is_whole()).unzip();
         let turn = self.turn.get_or_insert_default();
         let mut expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
