@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -65,6 +66,15 @@ impl Socket {
             Self::Lost => return Err(lost()),
         };
         Ok(())
+    }
+
+    /// The other end is to find the connection reset once it is closed, not ended: what it says next fails at once. A
+    /// unix socket does that anyway.
+    pub(super) fn reset_when_closed(&self) {
+        if let Self::Tcp(socket) = self {
+            // One that has gone already needs no reset.
+            let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        }
     }
 
     pub(super) fn peer(&self) -> Peer {

@@ -75,6 +75,15 @@ impl Stream {
         }
     }
 
+    /// Has the other end find the connection reset, not ended, once it is closed.
+    pub fn reset_when_closed(&self) {
+        match self {
+            Self::Plain(socket) => socket.reset_when_closed(),
+            Self::ClientTls(tls) => tls.get_ref().0.reset_when_closed(),
+            Self::ServerTls(tls) => tls.get_ref().0.reset_when_closed(),
+        }
+    }
+
     /// Who is at the other end. Asks the system: once per connection, not once per message.
     #[must_use]
     pub fn peer(&self) -> Peer {

@@ -90,7 +90,9 @@ impl Serve {
 
     fn judge_frames(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
         let mut progress = false;
-        if self.must_hear_first(active) {
+        // A cancel that is on its way must not hit what comes after the statement that it was for.
+        let may_be_hit = active.cancel.is_some() && self.session.is_answered();
+        if may_be_hit || self.must_hear_first(active) {
             return Ok(false);
         }
         active.held = None;

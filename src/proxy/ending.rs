@@ -108,10 +108,12 @@ impl Serve {
         matches!(active.ownership, Ownership::Leased(_))
             && !self.session.is_answered()
             && self.session.unfinished() != Unfinished::Batch
+            && !self.session.outlasts_cancel()
             && !matches!(active.client_rest, Rest::Forward(_))
     }
 
     fn part_with_backend(&mut self, active: &mut Active) {
+        let outlasts_cancel = self.session.outlasts_cancel();
         self.abandon(active, sqlstate::QUERY_CANCELED, Instant::now());
         // Who listens must not take what this client has said for the next one's: that backend is not lent again.
         let heard = !self.is_being_heard(active);
@@ -132,15 +134,20 @@ impl Serve {
             self.release(active, Undo { transaction, session: leaves_session }, Instant::now());
             return;
         }
-        // What it is doing cannot be known or stopped: PostgreSQL is told to stop it, and the backend is closed.
+        // What it is doing cannot be known or stopped: the backend is closed, and PostgreSQL told to stop it.
         let (target, key) = (self.route.target.endpoint(), std::sync::Arc::clone(&lease.cancel));
-        if !self.session.is_answered() {
+        if outlasts_cancel {
+            // To find nobody there when it says that it has stopped, it does nothing of what was sent after that.
+            lease.stream.reset_when_closed();
+        }
+        let runs = !self.session.is_answered();
+        active.ownership = Ownership::None;
+        if runs {
             tokio::spawn(async move {
                 // A backend that cannot be reached is gone already.
                 let _ = cancel::cancel(&target, &key).await;
             });
         }
-        active.ownership = Ownership::None;
     }
 
     /// Whether the session may have left anything on its backend beside an open transaction.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::channels::Ahead;
 use super::measuring::Measure;
 use super::mending::Mending;
-use super::own_names::drops;
+use super::own_names::{drops, is_by_name};
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Known, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
@@ -138,6 +138,7 @@ impl Session {
             }
             client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL => Ok(Verdict::Swallow),
             client::QUERY if self.rules.hold == Hold::Statement && opens_block(frame.body) => {
+                self.answer_fakes(out);
                 out.before.extend_from_slice(&block_refused().to_frame());
                 out.before.extend_from_slice(&build::ready_for_query(Transaction::Idle));
                 Ok(Verdict::Swallow)
@@ -147,6 +148,7 @@ impl Session {
                 let weighed = turn.weighed.take();
                 let weighed = weighed.unwrap_or_else(|| self.weigh_query(frame));
                 if let Some(pattern) = self.shared_listen(&weighed) {
+                    self.answer_fakes(out);
                     let verdict = self.listen_by_query(&pattern, out);
                     if verdict == Verdict::Swallow {
                         self.turn = None;
@@ -161,6 +163,12 @@ impl Session {
             }
             tag => is_known(tag).map(|()| Verdict::Hold(self.lease_for(frame))),
         }
+    }
+
+    /// Gives the client the replies that are owed by nobody else.
+    fn answer_fakes(&mut self, out: &mut Outgoing) {
+        let Self { turn: Some(turn), names, .. } = self else { return };
+        turn.answer_fakes(names, &mut out.before);
     }
 
     /// What kind of lease a frame needs.
@@ -256,7 +264,7 @@ impl Session {
                 return verdict;
             }
         }
-        let alone = self.turn.as_ref().is_none_or(|turn| !turn.open_batch);
+        let alone = is_by_name(&weighed) && self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch());
         self.bring_own_names(&weighed, alone, leased, out);
         let forgets = !frame.is_whole() || (!weighed.is_plain() && may_forget(text));
         let executes_copy =

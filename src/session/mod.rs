@@ -347,6 +347,13 @@ impl Session {
         self.turn.as_ref().is_none_or(|turn| !turn.leased || turn.is_answered())
     }
 
+    /// Whether a cancel alone would leave work of the client's to be done: it stops one batch, and PostgreSQL goes on with
+    /// the next, as if the first had not been.
+    #[must_use]
+    pub fn outlasts_cancel(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.batches() > 1)
+    }
+
     /// Whether a statement of the client's has been sent and not been answered.
     #[must_use]
     pub fn owes_client(&self) -> bool {

@@ -66,7 +66,7 @@ impl Session {
         leased: &Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
-        let begins = self.turn.as_ref().is_none_or(|turn| !turn.open_batch && turn.deferred.is_none());
+        let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch() && turn.deferred.is_none());
         if !lists(weighed) || !begins {
             return Ok(());
         }

@@ -162,6 +162,18 @@ impl Turn {
         self.queue.iter().any(|expect| expect.is_end_of_batch() && !expect.is_skipped())
     }
 
+    /// Whether a batch of ours may begin: nothing is being sent that a Sync of ours would end, nor may PostgreSQL be
+    /// skipping what comes, for something that was sent after the last Sync and is not answered.
+    pub(super) fn may_begin_batch(&self) -> bool {
+        let since_sync = self.queue.iter().rev().take_while(|expect| expect.kind != Kind::Sync);
+        !self.open_batch && since_sync.filter(|expect| !expect.is_fake()).all(Expect::is_end_of_batch)
+    }
+
+    /// Batches of the client's that are under way.
+    pub(super) fn batches(&self) -> usize {
+        self.queue.iter().filter(|expect| expect.is_end_of_batch() && !expect.is_skipped()).count()
+    }
+
     /// Whether something at work may drop statements that we believe to be there.
     pub(super) fn is_forgetting(&self) -> bool {
         self.forgetting > 0

@@ -34,7 +34,6 @@ async fn what_runs_for_a_client_that_vanishes_is_cancelled_and_its_backend_serve
         ("v_simple", frame::query(&sleep("v_simple"))),
         ("v_block", [frame::query("begin; insert into v_gone values ('x')"), frame::query(&sleep("v_block"))].concat()),
         ("v_batch", batch("v_batch")),
-        ("v_pipeline", [batch("v_pipeline"), batch("v_pipeline"), frame::query(&sleep("v_pipeline"))].concat()),
         ("v_state", [frame::query("set v.state = 'left'"), frame::query(&sleep("v_state"))].concat()),
         ("v_copy_out", frame::query("copy (select pg_sleep(60) /* v_copy_out */) to stdout")),
     ];
@@ -116,4 +115,23 @@ async fn a_backend_that_does_not_stop_is_replaced() {
     let after = proxy.wire().await.value("select pg_backend_pid()").await;
     postgres().await.count(&format!("select count(pg_terminate_backend({before}))")).await;
     assert_ne!(before, after);
+}
+
+#[tokio::test]
+async fn of_several_batches_of_a_client_that_vanishes_none_is_done_without_those_before_it() {
+    let cluster = postgres().await;
+    cluster.execute("create table v_batches (n int)").await;
+    let insert = |mark: &str, seconds| format!("insert into v_batches select 1 from pg_sleep({seconds}) /* {mark} */");
+    let next = "insert into v_batches values (2)";
+    let batch =
+        |sql: &str| [frame::parse("", sql, &[]), frame::bind("", "", &[]), frame::execute("", 0), frame::sync()];
+    let simple = [frame::query(&insert("v_queries", 60)), frame::query(next)].concat();
+    let extended = [batch(&insert("v_pipeline", 60)), batch(&insert("v_pipeline", 60)), batch(next)].concat().concat();
+    for mode in ["transaction", "session"] {
+        let proxy = pgweir().pool_size(1).mode(mode).start().await;
+        for (bytes, mark) in [(&simple, "v_queries"), (&extended, "v_pipeline")] {
+            before_and_after(&proxy, bytes, mark).await;
+            assert_eq!(cluster.count("select count(*) from v_batches").await, 0, "{mark} in {mode} mode");
+        }
+    }
 }
