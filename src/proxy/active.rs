@@ -62,6 +62,8 @@ pub struct Active {
     pub(super) settling: Option<Ticket>,
     pub(super) alarm: Arc<Alarm>,
     pub(super) out: Outgoing,
+    /// Since when others have waited for a backend that is only better kept.
+    pub(super) wanted_since: Option<Instant>,
     pub(super) work: Work,
     /// When a frame last passed, in either direction.
     pub(super) last_frame: Option<Instant>,
@@ -189,6 +191,7 @@ impl Active {
             settling: None,
             alarm: Arc::default(),
             out: Outgoing::default(),
+            wanted_since: None,
             work: Work::default(),
             last_frame: None,
             bytes_from_client: 0,
@@ -234,6 +237,7 @@ impl Active {
             settling,
             alarm: _,
             out,
+            wanted_since,
             work,
             last_frame,
             bytes_from_client,
@@ -254,7 +258,7 @@ impl Active {
         mentioned.clear();
         *standing_in = None;
         (*listening, *first, *barrier, *settling) = (None, None, None, None);
-        (*work, *last_frame) = (Work::default(), None);
+        (*wanted_since, *work, *last_frame) = (None, Work::default(), None);
         (*bytes_from_client, *bytes_to_client) = (0, 0);
         measured.clear();
         // A session that ends by an error may have said something that nobody was given.

@@ -17,8 +17,10 @@ use crate::session::{Keeps, Wait};
 use crate::stats::Limit;
 use crate::wire::build::Fault;
 
-/// How long a session that rests keeps what is only better kept, where others need it.
+/// How long a session must rest before it gives up what is only better kept, and how often it looks who needs it.
 const COURTESY: Duration = Duration::from_millis(100);
+/// How long others may wait for it: most who wait get another backend sooner.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// A pin that is waited for.
 #[derive(Debug)]
@@ -53,12 +55,16 @@ impl Serve {
         (lease.is_pinned() && self.session.may_forgo_backend()).then(|| Instant::now() + COURTESY)
     }
 
-    /// Gives up a backend that is only better kept, and that has not been used for a moment, to whoever waits for one
-    /// or for a pin.
+    /// Gives up a backend that is only better kept, and that has not been used for a moment, where others have waited
+    /// for one or for a pin whenever it looked.
     pub(super) fn make_room_for_others(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
         let Ownership::Leased(lease) = &active.ownership else { return Ok(()) };
         let rests = lease.is_pinned() && active.last_frame.is_none_or(|last| last + COURTESY <= now);
         if !rests || !self.session.may_forgo_backend() || !self.route.pool.is_wanted() {
+            active.wanted_since = None;
+            return Ok(());
+        }
+        if *active.wanted_since.get_or_insert(now) + PATIENCE > now {
             return Ok(());
         }
         let keeps = self.session.keeps();

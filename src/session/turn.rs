@@ -162,8 +162,7 @@ impl Turn {
         self.queue.iter().any(|expect| expect.is_end_of_batch() && !expect.is_skipped())
     }
 
-    /// Whether a batch of ours may begin: nothing is being sent that a Sync of ours would end, nor may PostgreSQL be
-    /// skipping what comes, for something that was sent after the last Sync and is not answered.
+    /// Whether a batch of ours may begin: there is none that our Sync would end, nor may PostgreSQL be skipping what comes.
     pub(super) fn may_begin_batch(&self) -> bool {
         let since_sync = self.queue.iter().rev().take_while(|expect| expect.kind != Kind::Sync);
         !self.open_batch && since_sync.filter(|expect| !expect.is_fake()).all(Expect::is_end_of_batch)
