@@ -13,7 +13,8 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use crate::sql::{Effects, Lexing, Pattern, Tables, Unnamed, custom_names, tables, unnamed_settings, words};
+use super::code::Code;
+use crate::sql::{Effects, Lexing, Pattern, Unnamed, custom_names, unnamed_settings};
 
 /// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number
 /// tells whether what a pattern was found to be still holds.
@@ -253,25 +254,20 @@ impl Functions {
     }
 
     fn learn_text(&self, asked: Asked, callee: Callee, body: &[u8]) -> bool {
-        let words = words(body, &Lexing::default());
+        let Code { effects, callees } = Code::read(body);
         // In PL/pgSQL, EXECUTE runs whatever a string says.
-        let leaves = words.effects.any_of(Effects::LEAVES.without(Effects::CALLS));
+        let leaves = effects.any_of(Effects::LEAVES.without(Effects::CALLS));
         let unnamed = unnamed_settings(body, &Lexing::default());
-        let Tables { written, read } = tables(body, &Lexing::default());
-        let called = words.functions.iter().map(|name| Callee::function(name.as_bytes()));
-        let writes = written.iter().map(|name| Callee::triggers(name.as_bytes()));
-        let reads = read.iter().chain(&written).map(|name| Callee::reads(name.as_bytes()));
-        let any_table = words.effects.any_of(Effects::EXECUTES).then_some(Callee::AllTables);
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
         self.add(asked, callee, |known| {
             known.may_leave |= leaves;
-            known.draws |= words.effects.any_of(Effects::DRAWS);
-            known.notifies |= words.effects.any_of(Effects::NOTIFIES);
+            known.draws |= effects.any_of(Effects::DRAWS);
+            known.notifies |= effects.any_of(Effects::NOTIFIES);
             known.unnamed = known.unnamed.max(unnamed);
             extend(&mut known.custom, custom_names(body).map(String::into_bytes));
-            extend(&mut known.calls, called.chain(writes).chain(reads).chain([Callee::Operators]).chain(any_table));
+            extend(&mut known.calls, callees);
         });
-        words.effects.any_of(Effects::READS_SEQUENCE)
+        effects.any_of(Effects::READS_SEQUENCE)
     }
 
     /// Where this runs, this function may be called.
@@ -315,7 +311,7 @@ impl Functions {
 }
 
 /// Adds what is not there.
-fn extend<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+pub(super) fn extend<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
     for one in more {
         if !list.contains(&one) {
             list.push(one);

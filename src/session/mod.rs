@@ -19,6 +19,7 @@
 //! | other connections: their process ids, commands that need them out of the way | `processes`, `making_way` |
 
 mod channels;
+mod code;
 mod columns;
 mod copying;
 mod ends;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::code::Code;
 use super::functions::{Callee, Judgement, Outdated};
 use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
@@ -166,15 +167,17 @@ impl Session {
         self.note_unnamed(unnamed);
         // The names as PostgreSQL reads them; the text is searched, too, for those in strings.
         self.state.note_custom(traits.commands.iter().filter_map(own_setting));
-        if callees(pattern).next().is_none() {
+        let in_bodies = self.called_in_bodies(effects, text);
+        if in_bodies.is_empty() && callees(pattern).next().is_none() {
             return self.state.note(effects, text);
         }
-        let judgement = if self.rules.functions.is_harmless(pattern, now) {
+        let judgement = if in_bodies.is_empty() && self.rules.functions.is_harmless(pattern, now) {
             Judgement::default()
         } else {
-            self.rules.functions.judge(callees(pattern), &[], now)
+            self.rules.functions.judge(callees(pattern).chain(in_bodies.iter().cloned()), &[], now)
         };
-        if judgement == Judgement::default() {
+        // Bodies of DO are no part of the pattern.
+        if in_bodies.is_empty() && judgement == Judgement::default() {
             self.rules.functions.find_harmless(pattern, now);
         }
         self.note_called(&judgement);
@@ -190,6 +193,14 @@ impl Session {
             effects = effects.without(Effects::CALLS);
         }
         self.state.note(effects, text);
+    }
+
+    /// What the bodies of DO call, in a text with these effects.
+    fn called_in_bodies(&self, effects: Effects, text: &[u8]) -> Vec<Callee> {
+        if !effects.any_of(Effects::RUNS) {
+            return Vec::new();
+        }
+        do_bodies(text, &self.lexing()).flat_map(|body| Code::read(&body).callees).collect()
     }
 
     /// Notes that definitions change: at once, for the session itself, and when its transaction ends, for what others

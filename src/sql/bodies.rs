@@ -1,4 +1,4 @@
-//! The code that DO runs, which stands in a string.
+//! Code that stands in strings: what DO runs, and what EXECUTE of PL/pgSQL may.
 
 use super::lexer::{Lexer, Lexing, Quoting, TokenKind};
 
@@ -19,6 +19,15 @@ pub fn do_bodies<'a>(text: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = Ve
             }
         }
         None
+    })
+}
+
+/// The strings of a body, without their quotes.
+pub fn strings<'a>(body: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = Vec<u8>> + use<'a> {
+    let lexing = *lexing;
+    Lexer::new(body, lexing).filter_map(move |token| match token.kind {
+        TokenKind::Text(quoting) => Some(contents(token.of(body), quoting, lexing)),
+        _ => None,
     })
 }
 

@@ -32,7 +32,7 @@ mod tables;
 mod tests;
 mod unnamed;
 
-pub use bodies::do_bodies;
+pub use bodies::{do_bodies, strings};
 pub use custom::custom_names;
 pub use digest::Digest;
 pub use effects::Effects;
