@@ -32,3 +32,18 @@ impl Code {
         code
     }
 }
+
+/// The body in what `pg_get_functiondef` gives: its head has words that would be commands in a body. That of a
+/// function in C is none.
+pub(super) fn body_of(definition: &[u8]) -> &[u8] {
+    let starts: [&[u8]; 3] = [b"\nAS $", b"\nBEGIN ATOMIC", b"\n RETURN "];
+    let at = starts.iter().filter_map(|start| memchr::memmem::find(definition, start)).min();
+    let body = definition.get(at.unwrap_or(definition.len())..).unwrap_or_default();
+    // What stands between dollar quotes would be skipped as a string.
+    let Some(quoted) = body.strip_prefix(b"\nAS $") else { return body };
+    let Some(end) = memchr::memchr(b'$', quoted) else { return body };
+    let tag = quoted.get(..=end).unwrap_or_default();
+    let inside = quoted.get(end + 1..).unwrap_or_default();
+    let closing = [b"$", tag].concat();
+    inside.get(..memchr::memmem::rfind(inside, &closing).unwrap_or(inside.len())).unwrap_or(inside)
+}

@@ -13,7 +13,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use super::code::Code;
+use super::code::{Code, body_of};
 use crate::sql::{Effects, Lexing, Pattern, Unnamed, custom_names, unnamed_settings};
 
 /// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number
@@ -21,6 +21,8 @@ use crate::sql::{Effects, Lexing, Pattern, Unnamed, custom_names, unnamed_settin
 const BELIEVED: Duration = Duration::from_secs(300);
 /// Odd, so that no two counts are the same times this.
 const SCATTERED: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Bytes of the longest name (NAMEDATALEN − 1); PostgreSQL cuts off what is beyond.
+const LONGEST_NAME: usize = 63;
 /// Functions that call each other further than this may do anything.
 const DEPTH: usize = 16;
 
@@ -132,8 +134,13 @@ impl Callee {
     }
 }
 
+/// A name without its schema, as long as PostgreSQL reads it.
 fn last_part(name: &[u8]) -> Box<[u8]> {
-    name.rsplit(|byte| *byte == b'.').next().unwrap_or(name).into()
+    let name = name.rsplit(|byte| *byte == b'.').next().unwrap_or(name);
+    let end = name.len().min(LONGEST_NAME);
+    // No character is cut in two: what continues one begins with the bits 10.
+    let end = (0..=end).rev().find(|end| name.get(*end).is_none_or(|byte| byte & 0xc0 != 0x80)).unwrap_or(end);
+    name.get(..end).unwrap_or(name).into()
 }
 
 impl Functions {
@@ -319,21 +326,6 @@ pub(super) fn extend<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<It
     }
 }
 
-/// The body in what `pg_get_functiondef` gives: its head has words that would be commands in a body. That of a
-/// function in C is none.
-fn body_of(definition: &[u8]) -> &[u8] {
-    let starts: [&[u8]; 3] = [b"\nAS $", b"\nBEGIN ATOMIC", b"\n RETURN "];
-    let at = starts.iter().filter_map(|start| memchr::memmem::find(definition, start)).min();
-    let body = definition.get(at.unwrap_or(definition.len())..).unwrap_or_default();
-    // What stands between dollar quotes would be skipped as a string.
-    let Some(quoted) = body.strip_prefix(b"\nAS $") else { return body };
-    let Some(end) = memchr::memchr(b'$', quoted) else { return body };
-    let tag = quoted.get(..=end).unwrap_or_default();
-    let inside = quoted.get(end + 1..).unwrap_or_default();
-    let closing = [b"$", tag].concat();
-    inside.get(..memchr::memmem::rfind(inside, &closing).unwrap_or(inside.len())).unwrap_or(inside)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,6 +382,15 @@ mod tests {
             assert_eq!(judge(&functions, "own", now).unknown, own);
             assert_eq!(functions.judge(own.iter().cloned(), &own, now), Judgement::default());
         }
+    }
+
+    #[test]
+    fn a_name_is_as_long_as_postgresql_reads_it() {
+        assert_eq!(Callee::function("s.f".as_bytes()), Callee::function(b"f"));
+        let long = "n".repeat(80);
+        assert_eq!(Callee::function(long.as_bytes()), Callee::function(&long.as_bytes()[..63]));
+        let umlauts = "ü".repeat(40);
+        assert_eq!(Callee::function(umlauts.as_bytes()), Callee::function("ü".repeat(31).as_bytes()));
     }
 
     #[test]

@@ -26,13 +26,18 @@ pub(super) struct Look {
     prepared: Vec<Box<[u8]>>,
     callees: Vec<Callee>,
     asked: Asked,
+    /// There are settings that the session may neither set nor reset.
+    beyond_reach: bool,
     /// The backend is rid of all settings once it has answered.
     resets: bool,
 }
 
 /// Every question is a SELECT of (what, name, value): settings that were set in the session, by a client or by
-/// pgweir, as SHOW gives them; who statements run as, which no view lists.
-const SETTINGS: &[u8] = b"SELECT 's', name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
+/// pgweir, as SHOW gives them, those apart that it could not set itself, as only a function of somebody else can have;
+/// who statements run as, which no view lists.
+const SETTINGS: &[u8] = b"SELECT CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' AND NOT EXISTS \
+    (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) session_user AND rolsuper) THEN 'u' ELSE 's' END, \
+    name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
     WHERE source OPERATOR(pg_catalog.=) 'session' \
     UNION ALL SELECT 's', 'session_authorization', pg_catalog.current_setting('session_authorization') \
     UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role')";
@@ -248,6 +253,10 @@ impl Session {
             b"s" if name.starts_with(b"transaction_") && *name != b"transaction_timeout" => {}
             // Asked again, it is what the question itself has set.
             b"s" if *name == b"statement_timeout" && look.settings.iter().any(|(known, _)| **known == **name) => {}
+            b"u" => {
+                look.beyond_reach = true;
+                look.settings.push((name.to_vec(), value.to_vec()));
+            }
             b"s" => look.settings.push((name.to_vec(), value.to_vec())),
             b"t" => look.keeps |= Keeps::TEMPORARY_OBJECTS,
             b"l" => look.keeps |= Keeps::ADVISORY_LOCKS,
@@ -275,6 +284,9 @@ impl Session {
         let Some(mut look) = self.turn.as_mut().and_then(|turn| turn.looking.take()) else { return };
         self.learn_callees(&look.callees, look.asked, now);
         self.state.learn(look.parts, look.keeps);
+        if look.beyond_reach {
+            self.state.keep_for_good(Keeps::UNKNOWN);
+        }
         if look.parts.contains(Parts::PREPARED_STATEMENTS) {
             self.state.set_prepared(std::mem::take(&mut look.prepared));
         }

@@ -229,6 +229,12 @@ impl State {
         self.ran = Effects::NONE;
     }
 
+    /// Nobody else may have the backend after the session.
+    pub(super) fn keep_for_good(&mut self, keeps: Keeps) {
+        self.keep(keeps);
+        self.stays = true;
+    }
+
     pub(super) fn keep(&mut self, keeps: Keeps) {
         self.keeps |= keeps;
     }

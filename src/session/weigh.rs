@@ -154,7 +154,7 @@ impl Session {
         }
         let mut effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
-        // What a DO block calls is not read.
+        // A DO block may notify in more ways than its words tell.
         if effects.any_of(Effects::NOTIFIES | Effects::RUNS) {
             self.turn.get_or_insert_default().notified = true;
         }

@@ -431,3 +431,22 @@ async fn a_signal_for_one_session_never_reaches_the_next_on_its_backend() {
         assert_eq!(code(&two.until(b'Z').await), None);
     }
 }
+
+#[tokio::test]
+async fn a_setting_that_only_a_function_of_a_superuser_may_set_stays_with_its_session() {
+    let sets = "create function s_mighty(text) returns void security definer language plpgsql as $$ begin \
+                perform set_config('session_replication_role', $1, false); end $$; create role s_plain login";
+    postgres().await.execute(sets).await;
+    let proxy = pgweir().pool_size(2).start().await;
+    let mut one = WireClient::login(proxy.address(), "s_plain", "postgres").await;
+    let mut other = WireClient::login(proxy.address(), "s_plain", "postgres").await;
+    one.query("select s_mighty('replica')").await;
+    for _ in 0..3 {
+        assert_eq!(other.value("show session_replication_role").await, "origin");
+        assert_eq!(one.value("show session_replication_role").await, "replica");
+    }
+    drop(one);
+    for _ in 0..3 {
+        assert_eq!(other.value("show session_replication_role").await, "origin");
+    }
+}
