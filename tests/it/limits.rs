@@ -228,7 +228,9 @@ async fn connections_beyond_max_clients_are_bounded_too_and_cancels_get_in() {
     for _ in 0..50 {
         silent.push(WireClient::open(proxy.address()).await);
     }
-    client.send(&frame::query("select pg_sleep(60)")).await;
+    client.send(&frame::query("select pg_sleep(60) /* li_cancelled */")).await;
+    let runs = "select count(*) from pg_stat_activity where query like '%li_cancelled%' and wait_event = 'PgSleep'";
+    eventually("it runs", async || postgres().await.count(runs).await == 1).await;
     client.cancel().await;
     assert_eq!(code(&client.until(b'Z').await).as_deref(), Some("57014"));
     for _ in 0..50 {
