@@ -1,7 +1,8 @@
 //! Wiring: builds everything from a configuration, spawns it, reloads it and drains it.
 //!
 //! [`start`] gives a running pgweir, which a test or the demo drives as it likes; [`run()`] is the life of the process,
-//! signals included; [`unusable`] and [`exposed`] look beforehand at the files that a configuration names. Nothing here decides anything about a session, a pool or a message.
+//! signals included; [`unusable`] and [`exposed`] look beforehand at the files that a configuration names. Nothing here
+//! decides anything about a session, a pool or a message.
 
 mod demand;
 mod limits;

@@ -113,7 +113,7 @@ impl Work {
 
     /// The statement at hand is being cancelled because it takes longer than `limit`. One that does not heed that is
     /// cancelled again when it has taken as long once more.
-    pub(super) fn is_overdue(&mut self, limit: Duration, now: Instant) {
+    pub(super) fn note_cancel(&mut self, limit: Duration, now: Instant) {
         self.overdue = true;
         self.statement = Some(now + CANCELLED_AGAIN.saturating_sub(limit));
     }

@@ -119,7 +119,7 @@ impl Serve {
                     );
                 self.session.cancelling(&fault);
                 self.cancel_running(active);
-                active.work.is_overdue(limits.query_timeout.unwrap_or_default(), now);
+                active.work.note_cancel(limits.query_timeout.unwrap_or_default(), now);
                 Ok(())
             }
             Deadline::IdleInTransaction => Err(Ending::overdue(

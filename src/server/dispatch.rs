@@ -21,6 +21,7 @@ use crate::pool::{Lease, LeaseError, Return, Wish};
 use crate::proxy::{self, Occupied, Route, Serving, Worker};
 use crate::session::Session;
 use crate::settings::{self, Settings};
+use crate::sql::LONGEST_NAME;
 use crate::stats::Limit;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -34,9 +35,6 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Backends that a login may lose before it gives up.
 const ATTEMPTS: usize = 5;
-
-/// Longest name that PostgreSQL tells apart (NAMEDATALEN − 1); longer ones it cuts off.
-const LONGEST_NAME: usize = 63;
 
 /// A client that has logged in and been greeted.
 struct Greeted {
@@ -88,7 +86,7 @@ pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Se
 }
 
 /// A client that has proved who it is.
-struct Known {
+struct Proven {
     caller: Caller,
     seat: Seat,
     startup: Startup,
@@ -104,19 +102,19 @@ async fn greet(
     worker: &Worker,
 ) -> Result<Option<Greeted>, Failed> {
     let (limit, peer) = (server.config.current().listen.login_timeout, stream.peer());
-    let Ok(known) = tokio::time::timeout(limit, meet(stream, seat, server)).await else {
+    let Ok(proven) = tokio::time::timeout(limit, meet(stream, seat, server)).await else {
         server.routes.limit_hits().hit(Limit::LoginTimeout);
         tracing::warn!(%peer, "a client did not log in within listen.login_timeout = {limit:?}");
         return Err(io::Error::from(io::ErrorKind::TimedOut).into());
     };
-    let Some(Known { caller, seat, startup, names, identified }) = known? else { return Ok(None) };
+    let Some(Proven { caller, seat, startup, names, identified }) = proven? else { return Ok(None) };
     // From here on it is PostgreSQL that may take its time, within the limits of the pool.
     let entry = Entry { server, worker, startup: &startup, names: &names };
     enter(caller, seat, entry, identified).await.map(Some)
 }
 
 /// Finds out what a connection wants, and who it is if it wants a session.
-async fn meet(stream: Stream, seat: Result<Seat, TooMany>, server: &Server) -> Result<Option<Known>, Failed> {
+async fn meet(stream: Stream, seat: Result<Seat, TooMany>, server: &Server) -> Result<Option<Proven>, Failed> {
     let peer = stream.peer();
     let (mut caller, startup) = match handshake(stream, server).await? {
         Wanted::Session(caller, startup) => (caller, startup),
@@ -158,7 +156,7 @@ async fn meet(stream: Stream, seat: Result<Seat, TooMany>, server: &Server) -> R
         credentials.lookup(&names.user)
     };
     let (caller, identified) = log_in(caller, server, &names.user, known).await?;
-    Ok(Some(Known { caller, seat, startup, names, identified }))
+    Ok(Some(Proven { caller, seat, startup, names, identified }))
 }
 
 /// Whom and what a startup packet names.

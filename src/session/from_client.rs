@@ -122,15 +122,13 @@ impl Session {
     fn without_lease(&mut self, frame: &Frame<'_>, out: &mut Outgoing, now: Instant) -> Result<Verdict, Broken> {
         match frame.tag {
             client::SYNC => {
-                let turn = self.turn.get_or_insert_default();
-                turn.answer_fakes(&mut self.names, &mut out.before);
+                self.answer_fakes(out);
                 out.before.extend_from_slice(&build::ready_for_query(Transaction::Idle));
                 self.turn = None;
                 Ok(Verdict::Swallow)
             }
             client::FLUSH => {
-                let turn = self.turn.get_or_insert_default();
-                turn.answer_fakes(&mut self.names, &mut out.before);
+                self.answer_fakes(out);
                 Ok(Verdict::Swallow)
             }
             client::CLOSE if matches!(Target::read(frame.tag, frame.body), Ok(Target::Statement(_))) => {

@@ -14,15 +14,13 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use super::code::{Code, body_of};
-use crate::sql::{Effects, Lexing, Pattern, Unnamed, custom_names, unnamed_settings};
+use crate::sql::{Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, unnamed_settings};
 
 /// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number
 /// tells whether what a pattern was found to be still holds.
 const BELIEVED: Duration = Duration::from_secs(300);
 /// Odd, so that no two counts are the same times this.
 const SCATTERED: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Bytes of the longest name (NAMEDATALEN − 1); PostgreSQL cuts off what is beyond.
-const LONGEST_NAME: usize = 63;
 /// Functions that call each other further than this may do anything.
 const DEPTH: usize = 16;
 

@@ -10,9 +10,10 @@
 //! | the queue of replies that are owed | `turn`; one of them: `expect`; used again: `spare` |
 //! | frames of the client | `from_client`, prepared statements `statements` and `own_names`, COPY `copying` |
 //! | frames of the backend | `from_backend`, errors and values in other words `reports` |
+//! | errors of pgweir's own | `failing` |
 //! | a Parse while no backend is free | `lone_parse` |
 //! | statements whose columns change, batches that are sent again | `columns`, `repeat` |
-//! | what a text may leave behind, and what it did | `weigh`, `functions`, then `state`, `look` |
+//! | what a text may leave behind, and what it did | `weigh`, `functions`, what their code does `code`, then `state`, `look` |
 //! | what is told of statements that end | `measuring`, `ends` |
 //! | RESET to what the client started with | `mending` |
 //! | LISTEN by a shared backend | `listening`, its transactions `channels` |

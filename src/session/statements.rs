@@ -155,7 +155,8 @@ impl Session {
         let (registry, plan_key) = (&self.rules.registry, self.profile.plan_key());
         let weigh = || self.weigh(parse.text);
         registry.pass(now);
-        // A temporary table may go by the name of another session's, with other columns.
+        // A temporary table may go by the name of another session's, with other columns; a constant of the clock is of
+        // when its own client has prepared it.
         if self.state.may_have_temporary() || (!parse.name.is_empty() && may_freeze(parse.text)) {
             return match parse.name {
                 b"" => registry.private(parse.text, parse.types, weigh()),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// The character of byte 0.
 const BYTES: u32 = 0x10_FF00;
 /// Bytes of a name beyond which PostgreSQL and the parser cut it off (NAMEDATALEN − 1).
-pub(super) const LONGEST: usize = 63;
+pub const LONGEST_NAME: usize = 63;
 
 /// Part of a text as the parser gets it.
 pub(super) fn for_parser(written: &[u8]) -> Cow<'_, str> {
@@ -40,7 +40,7 @@ pub fn name_bytes(name: &str) -> Vec<u8> {
 /// would not.
 #[must_use]
 pub fn is_exact(name: &str) -> bool {
-    name.len() + 4 <= LONGEST || !name.chars().any(|character| byte_of(character).is_some())
+    name.len() + 4 <= LONGEST_NAME || !name.chars().any(|character| byte_of(character).is_some())
 }
 
 /// Whether a parsed name has characters that were written as escapes, `U&"\00fc"`, or as bytes that happen to be UTF-8:

@@ -2,7 +2,7 @@
 
 use super::folding::{Literal, Writer, fold};
 use super::lexer::{Lexing, Token, TokenKind};
-use super::names::LONGEST;
+use super::names::LONGEST_NAME;
 
 /// For each SAVEPOINT, RELEASE and ROLLBACK TO of the text, in order, which savepoint it names: as PostgreSQL tells
 /// them apart, but that a name written with Unicode escapes is another than the same without.
@@ -33,7 +33,7 @@ impl Writer for Names<'_> {
             TokenKind::Name => written.get(1..written.len().saturating_sub(1)).unwrap_or_default().to_vec(),
             _ => written.to_ascii_lowercase(),
         };
-        name.truncate(LONGEST);
+        name.truncate(LONGEST_NAME);
         self.found.push(name.into());
     }
 }
