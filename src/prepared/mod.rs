@@ -2,7 +2,8 @@
 //! pgweir's names on the other.
 //!
 //! [`Registry`] knows every distinct statement once, for all clients. [`Names`] is what one client calls them,
-//! [`Held`] what one backend has; [`era`] says when that is too old for who prepares now. When something is parsed, bound or closed is decided in `session`.
+//! [`Held`] what one backend has; `era` tells when that is too old for who prepares now. When something is parsed,
+//! bound or closed is decided in `session`.
 
 mod era;
 mod held;

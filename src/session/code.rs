@@ -3,6 +3,9 @@
 use super::functions::{Callee, extend};
 use crate::sql::{Effects, Lexing, Tables, strings, tables, words};
 
+/// Strings within strings that are read as code; what stands further inside may do anything.
+const DEPTH: usize = 4;
+
 /// What code in SQL or PL/pgSQL does by itself, and what runs with it.
 #[derive(Debug)]
 pub(super) struct Code {
@@ -13,6 +16,10 @@ pub(super) struct Code {
 impl Code {
     /// Reads a body, and its strings where it may run them.
     pub(super) fn read(body: &[u8]) -> Self {
+        Self::read_within(body, DEPTH)
+    }
+
+    fn read_within(body: &[u8], depth: usize) -> Self {
         let lexing = Lexing::default();
         let words = words(body, &lexing);
         let Tables { written, read } = tables(body, &lexing);
@@ -24,7 +31,11 @@ impl Code {
         if words.effects.any_of(Effects::EXECUTES) {
             extend(&mut code.callees, [Callee::AllTables]);
             for string in strings(body, &lexing) {
-                let Self { effects, callees } = Self::read(&string);
+                let Some(depth) = depth.checked_sub(1) else {
+                    code.effects |= Effects::ANYTHING;
+                    break;
+                };
+                let Self { effects, callees } = Self::read_within(&string, depth);
                 code.effects |= effects;
                 extend(&mut code.callees, callees);
             }
@@ -36,7 +47,7 @@ impl Code {
 /// The body in what `pg_get_functiondef` gives: its head has words that would be commands in a body. That of a
 /// function in C is none.
 pub(super) fn body_of(definition: &[u8]) -> &[u8] {
-    let starts: [&[u8]; 3] = [b"\nAS $", b"\nBEGIN ATOMIC", b"\n RETURN "];
+    let starts: [&[u8]; 3] = [b"\nAS $", b"\nBEGIN ATOMIC", b"\nRETURN "];
     let at = starts.iter().filter_map(|start| memchr::memmem::find(definition, start)).min();
     let body = definition.get(at.unwrap_or(definition.len())..).unwrap_or_default();
     // What stands between dollar quotes would be skipped as a string.
@@ -46,4 +57,36 @@ pub(super) fn body_of(definition: &[u8]) -> &[u8] {
     let inside = quoted.get(end + 1..).unwrap_or_default();
     let closing = [b"$", tag].concat();
     inside.get(..memchr::memmem::rfind(inside, &closing).unwrap_or(inside.len())).unwrap_or(inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_in_strings_are_read_as_code_and_however_deep_they_are_that_comes_to_an_end() {
+        let nested = |depth: usize| {
+            (0..depth)
+                .rev()
+                .fold("select own()".to_owned(), |inner, tag| format!("begin execute $t{tag}${inner}$t{tag}$; end"))
+        };
+        let own = Callee::function(b"own");
+        for depth in 0..=DEPTH {
+            assert!(Code::read(nested(depth).as_bytes()).callees.contains(&own), "{depth}");
+        }
+        let deep = Code::read(nested(5000).as_bytes());
+        assert!(deep.effects.any_of(Effects::LEAVES) && !deep.callees.contains(&own));
+    }
+
+    #[test]
+    fn every_form_of_a_definition_has_its_body() {
+        let head = "CREATE OR REPLACE FUNCTION public.f()\n RETURNS text\n LANGUAGE sql\n";
+        for (tail, body) in [
+            ("AS $function$ select g() $function$\n", " select g() "),
+            ("BEGIN ATOMIC\n SELECT g();\nEND\n", "\nBEGIN ATOMIC\n SELECT g();\nEND\n"),
+            ("RETURN g()\n", "\nRETURN g()\n"),
+        ] {
+            assert_eq!(body_of(format!("{head}{tail}").as_bytes()), body.as_bytes());
+        }
+    }
 }
