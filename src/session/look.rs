@@ -6,10 +6,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::functions::{Asked, Callee};
+use super::questions::question;
 use super::state::{Keeps, Parts};
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Leased, Sequences, Session};
-use crate::settings::{AUTHORIZATION, ROLE, write_literal};
+use crate::settings::{AUTHORIZATION, ROLE};
 use crate::sql::{Effects, Unnamed};
 use crate::wire::Frame;
 use crate::wire::build;
@@ -32,140 +33,11 @@ pub(super) struct Look {
     resets: bool,
 }
 
-/// Every question is a SELECT of (what, name, value): settings that were set in the session, by a client or by
-/// pgweir, as SHOW gives them, those apart that it could not set itself, as only a function of somebody else can have;
-/// who statements run as, which no view lists.
-const SETTINGS: &[u8] = b"SELECT CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' AND NOT EXISTS \
-    (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) session_user AND rolsuper) THEN 'u' ELSE 's' END, \
-    name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
-    WHERE source OPERATOR(pg_catalog.=) 'session' \
-    UNION ALL SELECT 's', 'session_authorization', pg_catalog.current_setting('session_authorization') \
-    UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role')";
-/// Whatever stands in the session's temporary schema depends on it.
-const TEMPORARY_OBJECTS: &[u8] = b"SELECT 't', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_depend \
-    WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass \
-    AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())";
-const ADVISORY_LOCKS: &[u8] = b"SELECT 'l', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_locks \
-    WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())";
-const HELD_CURSORS: &[u8] = b"SELECT 'c', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)";
-const PREPARED_STATEMENTS: &[u8] = b"SELECT 'p', name, '' FROM pg_catalog.pg_prepared_statements WHERE from_sql";
-const CHANNELS: &[u8] = b"SELECT 'n', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
-
 /// Goes before a question whose predecessor failed: it may have taken longer than the client's statements may.
 const IN_NO_HURRY: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout'); \
     SET LOCAL statement_timeout = 0; ";
 /// Goes after a question where settings may have been made that it cannot ask for. Who statements run as stays.
 const FORGETTING: &[u8] = b"; RESET ALL";
-
-/// Definitions of functions with one of these names.
-const FUNCTIONS: &[u8] = b"SELECT 'f', proname, pg_catalog.pg_get_functiondef(oid) FROM pg_catalog.pg_proc \
-    WHERE prokind OPERATOR(pg_catalog.=) ANY ('{f,p}') \
-    AND pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
-    AND proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
-
-/// Functions that aggregates with one of these names call for each row and at their end.
-const OF_AGGREGATES: &[u8] = b"SELECT 'a', named.proname, support.proname FROM pg_catalog.pg_proc AS named \
-    JOIN pg_catalog.pg_aggregate ON aggfnoid OPERATOR(pg_catalog.=) named.oid \
-    JOIN pg_catalog.pg_proc AS support ON support.oid OPERATOR(pg_catalog.=) ANY (ARRAY[aggtransfn, aggfinalfn, \
-    aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn]::pg_catalog.oid[]) \
-    WHERE named.pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
-    AND named.proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
-
-/// Functions that whatever belongs to tables with one of these names uses: triggers, defaults, checks, policies, rules.
-/// Partitions and heirs are written too, and so is what a view or a rule stands for, and what foreign keys change
-/// along with it.
-const OF_TABLES: &[u8] = b"SELECT 'g', named.relname, proname FROM pg_catalog.pg_class AS named \
-    CROSS JOIN LATERAL (WITH RECURSIVE written(oid) AS (SELECT named.oid UNION SELECT further.oid FROM written \
-    CROSS JOIN LATERAL (SELECT inhrelid FROM pg_catalog.pg_inherits \
-    WHERE inhparent OPERATOR(pg_catalog.=) written.oid \
-    UNION ALL SELECT conrelid FROM pg_catalog.pg_constraint \
-    WHERE confrelid OPERATOR(pg_catalog.=) written.oid AND contype OPERATOR(pg_catalog.=) 'f' \
-    AND (confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}') OR confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}')) \
-    UNION ALL SELECT refobjid FROM pg_catalog.pg_rewrite \
-    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
-    AND objid OPERATOR(pg_catalog.=) pg_rewrite.oid \
-    WHERE ev_class OPERATOR(pg_catalog.=) written.oid \
-    AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) AS further(oid)) \
-    SELECT oid FROM written) AS written(oid) \
-    JOIN pg_catalog.pg_depend AS belongs ON belongs.refclassid OPERATOR(pg_catalog.=) \
-    'pg_catalog.pg_class'::pg_catalog.regclass AND belongs.refobjid OPERATOR(pg_catalog.=) written.oid \
-    AND belongs.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}') \
-    JOIN pg_catalog.pg_depend AS uses ON uses.classid OPERATOR(pg_catalog.=) belongs.classid \
-    AND uses.objid OPERATOR(pg_catalog.=) belongs.objid \
-    AND uses.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
-    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) uses.refobjid \
-    WHERE named.relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
-/// Functions in the checks of domains that are types of their columns.
-const OF_DOMAINS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_class \
-    JOIN pg_catalog.pg_attribute ON attrelid OPERATOR(pg_catalog.=) pg_class.oid \
-    JOIN pg_catalog.pg_constraint ON contypid OPERATOR(pg_catalog.=) atttypid \
-    AND contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
-    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass \
-    AND objid OPERATOR(pg_catalog.=) pg_constraint.oid \
-    AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
-    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
-    WHERE relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
-
-/// What runs where tables and views with one of these names are read: definitions of views, also of those that these
-/// read, and policies, by their texts; operators in them by their functions. A materialised view is read as a table.
-const OF_READS: &[u8] = b"SELECT what, named.relname, said FROM pg_catalog.pg_class AS named \
-    CROSS JOIN LATERAL (WITH RECURSIVE read(oid, relkind, relnamespace) AS (\
-    SELECT named.oid, named.relkind, named.relnamespace \
-    UNION SELECT further.oid, further.relkind, further.relnamespace FROM read \
-    JOIN pg_catalog.pg_rewrite ON ev_class OPERATOR(pg_catalog.=) read.oid \
-    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
-    AND objid OPERATOR(pg_catalog.=) pg_rewrite.oid \
-    AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass \
-    JOIN pg_catalog.pg_class AS further ON further.oid OPERATOR(pg_catalog.=) refobjid \
-    WHERE read.relkind OPERATOR(pg_catalog.=) 'v') \
-    SELECT 'w', pg_catalog.pg_get_viewdef(oid) FROM read WHERE relkind OPERATOR(pg_catalog.=) 'v' \
-    AND relnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
-    UNION ALL SELECT 'w', pg_catalog.pg_get_expr(polqual, polrelid) FROM read \
-    JOIN pg_catalog.pg_policy ON polrelid OPERATOR(pg_catalog.=) read.oid WHERE polqual IS NOT NULL \
-    UNION ALL SELECT 'r', proname FROM read \
-    JOIN (SELECT ev_class, oid, 'pg_catalog.pg_rewrite'::pg_catalog.regclass FROM pg_catalog.pg_rewrite \
-    UNION ALL SELECT polrelid, oid, 'pg_catalog.pg_policy'::pg_catalog.regclass FROM pg_catalog.pg_policy) \
-    AS part(of, oid, class) ON part.of OPERATOR(pg_catalog.=) read.oid \
-    JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) part.class \
-    AND objid OPERATOR(pg_catalog.=) part.oid \
-    AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass \
-    JOIN pg_catalog.pg_operator ON pg_operator.oid OPERATOR(pg_catalog.=) refobjid \
-    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) oprcode::pg_catalog.oid) AS found(what, said) \
-    WHERE named.relnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
-    AND named.relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
-
-/// Functions of operators, casts, orders and checks of domains. Those in C cannot be read.
-const OPERATORS: &[u8] = b"SELECT DISTINCT 'o', '', proname FROM pg_catalog.pg_depend \
-    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
-    JOIN pg_catalog.pg_language ON pg_language.oid OPERATOR(pg_catalog.=) prolang \
-    LEFT JOIN pg_catalog.pg_constraint ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass \
-    AND pg_constraint.oid OPERATOR(pg_catalog.=) objid \
-    WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
-    AND (classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_operator,pg_catalog.pg_cast,pg_catalog.pg_amproc,\
-    pg_catalog.pg_opclass,pg_catalog.pg_type}'::pg_catalog.regclass[]) \
-    OR contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid) \
-    AND lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}')";
-/// Functions of whatever belongs to tables and views.
-const ALL_TABLES: &[u8] = b"SELECT DISTINCT 'e', '', proname FROM pg_catalog.pg_depend \
-    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
-    WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
-    AND classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_trigger,pg_catalog.pg_rewrite,pg_catalog.pg_policy,\
-    pg_catalog.pg_attrdef,pg_catalog.pg_constraint,pg_catalog.pg_class}'::pg_catalog.regclass[])";
-
-/// Tables with one of these names of which a column's default asks what was drawn from a sequence.
-const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
-    JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) adrelid \
-    WHERE pg_catalog.pg_get_expr(adbin, adrelid) OPERATOR(pg_catalog.~) '(curr|last)val' \
-    AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
-
-const QUESTIONS: [(Parts, &[u8]); 6] = [
-    (Parts::SETTINGS, SETTINGS),
-    (Parts::TEMPORARY_OBJECTS, TEMPORARY_OBJECTS),
-    (Parts::ADVISORY_LOCKS, ADVISORY_LOCKS),
-    (Parts::HELD_CURSORS, HELD_CURSORS),
-    (Parts::PREPARED_STATEMENTS, PREPARED_STATEMENTS),
-    (Parts::CHANNELS, CHANNELS),
-];
 
 impl Session {
     /// What keeps the backend with the session beyond its transaction, as far as it is known.
@@ -345,83 +217,5 @@ impl Session {
         } else {
             self.state.note(Effects::ANYTHING, b"");
         }
-    }
-}
-
-fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
-    let mut text: Vec<u8> = Vec::new();
-    for (_, select) in QUESTIONS.into_iter().filter(|(part, _)| parts.contains(*part)) {
-        text.extend_from_slice(if text.is_empty() { b"" } else { b" UNION ALL " });
-        text.extend_from_slice(select);
-    }
-    if parts.contains(Parts::SETTINGS) {
-        for name in custom {
-            text.extend_from_slice(b" UNION ALL SELECT 's', ");
-            write_literal(&mut text, name);
-            text.extend_from_slice(b", pg_catalog.current_setting(");
-            write_literal(&mut text, name);
-            text.extend_from_slice(b", true)");
-        }
-    }
-    for callee in CALLEES {
-        let names = || callees.iter().filter_map(callee.names);
-        callee.questions.iter().for_each(|select| write_one_of(&mut text, select, names()));
-    }
-    for (callee, select) in [(Callee::Operators, OPERATORS), (Callee::AllTables, ALL_TABLES)] {
-        if callees.contains(&callee) {
-            text.extend_from_slice(b" UNION ALL ");
-            text.extend_from_slice(select);
-        }
-    }
-    text
-}
-
-/// What is asked about each kind of what runs by name.
-struct Question {
-    names: fn(&Callee) -> Option<&[u8]>,
-    questions: &'static [&'static [u8]],
-}
-
-const CALLEES: [Question; 3] = [
-    Question {
-        names: |callee| if let Callee::Function(name) = callee { Some(name) } else { None },
-        questions: &[FUNCTIONS, OF_AGGREGATES],
-    },
-    Question {
-        names: |callee| if let Callee::Triggers(table) = callee { Some(table) } else { None },
-        questions: &[OF_TABLES, OF_DOMAINS, DEFAULTS],
-    },
-    Question {
-        names: |callee| if let Callee::Reads(relation) = callee { Some(relation) } else { None },
-        questions: &[OF_READS],
-    },
-];
-
-/// Adds a question about these names, if there are any.
-fn write_one_of<'a>(text: &mut Vec<u8>, select: &[u8], names: impl Iterator<Item = &'a [u8]>) {
-    let mut names = names.peekable();
-    if names.peek().is_none() {
-        return;
-    }
-    text.extend_from_slice(b" UNION ALL ");
-    text.extend_from_slice(select);
-    for (index, name) in names.enumerate() {
-        text.extend_from_slice(if index == 0 { b"" } else { b"," });
-        write_literal(text, name);
-    }
-    text.extend_from_slice(b"])");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_query_asks_for_what_may_be_there_and_no_more() {
-        let text = question(Parts::SETTINGS, &[b"app.x".as_slice().into()], &[]);
-        let text = String::from_utf8(text).expect("ascii");
-        assert!(text.ends_with("UNION ALL SELECT 's', E'app.x', pg_catalog.current_setting(E'app.x', true)"));
-        assert!(!text.contains("pg_locks"));
-        assert_eq!(question(Parts::CHANNELS, &[b"app.x".as_slice().into()], &[]), CHANNELS);
     }
 }

@@ -13,7 +13,7 @@
 //! | errors of pgweir's own | `failing` |
 //! | a Parse while no backend is free | `lone_parse` |
 //! | statements whose columns change, batches that are sent again | `columns`, `repeat` |
-//! | what a text may leave behind, and what it did | `weigh`, `functions`, what their code does `code`, then `state`, `look` |
+//! | what a text may leave behind, and what it did | `weigh`, `functions`, what their code does `code`, then `state`, `look`, what is asked for that `questions` |
 //! | what is told of statements that end | `measuring`, `ends` |
 //! | RESET to what the client started with | `mending` |
 //! | LISTEN by a shared backend | `listening`, its transactions `channels` |
@@ -37,6 +37,7 @@ mod measuring;
 mod mending;
 mod own_names;
 mod processes;
+mod questions;
 mod repeat;
 mod reports;
 mod spare;
