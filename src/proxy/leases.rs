@@ -154,7 +154,11 @@ impl Serve {
         }
         let reset = self.route.limits.load().reset_on_return;
         if reset == ResetOnReturn::Auto {
-            if let Some(look) = self.session.look(now) {
+            let look = match &active.ownership {
+                Ownership::Leased(lease) => self.session.look(&lease.carried, now),
+                _ => None,
+            };
+            if let Some(look) = look {
                 // What the session has set is asked of the backend before anybody else gets it.
                 active.to_backend.push(&look);
                 return Ok(());

@@ -170,8 +170,7 @@ impl Ledger {
 impl Session {
     /// Whether what a text listens to is heard by a shared backend.
     pub(super) fn is_shared(&self, pattern: &Pattern) -> bool {
-        let utf8 = || self.profile.get(b"client_encoding").is_none_or(|named| named == b"UTF8");
-        let is_known = |name: &Name| is_exact(name) && (!is_ambiguous(name) || utf8());
+        let is_known = |name: &Name| is_exact(name) && (!is_ambiguous(name) || self.profile.is_utf8());
         let exact = |command: &Command| !matches!(command, Command::Listen(name) if !is_known(name));
         self.rules.hold != Hold::Session && pattern.traits.commands.iter().all(exact)
     }

@@ -11,6 +11,7 @@ use super::turn::{Kind, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
 use crate::prepared::Kind as StatementKind;
 use crate::settings::{Carried, Profile};
+use crate::sql::Effects;
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -254,6 +255,10 @@ impl Session {
             return Ok(Verdict::Swallow);
         }
         let (name, value) = view::parameter_status(frame.body)?;
+        if !value.is_ascii() && !self.profile.is_utf8() {
+            // It came in the client's encoding, so that it must be asked for once more.
+            self.state.note(Effects::SETTINGS, b"");
+        }
         let profiles = &self.rules.profiles;
         let carried = profiles.with(&leased.carried.profile, name, value, leased.carried.fresh_value(name));
         leased.carried.profile = carried;

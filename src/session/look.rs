@@ -1,16 +1,17 @@
 //! Asking a backend what a session has left on it, before it goes back: settings follow the session, anything else
 //! makes it keep the backend.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::functions::{Asked, Callee};
-use super::questions::question;
+use super::questions::{TIMEOUT, WITHOUT_TIMEOUT, question, write_answered};
 use super::state::{Keeps, Parts};
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Leased, Sequences, Session};
-use crate::settings::{AUTHORIZATION, ROLE};
+use crate::settings::{AUTHORIZATION, CLIENT_ENCODING, Carried, Profile, ROLE, is_utf8};
 use crate::sql::{Effects, Unnamed};
 use crate::wire::Frame;
 use crate::wire::build;
@@ -31,11 +32,10 @@ pub(super) struct Look {
     beyond_reach: bool,
     /// The backend is rid of all settings once it has answered.
     resets: bool,
+    /// Names and values come as digits of their bytes in UTF-8.
+    in_hex: bool,
 }
 
-/// Goes before a question whose predecessor failed: it may have taken longer than the client's statements may.
-const IN_NO_HURRY: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout'); \
-    SET LOCAL statement_timeout = 0; ";
 /// Goes after a question where settings may have been made that it cannot ask for. Who statements run as stays.
 const FORGETTING: &[u8] = b"; RESET ALL";
 
@@ -87,7 +87,7 @@ impl Session {
 
     /// What must be asked of the backend before it can go back; `None` where nothing needs to be known.
     #[must_use]
-    pub fn look(&mut self, now: Instant) -> Option<Vec<u8>> {
+    pub fn look(&mut self, carried: &Carried, now: Instant) -> Option<Vec<u8>> {
         self.settle_unsure(now);
         let parts = self.state.parts();
         if parts.is_empty() {
@@ -95,17 +95,30 @@ impl Session {
         }
         // Those that the session wants anyway, from its start on.
         let wanted = Arc::clone(&self.profile);
+        let in_hex = !is_read_as_utf8(&wanted, carried);
+        // Names that were read in another encoding are not known by these bytes.
+        let can_ask = |name: &[u8]| {
+            name.is_ascii() || wanted.get(name).is_some() || (!in_hex && std::str::from_utf8(name).is_ok())
+        };
+        if !self.state.custom().iter().all(|name| can_ask(name)) {
+            self.state.note_unnamed();
+            self.state.retain_custom(usize::MAX, can_ask);
+        }
         self.state.note_custom(wanted.iter().map(|(name, _)| name).filter(|name| name.contains(&b'.')));
         self.state.asked();
         let turn = self.turn.as_mut()?;
         let callees = std::mem::take(&mut turn.unknown);
-        let mut text = if turn.look_failed { IN_NO_HURRY.to_vec() } else { Vec::new() };
-        text.extend_from_slice(&question(parts, self.state.custom(), &callees));
+        let mut text = Vec::new();
+        if turn.look_failed {
+            write_answered(&mut text, TIMEOUT, in_hex);
+            text.extend_from_slice(WITHOUT_TIMEOUT);
+        }
+        write_answered(&mut text, &question(parts, self.state.custom(), &callees), in_hex);
         // What is learnt of functions may be a reason to ask again, which must find the settings still there.
         let resets = parts.contains(Parts::SETTINGS) && callees.is_empty() && self.state.take_unnamed();
         text.extend_from_slice(if resets { FORGETTING } else { b"" });
         let (asked, custom) = (self.rules.functions.asked(now), self.state.custom().len());
-        turn.looking = Some(Look { parts, callees, asked, resets, custom, ..Look::default() });
+        turn.looking = Some(Look { parts, callees, asked, resets, in_hex, custom, ..Look::default() });
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
         turn.end_batch();
         let mut query = Vec::new();
@@ -119,12 +132,14 @@ impl Session {
         // A custom setting that does not exist has no value.
         let row = view::data_row(frame.body);
         let Ok([Some(what), Some(name), Some(value)]) = row.as_deref() else { return };
+        let plain = |said| if look.in_hex { from_hex(said) } else { Cow::Borrowed(said) };
+        let (name, value) = (&*plain(name), &*plain(value));
         let functions = &self.rules.functions;
         match *what {
             // Of a transaction that is over.
-            b"s" if name.starts_with(b"transaction_") && *name != b"transaction_timeout" => {}
+            b"s" if name.starts_with(b"transaction_") && name != b"transaction_timeout" => {}
             // Asked again, it is what the question itself has set.
-            b"s" if *name == b"statement_timeout" && look.settings.iter().any(|(known, _)| **known == **name) => {}
+            b"s" if name == b"statement_timeout" && look.settings.iter().any(|(known, _)| **known == *name) => {}
             b"u" => {
                 look.beyond_reach = true;
                 look.settings.push((name.to_vec(), value.to_vec()));
@@ -135,7 +150,7 @@ impl Session {
             b"c" => look.keeps |= Keeps::HELD_CURSORS,
             b"p" => {
                 look.keeps |= Keeps::PREPARED_STATEMENTS;
-                look.prepared.push((*name).into());
+                look.prepared.push(name.into());
             }
             b"n" => look.keeps |= Keeps::CHANNELS,
             b"f" if functions.learn(look.asked, name, value) => self.rules.sequences.ask(),
@@ -218,4 +233,20 @@ impl Session {
             self.state.note(Effects::ANYTHING, b"");
         }
     }
+}
+
+/// Whether what PostgreSQL sends comes as UTF-8, or, from a database that has no encoding, as it is kept.
+fn is_read_as_utf8(profile: &Profile, carried: &Carried) -> bool {
+    let client = profile.get(CLIENT_ENCODING).or_else(|| carried.fresh_value(CLIENT_ENCODING));
+    let server = carried.fresh_value(b"server_encoding");
+    let none = |name| name == b"SQL_ASCII";
+    client.is_none_or(|name| is_utf8(name) || (none(name) && server == Some(b"UTF8"))) || server.is_some_and(none)
+}
+
+/// The bytes that these digits stand for, two for each.
+fn from_hex(digits: &[u8]) -> Cow<'_, [u8]> {
+    let digit =
+        |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok()).unwrap_or_default();
+    let byte = |pair: &[u8]| pair.iter().fold(0, |value: u8, next| value << 4 | digit(*next));
+    Cow::Owned(digits.chunks(2).map(byte).collect())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::turn::{Expect, Kind, Turn, Who};
 use super::{Outgoing, Session, reports};
 use crate::prepared::Statement;
-use crate::settings::{AUTHORIZATION, Profile, ROLE, write_literal};
+use crate::settings::{AUTHORIZATION, Profile, ROLE, write_text};
 use crate::sql::{Command, Discard, Effects, Lexer, Lexing, Token, TokenKind, Weighed, statements};
 use crate::wire::Frame;
 use crate::wire::build;
@@ -192,9 +192,9 @@ impl Session {
         for (index, (name, value, local)) in wanted.into_iter().enumerate() {
             text.extend_from_slice(if index == 0 { b"" } else { b" OR " });
             text.extend_from_slice(b"pg_catalog.set_config(");
-            write_literal(&mut text, name);
+            write_text(&mut text, name);
             text.push(b',');
-            write_literal(&mut text, value);
+            write_text(&mut text, value);
             text.extend_from_slice(if local { b",true) IS NULL" } else { b",false) IS NULL" });
         }
         Some(text)
@@ -219,7 +219,7 @@ impl Session {
             let Some(value_then) = quoted(&name, statement).and_then(|name| self.startup.get(&name)) else { continue };
             to.extend_from_slice(statement.get(from..value.start).unwrap_or_default());
             let start = characters(to);
-            write_literal(to, value_then);
+            write_text(to, value_then);
             inserted.push((start, (characters(to) - start).saturating_sub(value.end - value.start)));
             from = value.end;
         }
@@ -254,6 +254,7 @@ impl Session {
                 None => quoted(&name, &statement.text),
             };
             let value = name.and_then(|name| self.startup.get(&name));
+            let value = value.filter(|value| value.is_ascii() || self.profile.is_utf8());
             // One value for two settings can't be right for both.
             values.entry(*at).and_modify(|other| *other = value.filter(|_| *other == value)).or_insert(value);
         }

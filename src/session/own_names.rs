@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::turn::{Effect, Expect, Kind, Known, Turn, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
-use crate::settings::{SEARCH_PATH, write_literal};
+use crate::settings::{SEARCH_PATH, write_text};
 use crate::sql::{Command, Effects, Name, Weighed};
 use crate::wire::Frame;
 use crate::wire::build;
@@ -188,7 +188,7 @@ impl Session {
         let Some(path) = path else { return Some(b"SET LOCAL search_path TO DEFAULT".to_vec()) };
         // No row passes the condition: rows would have to be kept from the client.
         let mut text = b"SELECT WHERE pg_catalog.set_config('search_path', ".to_vec();
-        write_literal(&mut text, path);
+        write_text(&mut text, path);
         text.extend_from_slice(b", true) IS NULL");
         Some(text)
     }

@@ -3,7 +3,7 @@
 
 use super::functions::Callee;
 use super::state::Parts;
-use crate::settings::write_literal;
+use crate::settings::write_text;
 
 /// Every question is a SELECT of (what, name, value): settings that were set in the session, by a client or by
 /// pgweir, as SHOW gives them, those apart that it could not set itself, as only a function of somebody else can have;
@@ -23,6 +23,10 @@ const ADVISORY_LOCKS: &[u8] = b"SELECT 'l', '', '' WHERE EXISTS (SELECT FROM pg_
 const HELD_CURSORS: &[u8] = b"SELECT 'c', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)";
 const PREPARED_STATEMENTS: &[u8] = b"SELECT 'p', name, '' FROM pg_catalog.pg_prepared_statements WHERE from_sql";
 const CHANNELS: &[u8] = b"SELECT 'n', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
+
+/// Asked before a question whose predecessor failed, as it may have taken longer than the client's statements may.
+pub(super) const TIMEOUT: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout')";
+pub(super) const WITHOUT_TIMEOUT: &[u8] = b"; SET LOCAL statement_timeout = 0; ";
 
 /// Definitions of functions with one of these names.
 const FUNCTIONS: &[u8] = b"SELECT 'f', proname, pg_catalog.pg_get_functiondef(oid) FROM pg_catalog.pg_proc \
@@ -134,6 +138,20 @@ const QUESTIONS: [(Parts, &[u8]); 6] = [
     (Parts::CHANNELS, CHANNELS),
 ];
 
+/// Adds a question; `in_hex` where the client's encoding does not have every character that the answer may.
+pub(super) fn write_answered(text: &mut Vec<u8>, question: &[u8], in_hex: bool) {
+    if !in_hex {
+        text.extend_from_slice(question);
+        return;
+    }
+    text.extend_from_slice(
+        b"SELECT what, pg_catalog.encode(pg_catalog.convert_to(name, 'UTF8'), 'hex'), \
+        pg_catalog.encode(pg_catalog.convert_to(value, 'UTF8'), 'hex') FROM (",
+    );
+    text.extend_from_slice(question);
+    text.extend_from_slice(b") AS answer(what, name, value)");
+}
+
 /// The text that asks for these parts, of these settings with names of a user's own, and about all that may be called.
 pub(super) fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
     let mut text: Vec<u8> = Vec::new();
@@ -144,9 +162,9 @@ pub(super) fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -
     if parts.contains(Parts::SETTINGS) {
         for name in custom {
             text.extend_from_slice(b" UNION ALL SELECT 's', ");
-            write_literal(&mut text, name);
+            write_text(&mut text, name);
             text.extend_from_slice(b", pg_catalog.current_setting(");
-            write_literal(&mut text, name);
+            write_text(&mut text, name);
             text.extend_from_slice(b", true)");
         }
     }
@@ -194,7 +212,7 @@ fn write_one_of<'a>(text: &mut Vec<u8>, select: &[u8], names: impl Iterator<Item
     text.extend_from_slice(select);
     for (index, name) in names.enumerate() {
         text.extend_from_slice(if index == 0 { b"" } else { b"," });
-        write_literal(text, name);
+        write_text(text, name);
     }
     text.extend_from_slice(b"])");
 }

@@ -9,9 +9,9 @@ use super::code::Code;
 use super::functions::{Callee, Judgement, Outdated};
 use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
-use crate::settings::SEARCH_PATH;
+use crate::settings::{CLIENT_ENCODING, SEARCH_PATH};
 use crate::sql::{
-    Command, Effects, Encoding, Kind, Lexing, Pattern, Traits, Unnamed, Weighed, begins_a_name, do_bodies,
+    Command, Effects, Encoding, Kind, Lexing, Pattern, Traits, Unnamed, Weighed, begins_a_name, do_bodies, is_meant,
     unnamed_settings,
 };
 use crate::wire::Frame;
@@ -167,6 +167,10 @@ impl Session {
         self.note_unnamed(unnamed);
         // The names as PostgreSQL reads them; the text is searched, too, for those in strings.
         self.state.note_custom(traits.commands.iter().filter_map(own_setting));
+        if !self.knows_by_name(traits) {
+            self.state.note_unnamed();
+            return self.state.note(Effects::ANYTHING, text);
+        }
         let in_bodies = self.called_in_bodies(effects, text);
         if in_bodies.is_empty() && callees(pattern).next().is_none() {
             return self.state.note(effects, text);
@@ -193,6 +197,12 @@ impl Session {
             effects = effects.without(Effects::CALLS);
         }
         self.state.note(effects, text);
+    }
+
+    /// Whether all that runs by name can be asked about; names are known in UTF-8.
+    fn knows_by_name(&self, Traits { functions, writes, reads, .. }: &Traits) -> bool {
+        let mut names = functions.iter().chain(writes).chain(reads);
+        names.all(|name| name.is_ascii() || is_meant(name, self.profile.is_utf8()))
     }
 
     /// What the bodies of DO call, in a text with these effects.
@@ -270,7 +280,7 @@ impl Session {
     pub(super) fn lexing(&self) -> Lexing {
         Lexing {
             conforming: self.profile.get(b"standard_conforming_strings") != Some(b"off"),
-            encoding: self.profile.get(b"client_encoding").map(Encoding::named).unwrap_or_default(),
+            encoding: self.profile.get(CLIENT_ENCODING).map(Encoding::named).unwrap_or_default(),
         }
     }
 }

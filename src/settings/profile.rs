@@ -34,11 +34,13 @@ const READ_ONLY: [&[u8]; 7] = [
 /// may have set as somebody who was allowed to.
 pub const AUTHORIZATION: &[u8] = b"session_authorization";
 pub const ROLE: &[u8] = b"role";
+/// How a client's texts are read, and what it is sent is written.
+pub const CLIENT_ENCODING: &[u8] = b"client_encoding";
 /// Where names without a schema are looked for.
 pub const SEARCH_PATH: &[u8] = b"search_path";
 
 /// Settings that differ from those of a fresh backend: names in lower case, in order, with the values that SHOW
-/// gave.
+/// gave. Both are in UTF-8, whatever the client's encoding is.
 #[derive(Debug, Default)]
 pub struct Profile {
     settings: Vec<(Box<[u8]>, Box<[u8]>)>,
@@ -66,6 +68,13 @@ impl Profile {
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.settings.iter().find(|(n, _)| **n == *name).map(|(_, value)| &**value)
+    }
+
+    /// Whether a client reads and writes UTF-8, which it does unless it says otherwise or its database has another
+    /// encoding.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        self.get(CLIENT_ENCODING).is_none_or(is_utf8)
     }
 
     /// Every setting: name, value.
@@ -164,6 +173,12 @@ impl Profiles {
     }
 }
 
+/// Whether this is UTF-8 as `client_encoding` shows it: aliases are shown by their proper names, but for this one.
+#[must_use]
+pub fn is_utf8(encoding: &[u8]) -> bool {
+    matches!(encoding, b"UTF8" | b"UNICODE")
+}
+
 /// What one backend carries.
 #[derive(Debug, Clone)]
 pub struct Carried {
@@ -193,9 +208,7 @@ pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) {
         text.extend_from_slice(b"RESET ROLE;");
     }
     for (name, _) in from.settings.iter().filter(|(name, _)| !is_identity(name) && to.get(name).is_none()) {
-        text.extend_from_slice(b"RESET ");
-        write_identifier(text, name);
-        text.push(b';');
+        write_reset(text, name);
     }
     let changed = to.settings.iter().filter(|(name, value)| !is_identity(name) && from.get(name) != Some(value));
     let identity = [AUTHORIZATION, ROLE].into_iter().filter_map(|name| Some((name, to.get(name)?)));
@@ -211,16 +224,16 @@ fn is_identity(name: &[u8]) -> bool {
     name == AUTHORIZATION || name == ROLE
 }
 
-/// The text that sets each of these in order; its one row holds the values as SHOW gives them.
+/// The text that sets each of these in order; its one row holds the values as SHOW gives them, and NULL for those
+/// beyond ASCII, which would come in whatever encoding the settings end with.
 #[must_use]
 pub fn set_config(settings: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut text = Vec::new();
-    write_set_config(
-        &mut text,
-        settings.iter().map(|(name, value)| (name.as_slice(), value.as_slice())),
-        b"SELECT ",
-        b",",
-    );
+    for (index, (name, value)) in settings.iter().enumerate() {
+        let opening: &[u8] = if index == 0 { b"SELECT pg_catalog.substring(" } else { b",pg_catalog.substring(" };
+        write_set_config(&mut text, [(name.as_slice(), value.as_slice())].into_iter(), opening, b"");
+        text.extend_from_slice(b",E'^[\\x01-\\x7f]*$')");
+    }
     text
 }
 
@@ -233,10 +246,23 @@ fn write_set_config<'a>(
     for (index, (name, value)) in settings.enumerate() {
         text.extend_from_slice(if index == 0 { opening } else { separator });
         text.extend_from_slice(b"pg_catalog.set_config(");
-        write_literal(text, name);
+        write_text(text, name);
         text.push(b',');
-        write_literal(text, value);
+        write_text(text, value);
         text.extend_from_slice(b",false)");
+    }
+}
+
+/// A statement that puts a setting back to its default; the command for that has no way to write a name in ASCII alone.
+fn write_reset(text: &mut Vec<u8>, name: &[u8]) {
+    if name.is_ascii() {
+        text.extend_from_slice(b"RESET ");
+        write_identifier(text, name);
+        text.push(b';');
+    } else {
+        text.extend_from_slice(b"SELECT WHERE pg_catalog.length(pg_catalog.set_config(");
+        write_text(text, name);
+        text.extend_from_slice(b",NULL,false)) OPERATOR(pg_catalog.<) 0;");
     }
 }
 
@@ -254,8 +280,26 @@ fn write_identifier(text: &mut Vec<u8>, name: &[u8]) {
     }
 }
 
-/// Writes a string constant that means the same whatever `standard_conforming_strings` says.
-pub fn write_literal(text: &mut Vec<u8>, value: &[u8]) {
+/// Writes an expression in ASCII for a text in UTF-8, which means the same whatever `client_encoding`,
+/// `standard_conforming_strings` and `backslash_quote` are when it is read. What is no UTF-8 can only come from a
+/// database whose encoding is none, or from a startup packet, which PostgreSQL does not convert: it is taken for the
+/// database's.
+pub fn write_text(text: &mut Vec<u8>, value: &[u8]) {
+    if value.is_ascii() {
+        write_ascii(text, value);
+        return;
+    }
+    text.extend_from_slice(b"pg_catalog.convert_from(pg_catalog.decode('");
+    for byte in value {
+        text.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+    }
+    let encoding: &[u8] =
+        if std::str::from_utf8(value).is_ok() { b"'UTF8')" } else { b"pg_catalog.getdatabaseencoding())" };
+    text.extend_from_slice(b"','hex'),");
+    text.extend_from_slice(encoding);
+}
+
+fn write_ascii(text: &mut Vec<u8>, value: &[u8]) {
     text.extend_from_slice(b"E'");
     for byte in value {
         match byte {
@@ -305,6 +349,22 @@ mod tests {
             r#"RESET "a"."""b";SELECT WHERE pg_catalog.set_config(E'y',E'it''s \\ here',false) IS NULL"#
         );
         assert_eq!(transition(&one, &one), "");
+    }
+
+    #[test]
+    fn what_is_beyond_ascii_is_written_in_ascii_whatever_encoding_reads_it() {
+        let profiles = Profiles::new(10);
+        let one = profiles.intern([("ü.x".as_bytes(), &b"1"[..])]);
+        let two = profiles.intern([(&b"y"[..], "'\\é".as_bytes()), (b"z", b"\x95\\'")]);
+        assert_eq!(
+            transition(&one, &two),
+            "SELECT WHERE pg_catalog.length(pg_catalog.set_config(\
+             pg_catalog.convert_from(pg_catalog.decode('c3bc2e78','hex'),'UTF8'),NULL,false)) OPERATOR(pg_catalog.<) 0;\
+             SELECT WHERE pg_catalog.set_config(\
+             E'y',pg_catalog.convert_from(pg_catalog.decode('275cc3a9','hex'),'UTF8'),false) IS NULL \
+             OR pg_catalog.set_config(\
+             E'z',pg_catalog.convert_from(pg_catalog.decode('955c27','hex'),pg_catalog.getdatabaseencoding()),false) IS NULL"
+        );
     }
 
     #[test]

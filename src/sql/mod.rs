@@ -40,7 +40,7 @@ pub use encoding::Encoding;
 pub use learning::conditions::{Compares, Condition, conditions, joined_columns};
 pub use learning::words::Words;
 pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
-pub use names::{LONGEST_NAME, is_ambiguous, is_exact, name_bytes};
+pub use names::{LONGEST_NAME, is_ambiguous, is_exact, is_meant, name_bytes};
 pub use normalised::{last_parameter, normalised, parameters};
 pub use pattern::{Command, Discard, Kind, Name, Note, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};

@@ -36,6 +36,12 @@ pub fn name_bytes(name: &str) -> Vec<u8> {
     bytes
 }
 
+/// Whether a parsed name is the one that a client means in whose encoding it was written.
+#[must_use]
+pub fn is_meant(name: &str, by_utf8: bool) -> bool {
+    name.is_ascii() || (by_utf8 && !name.chars().any(|character| byte_of(character).is_some()))
+}
+
 /// Whether a parsed name is all that was written: the parser may cut off one in another encoding where PostgreSQL
 /// would not.
 #[must_use]
@@ -70,6 +76,8 @@ mod tests {
         assert!(is_exact(&"x".repeat(63)));
         assert!(is_exact(&for_parser(&[0xfc; 14])));
         assert!(!is_exact(&for_parser(&[0xfc; 15])));
+        assert!(is_meant("grun", false) && is_meant("gr\u{fc}n", true));
+        assert!(!is_meant("gr\u{fc}n", false) && !is_meant(&for_parser(b"gr\xfcn"), true));
         assert!(is_ambiguous("gr\u{fc}n") && !is_ambiguous("x") && !is_ambiguous(&for_parser(b"gr\xfcn")));
     }
 }

@@ -125,8 +125,8 @@ fn what_pgweir_asks_after_a_statement_is_not_taken_for_the_clients() {
     assert_eq!(world.clients[0].session.running(), Running::Clients);
     world.run(|_| 0);
     let now = world.now;
-    let session = &mut world.clients[0].session;
+    let (session, carried) = (&mut world.clients[0].session, &world.seats[0].carried);
     assert_eq!(session.running(), Running::Nothing);
-    assert!(session.look(now).is_some(), "it has set something");
+    assert!(session.look(carried, now).is_some(), "it has set something");
     assert_eq!(session.running(), Running::Ours);
 }

@@ -77,7 +77,7 @@ pub fn build(tokens: &[Token]) -> Result<Vec<u8>, String> {
 
 fn build_named(word: &str, arguments: &mut Arguments<'_>) -> Result<Vec<u8>, String> {
     Ok(match word {
-        "Query" => frame::query(&arguments.string()?),
+        "Query" => frame::message(b'Q', &[&arguments.text()?[..], b"\0"].concat()),
         "Parse" => frame::parse(&arguments.string()?, &arguments.string()?, &arguments.list(type_oid)?),
         "Bind" => {
             let (portal, statement) = (arguments.string()?, arguments.string()?);
