@@ -15,14 +15,18 @@ pub(super) struct Code {
 
 impl Code {
     /// Reads a body, and its strings where it may run them.
-    pub(super) fn read(body: &[u8]) -> Self {
-        Self::read_within(body, DEPTH)
+    pub(super) fn of_body(body: &[u8]) -> Self {
+        Self::read(body, &Lexing::default())
     }
 
-    fn read_within(body: &[u8], depth: usize) -> Self {
-        let lexing = Lexing::default();
-        let words = words(body, &lexing);
-        let Tables { written, read } = tables(body, &lexing);
+    /// The same of a client's text.
+    pub(super) fn read(text: &[u8], lexing: &Lexing) -> Self {
+        Self::read_within(text, lexing, DEPTH)
+    }
+
+    fn read_within(text: &[u8], lexing: &Lexing, depth: usize) -> Self {
+        let words = words(text, lexing);
+        let Tables { written, read } = tables(text, lexing);
         let called = words.functions.iter().map(|name| Callee::function(name.as_bytes()));
         let writes = written.iter().map(|name| Callee::triggers(name.as_bytes()));
         let reads = read.iter().chain(&written).map(|name| Callee::reads(name.as_bytes()));
@@ -30,12 +34,12 @@ impl Code {
         extend(&mut code.callees, [Callee::Operators]);
         if words.effects.any_of(Effects::EXECUTES) {
             extend(&mut code.callees, [Callee::AllTables]);
-            for string in strings(body, &lexing) {
+            for string in strings(text, lexing) {
                 let Some(depth) = depth.checked_sub(1) else {
                     code.effects |= Effects::ANYTHING;
                     break;
                 };
-                let Self { effects, callees } = Self::read_within(&string, depth);
+                let Self { effects, callees } = Self::read_within(&string, &Lexing::default(), depth);
                 code.effects |= effects;
                 extend(&mut code.callees, callees);
             }
@@ -72,9 +76,9 @@ mod tests {
         };
         let own = Callee::function(b"own");
         for depth in 0..=DEPTH {
-            assert!(Code::read(nested(depth).as_bytes()).callees.contains(&own), "{depth}");
+            assert!(Code::of_body(nested(depth).as_bytes()).callees.contains(&own), "{depth}");
         }
-        let deep = Code::read(nested(5000).as_bytes());
+        let deep = Code::of_body(nested(5000).as_bytes());
         assert!(deep.effects.any_of(Effects::LEAVES) && !deep.callees.contains(&own));
     }
 

@@ -259,7 +259,7 @@ impl Functions {
     }
 
     fn learn_text(&self, asked: Asked, callee: Callee, body: &[u8]) -> bool {
-        let Code { effects, callees } = Code::read(body);
+        let Code { effects, callees } = Code::of_body(body);
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = effects.any_of(Effects::LEAVES.without(Effects::CALLS));
         let unnamed = unnamed_settings(body, &Lexing::default());

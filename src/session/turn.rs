@@ -49,8 +49,8 @@ pub(super) struct Turn {
     pub(super) look_failed: bool,
     /// What is known of the Query that waits at the head.
     pub(super) weighed: Option<Weighed>,
-    /// Texts that were sent before it was known what they may do.
-    pub(super) unsure: Vec<Digest>,
+    /// Texts that were sent before it was known what they may do, and what they name.
+    pub(super) unsure: Vec<(Digest, Vec<Callee>)>,
     pub(super) way: Way,
     pub(super) mentions: Mentions,
     pub(super) hearing: Hearing,

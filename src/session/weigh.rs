@@ -11,11 +11,14 @@ use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
 use crate::settings::{CLIENT_ENCODING, SEARCH_PATH};
 use crate::sql::{
-    Command, Effects, Encoding, Kind, Lexing, Pattern, Traits, Unnamed, Weighed, begins_a_name, do_bodies, is_meant,
-    unnamed_settings,
+    Command, Digest, Effects, Encoding, Kind, Lexing, Pattern, Traits, Unnamed, Weighed, begins_a_name, do_bodies,
+    is_meant, unnamed_settings,
 };
 use crate::wire::Frame;
 use crate::wire::view::{Parse, Transaction, query_text};
+
+/// More texts than these that have not been parsed when a transaction ends may have done anything.
+const MOST_UNSURE: usize = 64;
 
 impl Session {
     /// What is known of a text.
@@ -120,17 +123,35 @@ impl Session {
                 self.state.note_unnamed();
             }
             Weighed::Known(pattern) => self.note_pattern(pattern, text, now),
-            Weighed::Later(digest) => self.turn.get_or_insert_default().unsure.push(*digest),
+            Weighed::Later(digest) => self.note_unsure(*digest, text),
         }
+    }
+
+    /// Notes a text whose words do nothing to the session: what they name, it may be over before it is parsed.
+    fn note_unsure(&mut self, digest: Digest, text: &[u8]) {
+        let unsure = &mut self.turn.get_or_insert_default().unsure;
+        if unsure.iter().any(|(known, _)| *known == digest) {
+            return;
+        }
+        if unsure.len() >= MOST_UNSURE {
+            self.state.note_unnamed();
+            return self.state.note(Effects::ANYTHING, b"");
+        }
+        let lexing = self.lexing();
+        let Code { callees, .. } = Code::read(text, &lexing);
+        self.turn.get_or_insert_default().unsure.push((digest, callees));
     }
 
     /// Finds out about texts that were sent before they were known.
     pub(super) fn settle_unsure(&mut self, now: Instant) {
         let Some(turn) = &mut self.turn else { return };
-        for digest in std::mem::take(&mut turn.unsure) {
+        for (digest, named) in std::mem::take(&mut turn.unsure) {
             match self.rules.patterns.known_by(digest) {
                 Some(pattern) => self.note_pattern(&pattern, b"", now),
-                None => self.state.note(Effects::CALLS, b""),
+                None => {
+                    let judgement = self.rules.functions.judge(named.into_iter(), &[], now);
+                    self.note_judgement(judgement, Effects::NONE, b"");
+                }
             }
             if let Some(turn) = &mut self.turn {
                 // What became of it was not looked at.
@@ -152,7 +173,7 @@ impl Session {
             }
             self.note_outdated(outdated_by(traits));
         }
-        let mut effects = self.effects_of_pattern(pattern);
+        let effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
         // A DO block may notify in more ways than its words tell.
         if effects.any_of(Effects::NOTIFIES | Effects::RUNS) {
@@ -184,6 +205,11 @@ impl Session {
         if in_bodies.is_empty() && judgement == Judgement::default() {
             self.rules.functions.find_harmless(pattern, now);
         }
+        self.note_judgement(judgement, effects, text);
+    }
+
+    /// Notes a text with these effects, and what all that it calls may do.
+    fn note_judgement(&mut self, judgement: Judgement, mut effects: Effects, text: &[u8]) {
         self.note_called(&judgement);
         if judgement.may_leave {
             effects |= Effects::CALLS;
@@ -210,7 +236,7 @@ impl Session {
         if !effects.any_of(Effects::RUNS) {
             return Vec::new();
         }
-        do_bodies(text, &self.lexing()).flat_map(|body| Code::read(&body).callees).collect()
+        do_bodies(text, &self.lexing()).flat_map(|body| Code::of_body(&body).callees).collect()
     }
 
     /// Notes that definitions change: at once, for the session itself, and when its transaction ends, for what others

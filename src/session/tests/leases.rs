@@ -130,3 +130,16 @@ fn what_pgweir_asks_after_a_statement_is_not_taken_for_the_clients() {
     assert!(session.look(carried, now).is_some(), "it has set something");
     assert_eq!(session.running(), Running::Ours);
 }
+
+#[test]
+fn a_text_that_has_not_been_parsed_when_its_transaction_ends_is_asked_about_by_the_names_in_it() {
+    let wish = Wish { hold: Hold::Session, ..Wish::default() };
+    let text = "select count(*) from watched_view where n <> 1";
+    let mut world = World::new(&[Script::at_once(vec![query("begin"), query(text)])], wish);
+    world.run(|_| 0);
+    let now = world.now;
+    let (session, carried) = (&mut world.clients[0].session, &world.seats[0].carried);
+    let asked = session.look(carried, now).expect("nobody knows what its view does");
+    let asked = String::from_utf8_lossy(&asked);
+    assert!(asked.contains("E'watched_view'") && asked.contains("pg_operator"));
+}
