@@ -7,7 +7,7 @@
 //!
 //! | to read about | go to |
 //! |---|---|
-//! | the queue of replies that are owed | `turn`; one of them: `expect`; used again: `spare` |
+//! | the queue of replies that are owed | `turn`; one of them: `expect`; what is known meanwhile: `outstanding`; used again: `spare` |
 //! | frames of the client | `from_client`, prepared statements `statements` and `own_names`, COPY `copying` |
 //! | frames of the backend | `from_backend`, errors and values in other words `reports` |
 //! | errors of pgweir's own | `failing` |
@@ -35,6 +35,7 @@ mod look;
 mod making_way;
 mod measuring;
 mod mending;
+mod outstanding;
 mod own_names;
 mod processes;
 mod questions;

@@ -6,7 +6,8 @@
 
 use tokio::time::Instant;
 
-use super::turn::{Effect, Expect, Kind, Known, Turn, Who};
+use super::outstanding::Known;
+use super::turn::{Effect, Expect, Kind, Turn, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
 use crate::settings::{SEARCH_PATH, write_text};
