@@ -385,6 +385,7 @@ fn own_words(turn: &mut Turn, code: &[u8]) -> Option<Box<[u8]>> {
 fn settings_refused(report: &Report<'_>) -> Fault {
     let said = String::from_utf8_lossy(report.message).into_owned();
     Fault::fatal(sqlstate::CONNECTION_FAILURE, format!("the settings of this session could not be restored: {said}"))
+        .detail("The statement was not run.")
         .hint("A setting or role that the session had set does not exist any more; connect again.")
 }
 

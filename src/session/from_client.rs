@@ -15,7 +15,7 @@ use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
 use crate::prepared::{Names, may_copy, may_forget};
-use crate::sql::{Effects, Weighed};
+use crate::sql::{Effects, Weighed, first_word};
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -82,6 +82,9 @@ impl Session {
         if turn.is_settled() && leased.carried.profile != self.profile {
             self.apply_profile(leased, out);
         }
+        if self.must_not_outrun_settings(frame) {
+            return Ok(self.turn.get_or_insert_default().wait(out));
+        }
         let before = out.to_backend.len();
         self.settle_deferred(frame, out, now);
         let verdict = self.with_lease(frame, leased, out, now)?;
@@ -93,6 +96,23 @@ impl Session {
             self.measure_frame(frame);
         }
         Ok(verdict)
+    }
+
+    /// Whether a frame would run with other settings than its session's if PostgreSQL refused these: the failed
+    /// transaction block that it is left in guards one batch, as long as that does not end the block.
+    fn must_not_outrun_settings(&self, frame: &Frame<'_>) -> bool {
+        let Some(turn) = self.turn.as_ref().filter(|turn| turn.may_be_refused) else { return false };
+        let text = match frame.tag {
+            client::QUERY => query_text(frame.body),
+            client::PARSE => Parse::read(frame.body).map_or(b"".as_slice(), |parse| parse.text),
+            client::BIND => {
+                let named = Bind::read(frame.body).ok().and_then(|bind| self.names.get(bind.statement));
+                named.map_or(b"".as_slice(), |named| &named.statement.text)
+            }
+            _ => b"",
+        };
+        let ends = [&b"abort"[..], b"commit", b"end", b"prepare", b"rollback"];
+        turn.batches() > 0 || ends.iter().any(|word| first_word(text).eq_ignore_ascii_case(word))
     }
 
     fn with_lease(
@@ -389,7 +409,7 @@ pub(super) fn block_refused() -> Fault {
 
 /// Whether a text begins with the command that opens a transaction block.
 pub(super) fn opens_block(text: &[u8]) -> bool {
-    let mut word = crate::sql::first_word(text);
+    let mut word = first_word(text);
     word.make_ascii_lowercase();
     matches!(word.as_slice(), b"begin" | b"start")
 }

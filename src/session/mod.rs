@@ -434,12 +434,13 @@ impl Session {
             return;
         }
         let mut text = Vec::new();
-        crate::settings::write_transition(&mut text, &leased.carried.profile, &self.profile);
+        let may_be_refused = crate::settings::write_transition(&mut text, &leased.carried.profile, &self.profile);
         build::write_query(&mut out.to_backend, &text);
         // A simple query drops the unnamed statement.
         leased.held.set_unnamed(None);
         let turn = self.turn.get_or_insert_default();
         turn.end_batch();
+        turn.may_be_refused = may_be_refused;
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Profile(Arc::clone(&self.profile))]);
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Turn {
     pub(super) looking: Option<Look>,
     /// It would not answer that once.
     pub(super) look_failed: bool,
+    /// The backend has not yet taken the session's settings, and perhaps never will.
+    pub(super) may_be_refused: bool,
     /// What is known of the Query that waits at the head.
     pub(super) weighed: Option<Weighed>,
     /// Texts that were sent before it was known what they may do, and what they name.
@@ -302,7 +304,10 @@ impl Turn {
                     }
                     names.set(&name, named);
                 }
-                Some(Effect::Profile(profile)) => leased.carried.profile = profile,
+                Some(Effect::Profile(profile)) => {
+                    leased.carried.profile = profile;
+                    self.may_be_refused = false;
+                }
                 Some(Effect::Unnamed(id)) => leased.held.set_unnamed(id),
                 None => {}
             }

@@ -19,6 +19,31 @@ const PLAN_NEUTRAL: [&[u8]; 7] = [
     b"statement_timeout",
 ];
 
+/// Settings of which any session may set any value that was valid before, whatever becomes of roles, rights and
+/// libraries.
+const NEVER_REFUSED: [&[u8]; 20] = [
+    b"application_name",
+    b"bytea_output",
+    b"client_encoding",
+    b"client_min_messages",
+    b"datestyle",
+    b"default_transaction_deferrable",
+    b"default_transaction_isolation",
+    b"default_transaction_read_only",
+    b"extra_float_digits",
+    b"idle_in_transaction_session_timeout",
+    b"idle_session_timeout",
+    b"intervalstyle",
+    b"jit",
+    b"lock_timeout",
+    b"search_path",
+    b"standard_conforming_strings",
+    b"statement_timeout",
+    b"timezone",
+    b"transaction_timeout",
+    b"work_mem",
+];
+
 /// What the server reports but no session can set.
 const READ_ONLY: [&[u8]; 7] = [
     b"in_hot_standby",
@@ -195,12 +220,19 @@ impl Carried {
     }
 }
 
-/// Writes the text that makes a backend that carries `from` carry `to`: one simple query of one implicit
-/// transaction, so that a failure leaves `from`. Nothing is written where the two are equal.
-pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) {
+/// Writes the text that makes a backend that carries `from` carry `to`: one simple query of one transaction, so that a
+/// failure leaves `from`. Nothing is written where the two are equal. Whether PostgreSQL may refuse it: it is left in a
+/// failed transaction block then, in which no statement runs that does not end it.
+pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) -> bool {
     if from == to {
-        return;
+        return false;
     }
+    let differs = |one: &Profile, other: &Profile| {
+        let differing = one.settings.iter().filter(|(name, value)| other.get(name) != Some(value));
+        differing.map(|(name, _)| &**name).any(|name| !NEVER_REFUSED.contains(&name))
+    };
+    let may_be_refused = differs(from, to) || differs(to, from);
+    text.extend_from_slice(if may_be_refused { b"BEGIN;" } else { b"" });
     if from.get(AUTHORIZATION).is_some() {
         text.extend_from_slice(b"RESET SESSION AUTHORIZATION;");
     }
@@ -216,8 +248,10 @@ pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) {
     // No row passes the condition: rows would have to be kept from the client.
     write_set_config(text, changed, b"SELECT WHERE ", b" IS NULL OR ");
     if text.ends_with(b",false)") {
-        text.extend_from_slice(b" IS NULL");
+        text.extend_from_slice(b" IS NULL;");
     }
+    text.extend_from_slice(if may_be_refused { b"COMMIT" } else { b"" });
+    may_be_refused
 }
 
 fn is_identity(name: &[u8]) -> bool {
@@ -346,9 +380,21 @@ mod tests {
         let two = profiles.intern([(&b"x"[..], &b"same"[..]), (b"y", b"it's \\ here")]);
         assert_eq!(
             transition(&one, &two),
-            r#"RESET "a"."""b";SELECT WHERE pg_catalog.set_config(E'y',E'it''s \\ here',false) IS NULL"#
+            r#"BEGIN;RESET "a"."""b";SELECT WHERE pg_catalog.set_config(E'y',E'it''s \\ here',false) IS NULL;COMMIT"#
         );
         assert_eq!(transition(&one, &one), "");
+    }
+
+    #[test]
+    fn only_what_may_be_refused_has_a_block_of_its_own() {
+        let profiles = Profiles::new(10);
+        let plain = profiles.intern([(&b"application_name"[..], &b"a"[..]), (b"timezone", b"UTC")]);
+        let tenant = profiles.intern([(&b"application_name"[..], &b"b"[..]), (b"app.tenant", b"1")]);
+        let same_tenant = profiles.with(&tenant, b"application_name", b"c", None);
+        let may_be_refused = |from: &Profile, to: &Profile| write_transition(&mut Vec::new(), from, to);
+        assert!(!may_be_refused(&profiles.fresh(), &plain) && !may_be_refused(&plain, &profiles.fresh()));
+        assert!(may_be_refused(&plain, &tenant) && may_be_refused(&tenant, &plain));
+        assert!(!may_be_refused(&tenant, &same_tenant));
     }
 
     #[test]
@@ -358,12 +404,12 @@ mod tests {
         let two = profiles.intern([(&b"y"[..], "'\\é".as_bytes()), (b"z", b"\x95\\'")]);
         assert_eq!(
             transition(&one, &two),
-            "SELECT WHERE pg_catalog.length(pg_catalog.set_config(\
+            "BEGIN;SELECT WHERE pg_catalog.length(pg_catalog.set_config(\
              pg_catalog.convert_from(pg_catalog.decode('c3bc2e78','hex'),'UTF8'),NULL,false)) OPERATOR(pg_catalog.<) 0;\
              SELECT WHERE pg_catalog.set_config(\
              E'y',pg_catalog.convert_from(pg_catalog.decode('275cc3a9','hex'),'UTF8'),false) IS NULL \
              OR pg_catalog.set_config(\
-             E'z',pg_catalog.convert_from(pg_catalog.decode('955c27','hex'),pg_catalog.getdatabaseencoding()),false) IS NULL"
+             E'z',pg_catalog.convert_from(pg_catalog.decode('955c27','hex'),pg_catalog.getdatabaseencoding()),false) IS NULL;COMMIT"
         );
     }
 
@@ -374,13 +420,13 @@ mod tests {
         let two = profiles.intern([(&b"role"[..], &b"a"[..]), (b"x", b"2")]);
         assert_eq!(
             transition(&one, &two),
-            "RESET SESSION AUTHORIZATION;RESET ROLE;\
-             SELECT WHERE pg_catalog.set_config(E'x',E'2',false) IS NULL OR pg_catalog.set_config(E'role',E'a',false) IS NULL"
+            "BEGIN;RESET SESSION AUTHORIZATION;RESET ROLE;\
+             SELECT WHERE pg_catalog.set_config(E'x',E'2',false) IS NULL OR pg_catalog.set_config(E'role',E'a',false) IS NULL;COMMIT"
         );
         assert!(transition(&two, &one).ends_with(
-            "(E'session_authorization',E's',false) IS NULL OR pg_catalog.set_config(E'role',E'a',false) IS NULL"
+            "(E'session_authorization',E's',false) IS NULL OR pg_catalog.set_config(E'role',E'a',false) IS NULL;COMMIT"
         ));
-        assert_eq!(transition(&two, &profiles.fresh()), "RESET ROLE;RESET \"x\";");
+        assert_eq!(transition(&two, &profiles.fresh()), "BEGIN;RESET ROLE;RESET \"x\";COMMIT");
     }
 
     #[test]

@@ -450,3 +450,39 @@ async fn a_setting_that_only_a_function_of_a_superuser_may_set_stays_with_its_se
         assert_eq!(other.value("show session_replication_role").await, "origin");
     }
 }
+
+#[tokio::test]
+async fn a_statement_whose_settings_cannot_be_restored_is_not_run() {
+    let direct = postgres().await;
+    direct.execute("create table s_guarded (n int); create role s_gone; grant insert on s_guarded to s_gone").await;
+    let proxy = pgweir().pool_size(1).start().await;
+    let commit = [frame::parse("", "commit", &[]), frame::bind("", "", &[]), frame::execute("", 0)].concat();
+    let insert = [frame::parse("", "insert into s_guarded values (3)", &[]), frame::bind("", "", &[])].concat();
+    let statements: [&[u8]; 5] = [
+        &frame::query("insert into s_guarded values (1)"),
+        &frame::query("rollback; insert into s_guarded values (1)"),
+        &[frame::query("commit"), frame::query("insert into s_guarded values (1)")].concat(),
+        &[commit, insert, frame::execute("", 0), frame::sync()].concat(),
+        &[
+            frame::parse("", "insert into s_guarded values (2)", &[]),
+            frame::bind("", "", &[]),
+            frame::execute("", 0),
+            frame::sync(),
+        ]
+        .concat(),
+    ];
+    let mut other = proxy.wire().await;
+    let mut sessions = Vec::new();
+    for _ in statements {
+        let mut session = proxy.wire().await;
+        session.query("set role s_gone").await;
+        other.query("select 1").await;
+        sessions.push(session);
+    }
+    direct.execute("drop owned by s_gone; drop role s_gone").await;
+    for (mut session, statement) in sessions.into_iter().zip(statements) {
+        session.send(statement).await;
+        assert_eq!(code(&session.until_end().await).as_deref(), Some("08006"));
+        assert_eq!(other.value("select count(*) from s_guarded").await, "0");
+    }
+}
