@@ -194,7 +194,7 @@ impl Session {
         else {
             return Ok(());
         };
-        match std::mem::take(&mut turn.hearing) {
+        match std::mem::take(&mut turn.head.hearing) {
             Hearing::Done(outcome) => return outcome.map_err(Ahead::Failed),
             Hearing::No | Hearing::Wanted(_) => {}
         }
@@ -216,14 +216,14 @@ impl Session {
         }
         turn.ledger.get_or_insert_default().unarmed = !armed;
         let listens = followed.filter(|_| listens).map(|text| Arc::clone(&text.pattern));
-        turn.hearing = Hearing::Wanted(Wanted::Ahead { listens, armed });
+        turn.head.hearing = Hearing::Wanted(Wanted::Ahead { listens, armed });
         Err(Ahead::Wait(Verdict::Hold(Wait::Listen)))
     }
 
     /// What the transactions that have ended did to what the session listens to, once that is decided.
     pub fn take_changes(&mut self) -> Option<Vec<Change>> {
         let turn = self.turn.as_mut()?;
-        let decided = turn.status == Transaction::Idle && !turn.open_batch && matches!(turn.hearing, Hearing::No);
+        let decided = turn.status == Transaction::Idle && !turn.open_batch && matches!(turn.head.hearing, Hearing::No);
         let ledger = turn.ledger.take_if(|ledger| decided && ledger.running.is_empty())?;
         Some(ledger.committed)
     }

@@ -51,7 +51,7 @@ impl Turn {
     /// PostgreSQL's error, best from PostgreSQL.
     pub(super) fn fitness(&mut self, named: &Named, copy: Option<u64>, held: &Held) -> Fitness {
         let Named { statement, parse, shape } = named;
-        let just_described = self.described.take() == Some(statement.id);
+        let just_described = self.head.described.take() == Some(statement.id);
         let failed = self.status == Transaction::Failed;
         let Some(copy) = copy else {
             let stale = !failed && shape.is_none() && statement.is_outdated(*parse);
@@ -85,7 +85,7 @@ impl Turn {
         let Some(Expect { who, about: Some(named), kind: Kind::Describe, .. }) = self.queue.front() else { return };
         let id = named.statement.id;
         if !matches!(who, Who::Forward) {
-            self.described = Some(id);
+            self.head.described = Some(id);
         }
         let is_known = leased.held.shape_of(id).is_some() && named.shape.is_some();
         if is_known || named.statement.kind == StatementKind::Private || !frame.is_whole() {

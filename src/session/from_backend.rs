@@ -127,7 +127,7 @@ impl Session {
             turn.measure_ready(now, out);
         }
         if to == Addressee::Client {
-            turn.untold = None;
+            turn.head.untold = None;
         }
         turn.confirm(names, leased);
         if let Some((statement, sent)) = turn.measured.take() {
@@ -139,7 +139,7 @@ impl Session {
             report_changes(&told, &self.profile, superuser.as_deref(), leased.carried, &mut out.before);
         }
         let status = turn.status;
-        turn.channels_awaited &= to == Addressee::Us;
+        turn.head.channels_awaited &= to == Addressee::Us;
         if let Some(ledger) = turn.ledger.as_mut().filter(|_| to == Addressee::Client) {
             ledger.ready(status);
         }
@@ -210,7 +210,7 @@ impl Session {
         turn.give_reply(&mut out.before);
         if turn.queue.front().is_some_and(|expect| matches!(expect.who, Who::Try)) {
             turn.fail(names, leased);
-            turn.untold.get_or_insert_with(|| reports::as_it_came(frame.body));
+            turn.head.untold.get_or_insert_with(|| reports::as_it_came(frame.body));
             return Ok(Verdict::Swallow);
         }
         match kind {
@@ -377,7 +377,7 @@ fn own_words(turn: &mut Turn, code: &[u8]) -> Option<Box<[u8]>> {
     }
     let misses = [sqlstate::INVALID_STATEMENT_NAME, sqlstate::IN_FAILED_SQL_TRANSACTION];
     if misses.iter().any(|missing| code == missing.as_bytes()) {
-        return turn.untold.take();
+        return turn.head.untold.take();
     }
     if code == sqlstate::QUERY_CANCELED.as_bytes() { turn.cancel_report.take() } else { None }
 }

@@ -164,7 +164,7 @@ impl Session {
             }
             client::QUERY => {
                 let turn = self.turn.get_or_insert_default();
-                let weighed = turn.weighed.take();
+                let weighed = turn.head.weighed.take();
                 let weighed = weighed.unwrap_or_else(|| self.weigh_query(frame));
                 if let Some(pattern) = self.shared_listen(&weighed) {
                     self.answer_fakes(out);
@@ -172,12 +172,12 @@ impl Session {
                     if verdict == Verdict::Swallow {
                         self.turn = None;
                     } else {
-                        self.turn.get_or_insert_default().weighed = Some(weighed);
+                        self.turn.get_or_insert_default().head.weighed = Some(weighed);
                     }
                     return Ok(verdict);
                 }
                 let effects = self.effects_of(&weighed, query_text(frame.body));
-                self.turn.get_or_insert_default().weighed = Some(weighed);
+                self.turn.get_or_insert_default().head.weighed = Some(weighed);
                 Ok(Verdict::Hold(self.lease_with(effects)))
             }
             tag => is_known(tag).map(|()| Verdict::Hold(self.lease_for(frame))),
@@ -227,7 +227,7 @@ impl Session {
 
     /// The leased backend may not be kept: the frame that needed it is answered with this when it is judged again.
     pub fn pin_refused(&mut self, fault: Fault) {
-        self.turn.get_or_insert_default().refusal = Some(Box::new(fault));
+        self.turn.get_or_insert_default().head.refusal = Some(Box::new(fault));
     }
 
     /// Whether a text with these effects must wait until its backend may be kept.
@@ -253,10 +253,10 @@ impl Session {
             turn.answer_fakes(&mut self.names, &mut out.before);
             return Verdict::Swallow;
         }
-        let weighed = turn.weighed.take();
+        let weighed = turn.head.weighed.take();
         let weighed = weighed.unwrap_or_else(|| self.weigh_query(frame));
         let effects = self.effects_of(&weighed, query_text(frame.body));
-        let refusal = self.turn.as_mut().and_then(|turn| turn.refusal.take());
+        let refusal = self.turn.as_mut().and_then(|turn| turn.head.refusal.take());
         let measure = self.measure_query(&weighed, frame, now);
         if let Some(fault) = refusal {
             return self.fail_query(fault.to_frame().into(), measure, out);
@@ -265,12 +265,12 @@ impl Session {
             && let Some(pattern) = self.shared_listen(&weighed)
         {
             let verdict = self.listen_by_query(&pattern, out);
-            self.turn.get_or_insert_default().weighed = Some(weighed).filter(|_| verdict != Verdict::Swallow);
+            self.turn.get_or_insert_default().head.weighed = Some(weighed).filter(|_| verdict != Verdict::Swallow);
             return verdict;
         }
         let waits = self.must_pin(effects, leased).or_else(|| self.query_waits(&weighed, frame));
         if let Some(verdict) = waits {
-            self.turn.get_or_insert_default().weighed = Some(weighed);
+            self.turn.get_or_insert_default().head.weighed = Some(weighed);
             return verdict;
         }
         let text = query_text(frame.body);
@@ -279,7 +279,7 @@ impl Session {
             Ok(()) => {}
             Err(Ahead::Failed(error)) => return self.fail_query(error, measure, out),
             Err(Ahead::Wait(verdict)) => {
-                self.turn.get_or_insert_default().weighed = Some(weighed);
+                self.turn.get_or_insert_default().head.weighed = Some(weighed);
                 return verdict;
             }
         }
@@ -332,24 +332,21 @@ impl Session {
     }
 
     fn execute(&mut self, frame: &Frame<'_>, out: &mut Outgoing, now: Instant) -> Verdict {
-        let portal = split_cstr(frame.body).map(|(portal, _)| portal);
+        let portal = split_cstr(frame.body).map(|(portal, _)| portal).unwrap_or_default();
         let measure = self.measure_execute(frame, now);
         let turn = self.turn.get_or_insert_default();
-        let named = turn.listens.iter().find(|(name, _)| Some(&**name) == portal);
-        let followed = named.map(|(_, text)| text.clone());
+        let meant = turn.portals.meant(portal);
+        let (followed, dropped) = meant.map(|meant| (meant.listens.clone(), meant.drops.clone())).unwrap_or_default();
+        let mending = meant.and_then(|meant| meant.mends.clone());
         // Its rows pass unseen: what is ours must not come after them.
         turn.answer_fakes(&mut self.names, &mut out.before);
-        let expect = turn.execution(portal.unwrap_or_default()).following(followed.is_some()).measuring(measure);
-        match turn.drops.iter().find(|(name, _)| Some(&**name) == portal) {
-            Some((_, dropped)) => {
-                let effects = [Effect::Name(dropped.clone(), None), Effect::Own(dropped.clone(), false)];
-                turn.expect(expect, effects);
-            }
+        let expect = turn.portals.execution(portal).following(followed.is_some()).measuring(measure);
+        match dropped {
+            Some(dropped) => turn.expect(expect, [Effect::Name(dropped.clone(), None), Effect::Own(dropped, false)]),
             None => turn.expect(expect, []),
         }
         turn.follow(followed);
         turn.open_batch();
-        let mending = turn.mends.iter().find(|(name, _)| Some(&**name) == portal).map(|(_, mending)| mending.clone());
         let mending = match mending.filter(|_| frame.is_whole()) {
             Some(Mending::AtOnce(mending)) => mending,
             Some(Mending::BeforeMore(mending)) => {

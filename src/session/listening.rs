@@ -49,7 +49,7 @@ impl Session {
     /// What the text that waits wants of a shared backend.
     #[must_use]
     pub fn wants_to_listen(&self) -> Option<Wanted> {
-        match &self.turn.as_ref()?.hearing {
+        match &self.turn.as_ref()?.head.hearing {
             Hearing::Wanted(wanted) => Some(wanted.clone()),
             Hearing::Done(_) | Hearing::No => None,
         }
@@ -57,7 +57,7 @@ impl Session {
 
     /// It is done, or has failed with this ErrorResponse; the frame that waits can be judged again.
     pub fn listened(&mut self, outcome: Result<(), Vec<u8>>) {
-        self.turn.get_or_insert_default().hearing = Hearing::Done(outcome.map_err(Vec::into_boxed_slice));
+        self.turn.get_or_insert_default().head.hearing = Hearing::Done(outcome.map_err(Vec::into_boxed_slice));
     }
 
     /// Whether the session listens to anything by a shared backend.
@@ -68,13 +68,13 @@ impl Session {
     /// The outcome of a shared LISTEN, or that it must be waited for.
     fn hear(&mut self, pattern: &Arc<Pattern>) -> Result<Result<&'static [u8], Box<[u8]>>, Verdict> {
         let turn = self.turn.get_or_insert_default();
-        match std::mem::take(&mut turn.hearing) {
+        match std::mem::take(&mut turn.head.hearing) {
             Hearing::Done(outcome) => Ok(outcome.map(|()| match &*pattern.traits.commands {
                 [Command::Unlisten(_)] => b"UNLISTEN".as_slice(),
                 _ => b"LISTEN".as_slice(),
             })),
             Hearing::No | Hearing::Wanted(_) => {
-                turn.hearing = Hearing::Wanted(Wanted::Alone(Arc::clone(pattern)));
+                turn.head.hearing = Hearing::Wanted(Wanted::Alone(Arc::clone(pattern)));
                 Err(Verdict::Hold(Wait::Listen))
             }
         }
@@ -98,7 +98,7 @@ impl Session {
         let asks = self.effects_of(weighed, b"").any_of(Effects::READS_CHANNELS);
         (asks && self.listening).then_some(())?;
         let turn = self.turn.get_or_insert_default();
-        turn.channels_awaited = false;
+        turn.head.channels_awaited = false;
         // In a block it would be too late: LISTEN takes effect with the commit.
         (turn.status == Transaction::Idle && !turn.has_begun()).then_some(())?;
         (!turn.brought_channels).then_some(Verdict::Hold(Wait::Channels))
@@ -108,7 +108,7 @@ impl Session {
     pub fn listen_there<'a>(&mut self, channels: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
         let mut text = Vec::new();
         let turn = self.turn.get_or_insert_default();
-        (turn.brought_channels, turn.channels_awaited) = (true, true);
+        (turn.brought_channels, turn.head.channels_awaited) = (true, true);
         for channel in channels {
             write_command(&mut text, b"LISTEN", channel);
             turn.told.insert(channel.into());

@@ -23,18 +23,18 @@ impl Session {
             return None;
         }
         let turn = self.turn.get_or_insert_default();
-        if matches!(turn.way, Way::Made) {
-            turn.way = Way::Unasked;
+        if matches!(turn.head.way, Way::Made) {
+            turn.head.way = Way::Unasked;
             return None;
         }
-        turn.way = Way::Wanted(Arc::clone(pattern));
+        turn.head.way = Way::Wanted(Arc::clone(pattern));
         Some(Verdict::Hold(Wait::Way))
     }
 
     /// The commands of the text that waits for others to make way.
     #[must_use]
     pub fn wants_way_for(&self) -> Option<Arc<Pattern>> {
-        match &self.turn.as_ref()?.way {
+        match &self.turn.as_ref()?.head.way {
             Way::Wanted(pattern) => Some(Arc::clone(pattern)),
             Way::Made | Way::Unasked => None,
         }
@@ -42,7 +42,7 @@ impl Session {
 
     /// They have: the frame that waits can be judged again.
     pub fn way_is_made(&mut self) {
-        self.turn.get_or_insert_default().way = Way::Made;
+        self.turn.get_or_insert_default().head.way = Way::Made;
     }
 
     /// Notes a text with commands that others must hear of.

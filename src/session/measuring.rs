@@ -279,7 +279,7 @@ impl Session {
     /// What waited for a lease was answered with an error.
     pub(super) fn measure_no_lease(&mut self, sqlstate: &str, extended: bool, out: &mut Outgoing) {
         let Some(turn) = self.turn.as_mut().filter(|_| self.rules.measuring.is_some()) else { return };
-        let weighed = turn.weighed.as_ref().and_then(digest_of);
+        let weighed = turn.head.weighed.as_ref().and_then(digest_of);
         let waiting = turn.measures.waiting.take();
         let digest = weighed.or(waiting);
         let cause = if sqlstate == sqlstate::QUERY_CANCELED { Cause::Cancel } else { Cause::Error };

@@ -8,7 +8,7 @@
 //! | to read about | go to |
 //! |---|---|
 //! | the queue of replies that are owed | `turn`; one of them: `expect`; what is known meanwhile: `outstanding`; used again: `spare` |
-//! | frames of the client | `from_client`, prepared statements `statements` and `own_names`, COPY `copying` |
+//! | frames of the client | `from_client`, prepared statements `statements` and `own_names`, portals `portals`, COPY `copying` |
 //! | frames of the backend | `from_backend`, errors and values in other words `reports` |
 //! | errors of pgweir's own | `failing` |
 //! | a Parse while no backend is free | `lone_parse` |
@@ -37,6 +37,7 @@ mod measuring;
 mod mending;
 mod outstanding;
 mod own_names;
+mod portals;
 mod processes;
 mod questions;
 mod repeat;
@@ -334,7 +335,8 @@ impl Session {
     #[must_use]
     pub fn may_release(&self) -> bool {
         // The frame at hand has been judged with it.
-        let awaited = |turn: &Turn| turn.unused || turn.channels_awaited || !matches!(turn.hearing, Hearing::No);
+        let awaited =
+            |turn: &Turn| turn.unused || turn.head.channels_awaited || !matches!(turn.head.hearing, Hearing::No);
         let wanted = self.turn.as_ref().is_some_and(|turn| awaited(turn));
         self.rules.hold != Hold::Session && !wanted && self.is_between_transactions()
     }

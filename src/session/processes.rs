@@ -80,7 +80,7 @@ impl Session {
         }
         let lexing = self.lexing();
         let turn = self.turn.get_or_insert_default();
-        if let Mentions::Replaced { text: Some(text) } = std::mem::take(&mut turn.mentions) {
+        if let Mentions::Replaced { text: Some(text) } = std::mem::take(&mut turn.head.mentions) {
             let (registry, weighed) = (&self.rules.registry, statement.weighed().clone());
             return Ok(match parse.name {
                 b"" => registry.private(&text, parse.types, weighed),
@@ -96,7 +96,7 @@ impl Session {
         }
         // The name and its zero go before the text.
         mentions.iter_mut().for_each(|mention| mention.at += parse.name.len() + 1);
-        turn.mentions = Mentions::Wanted { mentions, text: Some(parse.text.into()) };
+        turn.head.mentions = Mentions::Wanted { mentions, text: Some(parse.text.into()) };
         Err(Verdict::Hold(Wait::Processes))
     }
 
@@ -132,15 +132,15 @@ impl Session {
         }
         let process = |mention: &Mention| mention.process(statement.text.get(mention.at..mention.at + mention.len)?);
         let turn = self.turn.get_or_insert_default();
-        let found = match &mut turn.mentions {
+        let found = match &mut turn.head.mentions {
             Mentions::Prepared { asked: true, found, .. } => std::mem::take(found),
             _ => {
                 let given = mentions.iter().filter_map(process).collect();
-                turn.mentions = Mentions::Prepared { given, found: Vec::new(), asked: false };
+                turn.head.mentions = Mentions::Prepared { given, found: Vec::new(), asked: false };
                 return Err(Verdict::Hold(Wait::Processes));
             }
         };
-        turn.mentions = Mentions::Unasked;
+        turn.head.mentions = Mentions::Unasked;
         let mut text = statement.text.to_vec();
         for mention in &mentions {
             let Some((_, backend)) = found.iter().find(|(given, _)| process(mention) == Some(*given)) else { continue };
@@ -165,22 +165,22 @@ impl Session {
 
     fn must_name(&mut self, may: bool, find: impl FnOnce() -> Vec<Mention>) -> Option<Verdict> {
         may.then_some(())?;
-        if matches!(self.turn.as_ref()?.mentions, Mentions::Replaced { .. }) {
-            self.turn.get_or_insert_default().mentions = Mentions::Unasked;
+        if matches!(self.turn.as_ref()?.head.mentions, Mentions::Replaced { .. }) {
+            self.turn.get_or_insert_default().head.mentions = Mentions::Unasked;
             return None;
         }
         let mentions = find();
         if mentions.is_empty() {
             return None;
         }
-        self.turn.get_or_insert_default().mentions = Mentions::Wanted { mentions, text: None };
+        self.turn.get_or_insert_default().head.mentions = Mentions::Wanted { mentions, text: None };
         Some(Verdict::Hold(Wait::Processes))
     }
 
     /// Where the frame that waits mentions processes.
     #[must_use]
     pub fn mentions(&self) -> Vec<Mention> {
-        match self.turn.as_ref().map(|turn| &turn.mentions) {
+        match self.turn.as_ref().map(|turn| &turn.head.mentions) {
             Some(Mentions::Wanted { mentions, .. }) => mentions.clone(),
             _ => Vec::new(),
         }
@@ -189,7 +189,7 @@ impl Session {
     /// The processes that the prepared text mentions which the frame that waits uses.
     #[must_use]
     pub fn mentioned(&self) -> Vec<i32> {
-        match self.turn.as_ref().map(|turn| &turn.mentions) {
+        match self.turn.as_ref().map(|turn| &turn.head.mentions) {
             Some(Mentions::Prepared { given, .. }) => given.clone(),
             _ => Vec::new(),
         }
@@ -197,7 +197,7 @@ impl Session {
 
     /// One of these is a session's, whose backend is this process.
     pub fn process_is(&mut self, given: i32, backend: i32) {
-        if let Some(Mentions::Prepared { found, .. }) = self.turn.as_mut().map(|turn| &mut turn.mentions) {
+        if let Some(Mentions::Prepared { found, .. }) = self.turn.as_mut().map(|turn| &mut turn.head.mentions) {
             found.push((given, backend));
         }
     }
@@ -206,12 +206,12 @@ impl Session {
     #[must_use]
     pub fn is_about_to_mention(&self) -> bool {
         let about = |mentions: &Mentions| matches!(mentions, Mentions::Replaced { .. } | Mentions::Prepared { .. });
-        self.turn.as_ref().is_some_and(|turn| about(&turn.mentions))
+        self.turn.as_ref().is_some_and(|turn| about(&turn.head.mentions))
     }
 
     /// They are replaced, or known, as far as they are sessions': the frame that waits can be judged again.
     pub fn processes_are_named(&mut self) {
-        let mentions = &mut self.turn.get_or_insert_default().mentions;
+        let mentions = &mut self.turn.get_or_insert_default().head.mentions;
         match mentions {
             Mentions::Prepared { asked, .. } => *asked = true,
             Mentions::Wanted { text, .. } => *mentions = Mentions::Replaced { text: text.take() },

@@ -23,10 +23,10 @@ impl Turn {
         self.kept_batch.forget();
         self.measures.clear(KEPT);
         make_default!(self, {
-            looking look_failed may_be_refused outdated weighed unsure way mentions hearing brought_channels channels_awaited told ledger
-            discarded notified ready_kept invalid listens mends mend_next administered has_administered drew drops unknown
-            began_a_name refusal leased unused status deferred copying described decisions skipping open_batch
-            unflushed between_frames wary crowded forgetting fatal reset cancel_report untold measured kept_reply batch
+            looking head portals look_failed may_be_refused outdated unsure brought_channels told ledger
+            discarded notified ready_kept invalid mend_next administered has_administered drew unknown
+            began_a_name leased unused status deferred copying decisions skipping open_batch
+            unflushed between_frames crowded forgetting fatal reset cancel_report measured kept_reply batch
         } but { queue pending kept_batch measures });
     }
 }

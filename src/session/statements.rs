@@ -11,6 +11,7 @@ use super::from_client::{block_refused, opens_block};
 use super::measuring::Measure;
 use super::outstanding::Known;
 use super::own_names::{drops, is_by_name};
+use super::portals::Meant;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{self, Kind as StatementKind, Named, Names, Standing, Statement, may_freeze, predates};
@@ -204,7 +205,7 @@ impl Session {
         let statement = &named.statement;
         self.weigh_again(statement);
         let weighed = statement.weighed();
-        let refusal = self.turn.as_mut().and_then(|turn| turn.refusal.take());
+        let refusal = self.turn.as_mut().and_then(|turn| turn.head.refusal.take());
         if let Some(fault) = refusal {
             self.fail_there_for(fault.to_frame().into(), statement, now, out);
             return Verdict::Swallow;
@@ -236,13 +237,9 @@ impl Session {
         self.note(weighed, &statement.text, now);
         self.note_values(weighed, frame);
         self.measure_bind((bind.portal, statement), frame, now, out);
-        let mending = self.mending_of(weighed);
+        let meant = Meant { listens: followed, mends: self.mending_of(weighed), drops: drops(weighed).next() };
         let turn = self.turn.get_or_insert_default();
-        turn.mends.retain(|(portal, _)| **portal != *bind.portal);
-        turn.mends.extend(mending.map(|mending| (bind.portal.into(), mending)));
-        turn.drops.retain(|(portal, _)| **portal != *bind.portal);
-        turn.drops.extend(drops(weighed).map(|name| (bind.portal.into(), name)));
-        turn.bound(bind.portal, statement, followed);
+        turn.portals.bound(bind.portal, statement, meant);
         // An unnamed statement is prepared anew before long.
         let portrays = bind.portal.is_empty() && !bind.statement.is_empty();
         let expect = Expect::new(Kind::Bind, Who::Forward).about(named);

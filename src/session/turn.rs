@@ -14,7 +14,8 @@ use super::listening::Hearing;
 use super::look::Look;
 use super::making_way::Way;
 use super::measuring::Measures;
-use super::mending::{Mending, Reset};
+use super::mending::Reset;
+use super::portals::Portals;
 use super::processes::Mentions;
 use super::repeat::Batch;
 use super::statements::Deferred;
@@ -24,12 +25,22 @@ use crate::sql::{Digest, Pattern, Weighed};
 use crate::wire::build::Fault;
 use crate::wire::view::Transaction;
 
-/// A portal whose execution needs care.
-#[derive(Debug)]
-pub(super) struct Wary {
-    portal: Box<[u8]>,
-    forgets: bool,
-    copies: bool,
+/// What was found out for the frame that waits at the head of what the client has sent.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// What is known of the Query that waits at the head.
+    pub(super) weighed: Option<Weighed>,
+    /// The frame that waits at the head is answered with this.
+    pub(super) refusal: Option<Box<Fault>>,
+    /// The statement that the backend has described for us, for the frame that waits.
+    pub(super) described: Option<u64>,
+    /// Why a statement of the client's could not be put on the backend before its Query.
+    pub(super) untold: Option<Box<[u8]>>,
+    pub(super) way: Way,
+    pub(super) mentions: Mentions,
+    pub(super) hearing: Hearing,
+    /// The text that asks for them has not been sent yet.
+    pub(super) channels_awaited: bool,
 }
 
 /// The active part of a session.
@@ -41,17 +52,12 @@ pub(super) struct Turn {
     pub(super) look_failed: bool,
     /// The backend has not yet taken the session's settings, and perhaps never will.
     pub(super) may_be_refused: bool,
-    /// What is known of the Query that waits at the head.
-    pub(super) weighed: Option<Weighed>,
+    pub(super) head: Head,
+    pub(super) portals: Portals,
     /// Texts that were sent before it was known what they may do, and what they name.
     pub(super) unsure: Vec<(Digest, Vec<Callee>)>,
-    pub(super) way: Way,
-    pub(super) mentions: Mentions,
-    pub(super) hearing: Hearing,
     /// The backend was told the session's channels, so that it can say which they are.
     pub(super) brought_channels: bool,
-    /// The text that asks for them has not been sent yet.
-    pub(super) channels_awaited: bool,
     /// What the backend listens to because of the session, and is to forget.
     pub(super) told: BTreeSet<Box<[u8]>>,
     /// What the session's transaction does to its channels.
@@ -62,10 +68,6 @@ pub(super) struct Turn {
     pub(super) notified: bool,
     /// The client has not been given the last ReadyForQuery yet.
     pub(super) ready_kept: bool,
-    /// The unnamed or named portals that decide what the session listens to.
-    pub(super) listens: Vec<(Box<[u8]>, Followed)>,
-    /// Portals after whose execution settings are to be set to what the client started with.
-    pub(super) mends: Vec<(Box<[u8]>, Mending)>,
     /// The statement that does that if the batch goes on.
     pub(super) mend_next: Option<Vec<u8>>,
     /// Texts with commands that concern other connections.
@@ -76,24 +78,18 @@ pub(super) struct Turn {
     pub(super) drew: bool,
     /// Statements of the client's that the backend would not take: they are not valid any more.
     pub(super) invalid: Vec<Box<[u8]>>,
-    /// Portals whose execution drops a statement, and its name.
-    pub(super) drops: Vec<(Box<[u8]>, Box<[u8]>)>,
     /// What was called and is not known yet.
     pub(super) unknown: Vec<Callee>,
     /// What definitions make old that were sent in the transaction.
     pub(super) outdated: Option<Outdated>,
     /// One of these was given a string that may be the beginning of a setting's name.
     pub(super) began_a_name: bool,
-    /// The frame that waits at the head is answered with this.
-    pub(super) refusal: Option<Box<Fault>>,
     pub(super) leased: bool,
     /// The frame that asked for the lease has not been judged again.
     pub(super) unused: bool,
     pub(super) status: Transaction,
     pub(super) deferred: Option<Deferred>,
     pub(super) copying: Copying,
-    /// The statement that the backend has described for us, for the frame that waits.
-    pub(super) described: Option<u64>,
     /// Replies owed that must be here before anything else is sent.
     pub(super) decisions: usize,
     /// After an error of the extended protocol: everything up to the next Sync gets no reply.
@@ -104,8 +100,6 @@ pub(super) struct Turn {
     pub(super) unflushed: bool,
     /// The client's last frame was here whole: none is partly forwarded.
     pub(super) between_frames: bool,
-    /// Portals whose execution may drop statements or ask for COPY data.
-    pub(super) wary: Vec<Wary>,
     /// A frame waits because too many replies are owed.
     pub(super) crowded: bool,
     /// Commands at work that may drop statements.
@@ -114,8 +108,6 @@ pub(super) struct Turn {
     pub(super) fatal: bool,
     pub(super) reset: Reset,
     pub(super) cancel_report: Option<Box<[u8]>>,
-    /// Why a statement of the client's could not be put on the backend before its Query.
-    pub(super) untold: Option<Box<[u8]>>,
     pub(super) measured: Option<(Arc<Statement>, Instant)>,
     pub(super) measures: Measures,
     /// The batch that is being sent, where it may have to be sent again.
@@ -225,29 +217,6 @@ impl Turn {
         Verdict::Hold(Wait::Replies)
     }
 
-    /// A portal is to stand for a statement. Where that fails a named one may stay what it was.
-    pub(super) fn bound(&mut self, portal: &[u8], statement: &Statement, followed: Option<Followed>) {
-        self.listens.retain(|(other, _)| **other != *portal);
-        self.listens.extend(followed.map(|text| (portal.into(), text)));
-        if portal.is_empty() {
-            self.wary.retain(|other| !other.portal.is_empty());
-        }
-        let Statement { forgets, copies, .. } = *statement;
-        let portal = Names::key(portal);
-        let is_known = |other: &Wary| (&*other.portal, other.forgets, other.copies) == (portal, forgets, copies);
-        if (forgets || copies) && !self.wary.iter().any(is_known) {
-            self.wary.push(Wary { portal: portal.into(), forgets, copies });
-        }
-    }
-
-    /// The reply to the execution of a portal.
-    pub(super) fn execution(&self, portal: &[u8]) -> Expect {
-        let named = || self.wary.iter().filter(|other| *other.portal == *Names::key(portal));
-        let forgets = named().any(|portal| portal.forgets);
-        let copies = named().any(|portal| portal.copies);
-        Expect::new(Kind::Execute, Who::Forward).forgetting(forgets).deciding(copies)
-    }
-
     // === replies ===
 
     /// The reply that the backend gives next, after what we answer ourselves before it.
@@ -261,18 +230,13 @@ impl Turn {
         self.status = status;
         self.cancel_report = None;
         if status == Transaction::Idle && self.queue.len() == 1 {
-            self.wary.clear();
-            self.listens.clear();
-            self.mends.clear();
-            self.drops.clear();
+            self.portals = Portals::default();
         }
     }
 
     /// The frame at the head of what the client has sent is skipped: what was found out for it is not for the next.
     pub(super) fn forget_head(&mut self) {
-        (self.weighed, self.refusal, self.described, self.untold) = (None, None, None, None);
-        (self.way, self.mentions, self.hearing) = (Way::default(), Mentions::default(), Hearing::No);
-        self.channels_awaited = false;
+        self.head = Head::default();
     }
 
     /// What the next reply is about.
