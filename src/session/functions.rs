@@ -250,15 +250,12 @@ impl Functions {
         if self.stateful.iter().any(|stateful| **stateful == *name) {
             self.add(asked, Callee::function(name), |known| known.may_leave = true);
         }
-        self.learn_text(asked, Callee::function(name), body_of(definition))
+        self.learn_said(asked, Callee::function(name), body_of(definition))
     }
 
-    /// Whoever reads this runs what this text of a view or policy says. Whether it asks what a session has drawn.
-    pub(super) fn learn_read(&self, asked: Asked, relation: &[u8], text: &[u8]) -> bool {
-        self.learn_text(asked, Callee::reads(relation), text)
-    }
-
-    fn learn_text(&self, asked: Asked, callee: Callee, body: &[u8]) -> bool {
+    /// Where this runs, what this body of a function, or text of a view, policy, default, check or rule says does.
+    /// Whether it asks what a session has drawn.
+    pub(super) fn learn_said(&self, asked: Asked, callee: Callee, body: &[u8]) -> bool {
         let Code { effects, callees } = Code::of_body(body);
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = effects.any_of(Effects::LEAVES.without(Effects::CALLS));

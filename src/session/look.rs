@@ -160,7 +160,10 @@ impl Session {
             b"r" => functions.learn_call(look.asked, Callee::reads(name), value),
             b"o" => functions.learn_call(look.asked, Callee::Operators, value),
             b"e" => functions.learn_call(look.asked, Callee::AllTables, value),
-            b"w" if functions.learn_read(look.asked, name, value) => self.rules.sequences.ask(),
+            b"w" if functions.learn_said(look.asked, Callee::reads(name), value) => self.rules.sequences.ask(),
+            b"x" if functions.learn_said(look.asked, Callee::triggers(name), value) => self.rules.sequences.ask(),
+            b"y" if functions.learn_said(look.asked, Callee::Operators, value) => self.rules.sequences.ask(),
+            b"z" if functions.learn_said(look.asked, Callee::AllTables, value) => self.rules.sequences.ask(),
             _ => {}
         }
     }

@@ -1,5 +1,8 @@
 //! What a backend is asked, in one query: what it holds of a session, and what there is in its database that runs
 //! where functions are called and tables are read or written. [`super::look`] sends the question and takes the answer.
+//!
+//! No dependency on a function of PostgreSQL's own is kept in the catalog. Whether an expression calls one that leaves
+//! something stands in its tree, which is searched before anything is written out as text.
 
 use super::functions::Callee;
 use super::state::Parts;
@@ -42,11 +45,59 @@ const OF_AGGREGATES: &[u8] = b"SELECT 'a', named.proname, support.proname FROM p
     WHERE named.pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
     AND named.proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
-/// Functions that whatever belongs to tables with one of these names uses: triggers, defaults, checks, policies, rules.
-/// Partitions and heirs are written too, and so is what a view or a rule stands for, and what foreign keys change
-/// along with it.
-const OF_TABLES: &[u8] = b"SELECT 'g', named.relname, proname FROM pg_catalog.pg_class AS named \
-    CROSS JOIN LATERAL (WITH RECURSIVE written(oid) AS (SELECT named.oid UNION SELECT further.oid FROM written \
+/// What the tree of an expression holds that calls functions of PostgreSQL's own which leave something, draw, or run a
+/// text, and a rule that notifies; then the same without sequences, for defaults, of which any INSERT may draw.
+macro_rules! leaving {
+    () => {
+        "(SELECT pg_catalog.concat('NOTIFYSTMT |:funcid (', pg_catalog.string_agg(oid::pg_catalog.text, '|'), ') '), \
+        pg_catalog.concat(':funcid (', pg_catalog.string_agg(oid::pg_catalog.text, '|') \
+        FILTER (WHERE proname OPERATOR(pg_catalog.<>) ALL ('{nextval,setval,currval,lastval}')), ') ') \
+        FROM pg_catalog.pg_proc WHERE pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace \
+        AND proname OPERATOR(pg_catalog.=) ANY ('{set_config,pg_advisory_lock,pg_advisory_lock_shared,\
+        pg_try_advisory_lock,pg_try_advisory_lock_shared,pg_notify,nextval,setval,currval,lastval,setseed,\
+        pg_backup_start,pg_start_backup,pg_create_logical_replication_slot,pg_create_physical_replication_slot,\
+        pg_copy_logical_replication_slot,pg_copy_physical_replication_slot,pg_replication_origin_session_setup,\
+        query_to_xml,query_to_xml_and_xmlschema,query_to_xmlschema,ts_stat,ts_rewrite}')) AS leaving(calls, but_draws)"
+    };
+}
+
+/// Texts of what belongs to these tables and calls such functions. Of a trigger it is the condition; a rule begins with
+/// its event, and what it does with a statement. Indexes and generated columns cannot call any.
+macro_rules! said_by_tables {
+    ($of:literal) => {
+        concat!(
+            "SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef WHERE adrelid",
+            $of,
+            " AND adbin::pg_catalog.text OPERATOR(pg_catalog.~) but_draws \
+            UNION ALL SELECT pg_catalog.pg_get_expr(conbin, conrelid) FROM pg_catalog.pg_constraint WHERE conrelid",
+            $of,
+            " AND conbin::pg_catalog.text OPERATOR(pg_catalog.~) calls \
+            UNION ALL SELECT pg_catalog.substring(pg_catalog.pg_get_triggerdef(oid), ' WHEN [(](.*)[)] EXECUTE ') \
+            FROM pg_catalog.pg_trigger WHERE tgrelid",
+            $of,
+            " AND tgqual::pg_catalog.text OPERATOR(pg_catalog.~) calls \
+            UNION ALL SELECT pg_catalog.regexp_replace(pg_catalog.regexp_replace(pg_catalog.pg_get_ruledef(oid), \
+            '^CREATE RULE .*? AS[[:space:]]', ''), '[[:space:]]DO[[:space:]]+(INSTEAD[[:space:]]+)?[(]?', ' ; ') \
+            FROM pg_catalog.pg_rewrite WHERE ev_class",
+            $of,
+            " AND (ev_action::pg_catalog.text OPERATOR(pg_catalog.~) calls \
+            OR ev_qual::pg_catalog.text OPERATOR(pg_catalog.~) calls) \
+            UNION ALL SELECT pg_catalog.concat_ws(' ', pg_catalog.pg_get_expr(polqual, polrelid), \
+            pg_catalog.pg_get_expr(polwithcheck, polrelid)) FROM pg_catalog.pg_policy WHERE polrelid",
+            $of,
+            " AND (polqual::pg_catalog.text OPERATOR(pg_catalog.~) calls \
+            OR polwithcheck::pg_catalog.text OPERATOR(pg_catalog.~) calls)"
+        )
+    };
+}
+
+/// What runs where tables with one of these names are written: functions that whatever belongs to them uses, as
+/// triggers, defaults, checks, policies and rules, and what these say. Partitions and heirs are written too, and so is
+/// what a view or a rule stands for, and what foreign keys change along with it.
+const OF_TABLES: &[u8] = concat!(
+    "SELECT what, named.relname, said FROM pg_catalog.pg_class AS named CROSS JOIN ",
+    leaving!(),
+    " CROSS JOIN LATERAL (WITH RECURSIVE written(oid) AS (SELECT named.oid UNION SELECT further.oid FROM written \
     CROSS JOIN LATERAL (SELECT inhrelid FROM pg_catalog.pg_inherits \
     WHERE inhparent OPERATOR(pg_catalog.=) written.oid \
     UNION ALL SELECT conrelid FROM pg_catalog.pg_constraint \
@@ -57,7 +108,7 @@ const OF_TABLES: &[u8] = b"SELECT 'g', named.relname, proname FROM pg_catalog.pg
     AND objid OPERATOR(pg_catalog.=) pg_rewrite.oid \
     WHERE ev_class OPERATOR(pg_catalog.=) written.oid \
     AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) AS further(oid)) \
-    SELECT oid FROM written) AS written(oid) \
+    SELECT 'g', proname::pg_catalog.text FROM written \
     JOIN pg_catalog.pg_depend AS belongs ON belongs.refclassid OPERATOR(pg_catalog.=) \
     'pg_catalog.pg_class'::pg_catalog.regclass AND belongs.refobjid OPERATOR(pg_catalog.=) written.oid \
     AND belongs.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}') \
@@ -65,7 +116,11 @@ const OF_TABLES: &[u8] = b"SELECT 'g', named.relname, proname FROM pg_catalog.pg
     AND uses.objid OPERATOR(pg_catalog.=) belongs.objid \
     AND uses.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) uses.refobjid \
-    WHERE named.relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+    UNION ALL SELECT 'x', text FROM written CROSS JOIN LATERAL (",
+    said_by_tables!(" OPERATOR(pg_catalog.=) written.oid"),
+    ") AS said(text)) AS found(what, said) WHERE named.relname OPERATOR(pg_catalog.=) ANY (ARRAY["
+)
+.as_bytes();
 /// Functions in the checks of domains that are types of their columns.
 const OF_DOMAINS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_class \
     JOIN pg_catalog.pg_attribute ON attrelid OPERATOR(pg_catalog.=) pg_class.oid \
@@ -105,8 +160,10 @@ const OF_READS: &[u8] = b"SELECT what, named.relname, said FROM pg_catalog.pg_cl
     WHERE named.relnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
     AND named.relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
-/// Functions of operators, casts, orders and checks of domains. Those in C cannot be read.
-const OPERATORS: &[u8] = b"SELECT DISTINCT 'o', '', proname FROM pg_catalog.pg_depend \
+/// Functions of operators, casts, orders, and of checks and defaults of domains, and what these say. Functions in C
+/// cannot be read.
+const OPERATORS: &[u8] = concat!(
+    "SELECT DISTINCT 'o', '', proname FROM pg_catalog.pg_depend \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
     JOIN pg_catalog.pg_language ON pg_language.oid OPERATOR(pg_catalog.=) prolang \
     LEFT JOIN pg_catalog.pg_constraint ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass \
@@ -115,13 +172,30 @@ const OPERATORS: &[u8] = b"SELECT DISTINCT 'o', '', proname FROM pg_catalog.pg_d
     AND (classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_operator,pg_catalog.pg_cast,pg_catalog.pg_amproc,\
     pg_catalog.pg_opclass,pg_catalog.pg_type}'::pg_catalog.regclass[]) \
     OR contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid) \
-    AND lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}')";
-/// Functions of whatever belongs to tables and views.
-const ALL_TABLES: &[u8] = b"SELECT DISTINCT 'e', '', proname FROM pg_catalog.pg_depend \
+    AND lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}') \
+    UNION ALL SELECT 'y', '', text FROM ",
+    leaving!(),
+    " CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(conbin, 0::pg_catalog.oid) FROM pg_catalog.pg_constraint \
+    WHERE contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND conbin::pg_catalog.text OPERATOR(pg_catalog.~) calls \
+    UNION ALL SELECT pg_catalog.pg_get_expr(typdefaultbin, 0::pg_catalog.oid) FROM pg_catalog.pg_type \
+    WHERE typdefaultbin::pg_catalog.text OPERATOR(pg_catalog.~) but_draws) AS said(text)"
+)
+.as_bytes();
+/// Functions of whatever belongs to tables and views, and what that says. Of PostgreSQL's own none is written but
+/// pg_settings.
+const ALL_TABLES: &[u8] = concat!(
+    "SELECT DISTINCT 'e', '', proname FROM pg_catalog.pg_depend \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
     WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
     AND classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_trigger,pg_catalog.pg_rewrite,pg_catalog.pg_policy,\
-    pg_catalog.pg_attrdef,pg_catalog.pg_constraint,pg_catalog.pg_class}'::pg_catalog.regclass[])";
+    pg_catalog.pg_attrdef,pg_catalog.pg_constraint,pg_catalog.pg_class}'::pg_catalog.regclass[]) \
+    UNION ALL SELECT 'z', '', text FROM ",
+    leaving!(),
+    " CROSS JOIN LATERAL (",
+    said_by_tables!(" OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"),
+    ") AS said(text)"
+)
+.as_bytes();
 
 /// Tables with one of these names of which a column's default asks what was drawn from a sequence.
 const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \

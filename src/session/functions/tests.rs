@@ -111,10 +111,10 @@ fn what_is_read_runs_what_its_view_says() {
     let (functions, now) = (functions(), Instant::now());
     let read = || [Callee::reads(b"public.v")].into_iter();
     assert_eq!(functions.judge(read(), &[], now).unknown, [Callee::reads(b"v")]);
-    functions.learn_read(functions.asked(now), b"v", b" SELECT t.n FROM t WHERE marks(t.n);");
+    functions.learn_said(functions.asked(now), Callee::reads(b"v"), b" SELECT t.n FROM t WHERE marks(t.n);");
     functions.learnt(functions.asked(now), &[Callee::reads(b"v"), Callee::reads(b"t")]);
     assert_eq!(functions.judge(read(), &[], now).unknown, [Callee::function(b"marks")]);
-    functions.learn_read(functions.asked(now), b"own", b" SELECT set_config('app.x', '1', false);");
+    functions.learn_said(functions.asked(now), Callee::reads(b"own"), b" SELECT set_config('app.x', '1', false);");
     functions.learnt(functions.asked(now), &[Callee::reads(b"own")]);
     let judgement = functions.judge([Callee::reads(b"own")].into_iter(), &[], now);
     assert!(judgement.may_leave && judgement.custom == [b"app.x".to_vec()]);
