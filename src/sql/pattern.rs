@@ -71,7 +71,7 @@ pub struct Traits {
     /// seen here.
     pub functions: Box<[Box<str>]>,
     pub effects: Effects,
-    /// An operator or a cast stands in it, which may be a user's.
+    /// An operator or a type stands in it, which may be a user's.
     pub computes: bool,
     /// What each statement is to the session, in order; [`Command::Other`] for all that have no meaning to it.
     pub commands: Box<[Command]>,

@@ -120,7 +120,8 @@ impl<'a> Survey<'a> {
             "RangeVar" => return self.table(node),
             "FuncCall" => self.call(node),
             "JoinExpr" => self.joins = self.joins.saturating_add(1),
-            "AExpr" | "TypeCast" => self.computes = true,
+            // Whatever has the type of a domain is checked: also a column of XMLTABLE, or of a function's rows.
+            "AExpr" | "TypeName" => self.computes = true,
             "LockingClause" => self.locks_rows = true,
             "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => self.modifies = true,
             "DropStmt" => self.dropped(node),
