@@ -32,8 +32,9 @@ impl Code {
         let reads = read.iter().chain(&written).map(|name| Callee::reads(name.as_bytes()));
         let mut code = Self { effects: words.effects, callees: called.chain(writes).chain(reads).collect() };
         extend(&mut code.callees, [Callee::Operators]);
+        extend(&mut code.callees, without_a_name(words.effects));
         if words.effects.any_of(Effects::EXECUTES) {
-            extend(&mut code.callees, [Callee::AllTables]);
+            extend(&mut code.callees, [Callee::AllTables, Callee::Defines]);
             for string in strings(text, lexing) {
                 let Some(depth) = depth.checked_sub(1) else {
                     code.effects |= Effects::ANYTHING;
@@ -46,6 +47,12 @@ impl Code {
         }
         code
     }
+}
+
+/// What runs without a name with whatever has these effects.
+pub(super) fn without_a_name(effects: Effects) -> impl Iterator<Item = Callee> {
+    let all = [(Effects::DEFINES, Callee::Defines), (Effects::TRUNCATES, Callee::Truncates)];
+    all.into_iter().filter(move |(effect, _)| effects.any_of(*effect)).map(|(_, callee)| callee)
 }
 
 /// The body in what `pg_get_functiondef` gives: its head has words that would be commands in a body. That of a

@@ -4,7 +4,7 @@
 //! from then on functions that leave nothing cost nothing. Views and policies call functions, too: what is read is
 //! asked about in the same way, and a pattern of which nothing is to be feared says so itself. Functions and tables are
 //! known by their name alone: where several have it, they count as one that may do what any of them does. Operators,
-//! casts and domains may be at work without a name: those of a database count as one.
+//! casts and domains may be at work without a name: those of a database count as one, and so do its event triggers.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -53,6 +53,10 @@ pub(super) enum Callee {
     Operators,
     /// Triggers of all tables and what else belongs to them: a text that is put together may name any.
     AllTables,
+    /// Triggers of TRUNCATE, whichever tables it reaches.
+    Truncates,
+    /// Event triggers.
+    Defines,
 }
 
 /// For how long something is believed: until the number is another.
@@ -70,7 +74,7 @@ pub(super) struct Asked {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outdated {
     Everything,
-    /// Functions and triggers; of what is read, and of operators, only these.
+    /// Functions and triggers; of what is read, of operators and of event triggers, only these.
     FunctionsAnd(Vec<Callee>),
 }
 
@@ -292,9 +296,9 @@ impl Functions {
                 self.known.clear();
                 self.forgotten.fetch_add(1, Ordering::Relaxed);
             }
-            Outdated::FunctionsAnd(named) => self
-                .known
-                .retain(|callee, _| matches!(callee, Callee::Reads(_) | Callee::Operators) && !named.contains(callee)),
+            Outdated::FunctionsAnd(named) => self.known.retain(|callee, _| {
+                matches!(callee, Callee::Reads(_) | Callee::Operators | Callee::Defines) && !named.contains(callee)
+            }),
         }
         self.changes.fetch_add(1, Ordering::Relaxed);
     }

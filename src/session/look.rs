@@ -160,10 +160,13 @@ impl Session {
             b"r" => functions.learn_call(look.asked, Callee::reads(name), value),
             b"o" => functions.learn_call(look.asked, Callee::Operators, value),
             b"e" => functions.learn_call(look.asked, Callee::AllTables, value),
+            b"k" => functions.learn_call(look.asked, Callee::Truncates, value),
+            b"v" => functions.learn_call(look.asked, Callee::Defines, value),
             b"w" if functions.learn_said(look.asked, Callee::reads(name), value) => self.rules.sequences.ask(),
             b"x" if functions.learn_said(look.asked, Callee::triggers(name), value) => self.rules.sequences.ask(),
             b"y" if functions.learn_said(look.asked, Callee::Operators, value) => self.rules.sequences.ask(),
             b"z" if functions.learn_said(look.asked, Callee::AllTables, value) => self.rules.sequences.ask(),
+            b"q" if functions.learn_said(look.asked, Callee::Truncates, value) => self.rules.sequences.ask(),
             _ => {}
         }
     }

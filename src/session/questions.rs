@@ -61,6 +61,13 @@ macro_rules! leaving {
     };
 }
 
+/// The condition of a trigger.
+macro_rules! condition {
+    () => {
+        "pg_catalog.substring(pg_catalog.pg_get_triggerdef(oid), ' WHEN [(](.*)[)] EXECUTE ')"
+    };
+}
+
 /// Texts of what belongs to these tables and calls such functions. Of a trigger it is the condition; a rule begins with
 /// its event, and what it does with a statement. Indexes and generated columns cannot call any.
 macro_rules! said_by_tables {
@@ -72,8 +79,9 @@ macro_rules! said_by_tables {
             UNION ALL SELECT pg_catalog.pg_get_expr(conbin, conrelid) FROM pg_catalog.pg_constraint WHERE conrelid",
             $of,
             " AND conbin::pg_catalog.text OPERATOR(pg_catalog.~) calls \
-            UNION ALL SELECT pg_catalog.substring(pg_catalog.pg_get_triggerdef(oid), ' WHEN [(](.*)[)] EXECUTE ') \
-            FROM pg_catalog.pg_trigger WHERE tgrelid",
+            UNION ALL SELECT ",
+            condition!(),
+            " FROM pg_catalog.pg_trigger WHERE tgrelid",
             $of,
             " AND tgqual::pg_catalog.text OPERATOR(pg_catalog.~) calls \
             UNION ALL SELECT pg_catalog.regexp_replace(pg_catalog.regexp_replace(pg_catalog.pg_get_ruledef(oid), \
@@ -196,6 +204,31 @@ const ALL_TABLES: &[u8] = concat!(
     ") AS said(text)"
 )
 .as_bytes();
+/// Functions of triggers of TRUNCATE, and their conditions.
+const TRUNCATES: &[u8] = concat!(
+    "SELECT what, '', said FROM ",
+    leaving!(),
+    " CROSS JOIN LATERAL (SELECT 'k', proname::pg_catalog.text FROM pg_catalog.pg_trigger \
+    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) tgfoid \
+    WHERE tgtype OPERATOR(pg_catalog.&) 32 OPERATOR(pg_catalog.<>) 0 \
+    UNION ALL SELECT 'q', ",
+    condition!(),
+    " FROM pg_catalog.pg_trigger WHERE tgtype OPERATOR(pg_catalog.&) 32 OPERATOR(pg_catalog.<>) 0 \
+    AND tgqual::pg_catalog.text OPERATOR(pg_catalog.~) calls) AS found(what, said)"
+)
+.as_bytes();
+/// Functions of event triggers. That of a login has been called by then.
+const DEFINES: &[u8] = b"SELECT 'v', '', proname FROM pg_catalog.pg_event_trigger \
+    JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) evtfoid \
+    WHERE evtenabled OPERATOR(pg_catalog.<>) 'D' AND evtevent OPERATOR(pg_catalog.<>) 'login'";
+
+/// What is asked about what runs without a name.
+const OF_ALL: [(Callee, &[u8]); 4] = [
+    (Callee::Operators, OPERATORS),
+    (Callee::AllTables, ALL_TABLES),
+    (Callee::Truncates, TRUNCATES),
+    (Callee::Defines, DEFINES),
+];
 
 /// Tables with one of these names of which a column's default asks what was drawn from a sequence.
 const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
@@ -246,7 +279,7 @@ pub(super) fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -
         let names = || callees.iter().filter_map(callee.names);
         callee.questions.iter().for_each(|select| write_one_of(&mut text, select, names()));
     }
-    for (callee, select) in [(Callee::Operators, OPERATORS), (Callee::AllTables, ALL_TABLES)] {
+    for (callee, select) in OF_ALL {
         if callees.contains(&callee) {
             text.extend_from_slice(b" UNION ALL ");
             text.extend_from_slice(select);

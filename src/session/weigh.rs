@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::code::Code;
+use super::code::{Code, without_a_name};
 use super::functions::{Callee, Judgement, Outdated};
 use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
@@ -313,14 +313,15 @@ impl Session {
 
 /// What runs by name when the statements of a pattern do.
 fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
-    let Traits { functions, writes, reads, computes, .. } = &pattern.traits;
+    let Traits { functions, writes, reads, computes, effects, .. } = &pattern.traits;
     let called = functions.iter().map(|name| Callee::function(name.as_bytes()));
     let written = writes.iter().map(|table| Callee::triggers(table.as_bytes()));
     // What is written is read, too, and has policies.
     let read = reads.iter().chain(writes).filter(|name| !is_catalog(name)).map(|name| Callee::reads(name.as_bytes()));
     // Rows have types, and so have arguments.
     let computes = *computes || !(reads.is_empty() && writes.is_empty() && functions.is_empty());
-    called.chain(written).chain(read).chain(computes.then_some(Callee::Operators))
+    let operators = computes.then_some(Callee::Operators);
+    called.chain(written).chain(read).chain(operators).chain(without_a_name(*effects))
 }
 
 /// What a text makes old that defines something. Temporary objects come and go all the time, and what others read

@@ -83,6 +83,10 @@ effects! {
     SETS_GIVEN 28,
     /// What is held stays in the backend whatever is discarded.
     STAYS 29,
+    /// Something is created, altered, dropped, granted, commented on or refreshed, which event triggers may accompany.
+    DEFINES 30,
+    /// Tables are emptied that are not named: TRUNCATE … CASCADE, and TRUNCATE in a text that is not parsed.
+    TRUNCATES 31,
 }
 
 impl Effects {

@@ -100,9 +100,9 @@ fn what_a_function_reads_and_every_operator_may_run_something_of_its_own() {
     let unknown = |name| judge(&functions, name, now).unknown;
     assert_eq!(unknown("counts"), [Callee::reads(b"v"), Callee::Operators]);
     define(&functions, "runs", "begin execute 'insert into ' || $1; end", now);
-    assert_eq!(unknown("runs"), [Callee::Operators, Callee::AllTables]);
+    assert_eq!(unknown("runs"), [Callee::Operators, Callee::AllTables, Callee::Defines]);
     functions.learn_call(functions.asked(now), Callee::Operators, b"differs");
-    functions.learnt(functions.asked(now), &[Callee::Operators, Callee::AllTables]);
+    functions.learnt(functions.asked(now), &[Callee::Operators, Callee::AllTables, Callee::Defines]);
     assert_eq!(unknown("runs"), [Callee::function(b"differs")]);
 }
 

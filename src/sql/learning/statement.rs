@@ -1,6 +1,8 @@
 //! What a kind of node means, apart from what stands within it.
 
-use super::command::command;
+use pg_query::protobuf::DropBehavior;
+
+use super::command::{command, enumerated};
 use super::tree::{Node, Tree};
 use crate::sql::effects::Effects;
 use crate::sql::pattern::{Command, Kind, Shape};
@@ -44,6 +46,9 @@ pub(super) fn effects(node: &Node) -> Effects {
         // Columns that are not named, or say DEFAULT, may draw from a sequence; so may a column that is added.
         "InsertStmt" | "MergeStmt" | "SetToDefault" | "AlterTableStmt" => Effects::DRAWS,
         "CopyStmt" if node.has("is_from") => Effects::DRAWS,
+        // Of no definition, but with event triggers since PostgreSQL 17.
+        "ReindexStmt" => Effects::DEFINES,
+        "TruncateStmt" if cascades(node) => Effects::TRUNCATES,
         "IntoClause" => child_temporary(node, "rel"),
         "CreateStmt" => child_temporary(node, "relation"),
         "ViewStmt" => child_temporary(node, "view"),
@@ -53,6 +58,10 @@ pub(super) fn effects(node: &Node) -> Effects {
         name if name.starts_with("Drop") => Effects::DROPS,
         _ => Effects::NONE,
     }
+}
+
+fn cascades(node: &Node) -> bool {
+    matches!(DropBehavior::try_from(enumerated(node, "behavior")), Ok(DropBehavior::DropCascade))
 }
 
 fn variable(node: &Node) -> Effects {

@@ -85,6 +85,9 @@ impl<'a> Survey<'a> {
 
     pub(super) fn traits(self) -> Traits {
         let mut effects = self.effects;
+        if self.kind == Kind::Ddl {
+            effects |= Effects::DEFINES;
+        }
         if !self.functions.is_empty() {
             effects |= Effects::CALLS;
         }

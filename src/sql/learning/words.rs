@@ -158,11 +158,16 @@ fn begins(word: &str, next: &[&str; 2]) -> Effects {
         "discard" => Effects::DISCARDS,
         "load" => Effects::LOADS,
         "close" => Effects::CLOSES_CURSOR,
-        "drop" => Effects::DROPS,
+        "drop" => Effects::DROPS | Effects::DEFINES,
         "call" => Effects::CALLS,
         "do" => Effects::CALLS | Effects::RUNS,
-        "create" | "alter" if next[0] == "extension" => Effects::CALLS | Effects::RUNS,
-        "copy" | "alter" => Effects::DRAWS,
+        "create" | "alter" if next[0] == "extension" => Effects::CALLS | Effects::RUNS | Effects::DEFINES,
+        "alter" => Effects::DRAWS | Effects::DEFINES,
+        "create" | "grant" | "revoke" | "comment" | "refresh" | "reindex" | "reassign" | "import" | "security" => {
+            Effects::DEFINES
+        }
+        "truncate" => Effects::TRUNCATES,
+        "copy" => Effects::DRAWS,
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => Effects::TRANSACTION,
         _ => Effects::NONE,
     }

@@ -34,6 +34,8 @@ fn texts_that_may_do_something_to_the_session_are_suspicious() {
         "select pg_backend_pid()",
         "explain analyze execute p",
         "commit",
+        "create table t (a int)",
+        "truncate t",
     ] {
         assert!(is_suspicious(text), "{text}");
     }
@@ -52,7 +54,6 @@ fn plain_statements_are_not_suspicious() {
         "select pg_advisory_xact_lock(1), pg_try_advisory_xact_lock(2)",
         "delete from t where a = 1",
         "with x (a, b) as (select 1, 2) select * from x as y (c, d)",
-        "create table t (a int)",
     ] {
         assert!(!is_suspicious(text), "{text}: {:?}", words(text.as_bytes(), &Lexing::default()));
     }
@@ -73,6 +74,8 @@ fn what_the_body_of_a_function_does_is_told_by_its_words() {
     assert!(body.effects.any_of(Effects::CALLS) && !body.effects.any_of(Effects::LISTENS));
     assert_eq!(body.functions.iter().map(String::as_str).collect::<Vec<_>>(), ["f", "s.g"]);
     assert!(of("begin loop listen a; end loop; end").effects.any_of(Effects::LISTENS));
+    assert!(of("begin if n then comment on table t is 'x'; end if; end").effects.any_of(Effects::DEFINES));
+    assert!(of("begin truncate t; end").effects.any_of(Effects::TRUNCATES));
     assert_eq!(of("select a + $1 from t where b = lower($2)").effects, Effects::NONE);
 }
 

@@ -237,6 +237,46 @@ fn calls_of_users_code_are_noticed_and_named() {
 }
 
 #[test]
+fn what_event_triggers_may_accompany_is_noticed() {
+    for text in [
+        "create table t (a int)",
+        "create table t as select 1",
+        "select 1 into t",
+        "alter function f() set search_path = a",
+        "drop view a",
+        "grant select on a to b",
+        "comment on table a is 'x'",
+        "refresh materialized view a",
+        "import foreign schema a from server b into c",
+        "security label on table a is 'x'",
+        "reindex table a",
+        "select 1; create view v as select 1",
+        "explain analyze create table t as select 1",
+    ] {
+        assert!(parsed(text).traits.effects.any_of(Effects::DEFINES), "{text}");
+    }
+    for text in ["truncate a", "vacuum a", "set a = 1", "explain create table t as select 1", "do 'x'"] {
+        assert!(!parsed(text).traits.effects.any_of(Effects::DEFINES), "{text}");
+    }
+    assert_effects(&[("truncate a, b", "none"), ("truncate a cascade", "TRUNCATES")]);
+}
+
+#[test]
+fn what_may_be_of_a_users_type_or_compared_by_a_users_operator_is_noticed() {
+    for text in [
+        "select 1::d",
+        "select a + 1",
+        "select * from json_to_record('{}') as x (a d)",
+        "select * from xmltable('/r' passing a columns x d)",
+        "select * from json_table('{}', '$' columns (a d path '$'))",
+        "select * from rows from (json_to_record('{}') as (a d), generate_series(1, 2))",
+    ] {
+        assert!(parsed(text).traits.computes, "{text}");
+    }
+    assert!(!parsed("select 1, now()").traits.computes);
+}
+
+#[test]
 fn questions_about_the_session_are_noticed() {
     assert_effects(&[
         ("select * from pg_prepared_statements", "READS_PREPARED"),
