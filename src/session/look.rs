@@ -89,9 +89,12 @@ impl Session {
     #[must_use]
     pub fn look(&mut self, carried: &Carried, now: Instant) -> Option<Vec<u8>> {
         self.settle_unsure(now);
-        let parts = self.state.parts();
+        let mut parts = self.state.parts();
         if parts.is_empty() {
             return None;
+        }
+        if [ROLE, AUTHORIZATION].iter().any(|who| self.profile.get(who).is_some()) {
+            parts |= Parts::HIDDEN;
         }
         // Those that the session wants anyway, from its start on.
         let wanted = Arc::clone(&self.profile);

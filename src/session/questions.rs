@@ -8,15 +8,22 @@ use super::functions::Callee;
 use super::state::Parts;
 use crate::settings::write_text;
 
-/// Every question is a SELECT of (what, name, value): settings that were set in the session, by a client or by
-/// pgweir, as SHOW gives them, those apart that it could not set itself, as only a function of somebody else can have;
-/// who statements run as, which no view lists.
+/// Every question is a SELECT of (what, name, value): who statements run as, which no view lists.
+const WHO: &[u8] = b"SELECT 's', 'session_authorization', pg_catalog.current_setting('session_authorization') \
+    UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role')";
+/// From here on the question is asked as who has logged in, who may read more. Of a role under another session
+/// authorization nothing is undone: some versions of PostgreSQL do not find back to both.
+const AS_LOGGED_IN: &[u8] = b"SELECT '', pg_catalog.set_config('session_authorization', NULL, true), '' \
+    WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.=) 'none' \
+    AND pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'off' \
+    UNION ALL SELECT '', pg_catalog.set_config('role', 'none', true), '' \
+    WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none'";
+/// Settings that were set in the session, by a client or by pgweir, as SHOW gives them, those apart that it could not
+/// set itself, as only a function of somebody else can have.
 const SETTINGS: &[u8] = b"SELECT CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' AND NOT EXISTS \
     (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) session_user AND rolsuper) THEN 'u' ELSE 's' END, \
     name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
-    WHERE source OPERATOR(pg_catalog.=) 'session' \
-    UNION ALL SELECT 's', 'session_authorization', pg_catalog.current_setting('session_authorization') \
-    UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role')";
+    WHERE source OPERATOR(pg_catalog.=) 'session'";
 /// Whatever stands in the session's temporary schema depends on it.
 const TEMPORARY_OBJECTS: &[u8] = b"SELECT 't', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_depend \
     WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass \
@@ -236,7 +243,10 @@ const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
     WHERE pg_catalog.pg_get_expr(adbin, adrelid) OPERATOR(pg_catalog.~) '(curr|last)val' \
     AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
-const QUESTIONS: [(Parts, &[u8]); 6] = [
+/// In this order.
+const QUESTIONS: [(Parts, &[u8]); 8] = [
+    (Parts::SETTINGS, WHO),
+    (Parts::SETTINGS.union(Parts::HIDDEN), AS_LOGGED_IN),
     (Parts::SETTINGS, SETTINGS),
     (Parts::TEMPORARY_OBJECTS, TEMPORARY_OBJECTS),
     (Parts::ADVISORY_LOCKS, ADVISORY_LOCKS),

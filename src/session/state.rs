@@ -53,6 +53,8 @@ bitflags! {
         const HELD_CURSORS = 1 << 3;
         const PREPARED_STATEMENTS = 1 << 4;
         const CHANNELS = 1 << 5;
+        /// Settings that whoever statements run as may not read.
+        const HIDDEN = 1 << 6;
     }
 }
 
@@ -206,6 +208,9 @@ impl State {
         let mut parts = Parts::empty();
         if self.ran.any_of(Effects::SETTINGS | Effects::ROLE) || (self.unnamed && self.keeps.is_empty()) {
             parts |= Parts::SETTINGS;
+        }
+        if self.ran.any_of(Effects::ROLE) {
+            parts |= Parts::HIDDEN;
         }
         for (keeps, part, makes, ends) in KEEPERS {
             if self.ran.any_of(makes) || (self.keeps.intersects(keeps) && self.ran.any_of(ends)) {
