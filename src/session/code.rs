@@ -11,6 +11,8 @@ const DEPTH: usize = 4;
 pub(super) struct Code {
     pub(super) effects: Effects,
     pub(super) callees: Vec<Callee>,
+    /// What is known of functions and of what calls them is not true any more once it has run.
+    pub(super) redefines: bool,
 }
 
 impl Code {
@@ -30,7 +32,11 @@ impl Code {
         let called = words.functions.iter().map(|name| Callee::function(name.as_bytes()));
         let writes = written.iter().map(|name| Callee::triggers(name.as_bytes()));
         let reads = read.iter().chain(&written).map(|name| Callee::reads(name.as_bytes()));
-        let mut code = Self { effects: words.effects, callees: called.chain(writes).chain(reads).collect() };
+        let mut code = Self {
+            effects: words.effects,
+            callees: called.chain(writes).chain(reads).collect(),
+            redefines: words.redefines,
+        };
         extend(&mut code.callees, [Callee::Operators]);
         extend(&mut code.callees, without_a_name(words.effects));
         if words.effects.any_of(Effects::EXECUTES) {
@@ -40,8 +46,9 @@ impl Code {
                     code.effects |= Effects::ANYTHING;
                     break;
                 };
-                let Self { effects, callees } = Self::read_within(&string, &Lexing::default(), depth);
+                let Self { effects, callees, redefines } = Self::read_within(&string, &Lexing::default(), depth);
                 code.effects |= effects;
+                code.redefines |= redefines;
                 extend(&mut code.callees, callees);
             }
         }

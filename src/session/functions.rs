@@ -97,6 +97,7 @@ struct Known {
     may_leave: bool,
     draws: bool,
     notifies: bool,
+    redefines: bool,
     unnamed: Unnamed,
     custom: Vec<Vec<u8>>,
     calls: Vec<Callee>,
@@ -114,6 +115,8 @@ pub(super) struct Judgement {
     /// Values may be drawn from sequences.
     pub(super) draws: bool,
     pub(super) notifies: bool,
+    /// What is known of functions may not be true any more.
+    pub(super) redefines: bool,
     pub(super) custom: Vec<Vec<u8>>,
     /// Whether that may be custom settings that are not among these.
     pub(super) unnamed: Unnamed,
@@ -195,6 +198,7 @@ impl Functions {
                 judgement.may_leave |= known.may_leave;
                 judgement.draws |= known.draws;
                 judgement.notifies |= known.notifies;
+                judgement.redefines |= known.redefines;
                 judgement.unnamed = judgement.unnamed.max(known.unnamed);
                 judgement.custom.extend(known.custom.iter().cloned());
                 true
@@ -260,7 +264,7 @@ impl Functions {
     /// Where this runs, what this body of a function, or text of a view, policy, default, check or rule says does.
     /// Whether it asks what a session has drawn.
     pub(super) fn learn_said(&self, asked: Asked, callee: Callee, body: &[u8]) -> bool {
-        let Code { effects, callees } = Code::of_body(body);
+        let Code { effects, callees, redefines } = Code::of_body(body);
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = effects.any_of(Effects::LEAVES.without(Effects::CALLS));
         let unnamed = unnamed_settings(body, &Lexing::default());
@@ -269,6 +273,7 @@ impl Functions {
             known.may_leave |= leaves;
             known.draws |= effects.any_of(Effects::DRAWS);
             known.notifies |= effects.any_of(Effects::NOTIFIES);
+            known.redefines |= redefines;
             known.unnamed = known.unnamed.max(unnamed);
             extend(&mut known.custom, custom_names(body).map(String::into_bytes));
             extend(&mut known.calls, callees);

@@ -192,7 +192,10 @@ impl Session {
             self.state.note_unnamed();
             return self.state.note(Effects::ANYTHING, text);
         }
-        let in_bodies = self.called_in_bodies(effects, text);
+        let Bodies { callees: in_bodies, redefine } = self.bodies(effects, text);
+        if redefine {
+            self.note_outdated(Outdated::Everything);
+        }
         if in_bodies.is_empty() && callees(pattern).next().is_none() {
             return self.state.note(effects, text);
         }
@@ -232,11 +235,16 @@ impl Session {
     }
 
     /// What the bodies of DO call, in a text with these effects.
-    fn called_in_bodies(&self, effects: Effects, text: &[u8]) -> Vec<Callee> {
-        if !effects.any_of(Effects::RUNS) {
-            return Vec::new();
+    fn bodies(&self, effects: Effects, text: &[u8]) -> Bodies {
+        let mut bodies = Bodies::default();
+        if effects.any_of(Effects::RUNS) {
+            for body in do_bodies(text, &self.lexing()) {
+                let Code { callees, redefines, .. } = Code::of_body(&body);
+                bodies.callees.extend(callees);
+                bodies.redefine |= redefines;
+            }
         }
-        do_bodies(text, &self.lexing()).flat_map(|body| Code::of_body(&body).callees).collect()
+        bodies
     }
 
     /// Notes that definitions change: at once, for the session itself, and when its transaction ends, for what others
@@ -275,6 +283,9 @@ impl Session {
         if judgement.draws {
             self.note_sequences(Effects::DRAWS);
         }
+        if judgement.redefines {
+            self.note_outdated(Outdated::Everything);
+        }
         // What is not known yet may; it is asked about only this once.
         if judgement.notifies || !judgement.unknown.is_empty() {
             self.turn.get_or_insert_default().notified = true;
@@ -309,6 +320,13 @@ impl Session {
             encoding: self.profile.get(CLIENT_ENCODING).map(Encoding::named).unwrap_or_default(),
         }
     }
+}
+
+/// What the bodies of DO in a text do.
+#[derive(Default)]
+struct Bodies {
+    callees: Vec<Callee>,
+    redefine: bool,
 }
 
 /// What runs by name when the statements of a pattern do.

@@ -17,6 +17,8 @@ pub struct Words {
     pub effects: Effects,
     /// Names before a bracket that are no function of PostgreSQL's own; `schema.name` where a schema is given.
     pub functions: BTreeSet<String>,
+    /// A function, or something that calls functions without being named, is made, replaced, altered or dropped.
+    pub redefines: bool,
 }
 
 /// Reads the words of a text of any number of statements, or of a body in SQL or PL/pgSQL, where statements also begin
@@ -83,6 +85,7 @@ impl Reader<'_> {
         let effects = self.found.effects | self.anywhere(&word);
         self.found.effects = effects;
         if self.before == Before::Statement {
+            self.found.redefines |= self.redefines(&word, rest);
             let next = [self.next_word(&mut rest), self.next_word(&mut rest)];
             self.found.effects |= begins(&word, &[next[0].as_str(), next[1].as_str()]);
         }
@@ -95,6 +98,23 @@ impl Reader<'_> {
             "begin" | "then" | "else" | "loop" | "atomic" => Before::Statement,
             _ => Before::Name,
         }
+    }
+
+    /// Whether a statement that begins with this word changes what is called. Tables and the like come and go in functions
+    /// without that: what is known of others stays true.
+    fn redefines(&self, word: &str, mut rest: Lexer<'_>) -> bool {
+        if !matches!(word, "alter" | "create" | "drop") {
+            return false;
+        }
+        let mut next = self.next_word(&mut rest);
+        while matches!(
+            next.as_str(),
+            "or" | "replace" | "temp" | "temporary" | "local" | "global" | "unlogged" | "unique"
+        ) {
+            next = self.next_word(&mut rest);
+        }
+        let kinds = ["table", "index", "sequence", "schema", "role", "user", "database", "tablespace", "statistics"];
+        !kinds.contains(&next.as_str()) || (word == "alter" && next == "table")
     }
 
     fn next_word(&self, rest: &mut Lexer<'_>) -> String {
