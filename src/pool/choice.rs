@@ -56,7 +56,7 @@ impl<B> Slots<B> {
     }
 
     fn lease(&mut self, seat: u32, home: Home, wish: &Wish, now: Instant) -> Option<Taken<B>> {
-        let backend = self.unshelve(seat, Occupancy::Leased { holder: wish.holder })?;
+        let backend = self.unshelve(seat, Occupancy::Leased { holder: wish.holder, errand: false })?;
         self.leased += 1;
         let entry = &mut self.seats[seat as usize];
         let from = std::mem::replace(&mut entry.home, home);

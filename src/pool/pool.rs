@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -44,7 +45,8 @@ impl<M: Manager> Pool<M> {
         Self(Arc::new_cyclic(|weak: &Weak<Shared<M>>| {
             let member = budget.join(Weak::clone(weak) as Weak<dyn Member>);
             let state = Mutex::new(State::new(config, backoff, waiters));
-            Shared { key, manager, budget, member, tasks, limit_hits, state, chance }
+            let settled = Notify::new();
+            Shared { key, manager, budget, member, tasks, limit_hits, state, settled, chance }
         }))
     }
 

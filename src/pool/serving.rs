@@ -158,18 +158,22 @@ impl<M: Manager> State<M> {
         now: Instant,
         chores: &mut Chores<M>,
     ) {
+        chores.settled |= self.resting.is_some();
+        let rests = self.rests(now);
         let wanted = self.queue.wants_one(came.id);
         let keeps = if wanted {
             self.slots.keeps_for_one(came.id)
         } else {
             let waited_for = self.queue.waiting() > 0;
             self.slots.keeps(came.id, waited_for, now)
-                && (waited_for || !self.rests(now))
+                && (waited_for || !rests)
                 && !account.budget.must_yield(account.member, now)
         };
+        if !keeps && rests {
+            return self.see_off(came.id, came.backend, chores);
+        }
         if !keeps {
-            self.close_seat(came.id, Some(came.backend), chores);
-            return;
+            return self.close_seat(came.id, Some(came.backend), chores);
         }
         match self.next_for(&came, wanted, now) {
             Next::Waiter(ticket) => {
@@ -307,6 +311,7 @@ impl<M: Manager> State<M> {
                     self.hand(ticket, id, taken.backend, now, chores);
                 }
             } else if let Some(taken) = self.slots.take_one(id, home, &proof, now, |_| true) {
+                self.slots.send_on_errand(id);
                 chores.proofs.push((taken, Duty::ProofForOne));
             }
         }
@@ -337,6 +342,7 @@ impl<M: Manager> State<M> {
                 self.close_seat(taken.id, Some(taken.backend), chores);
             } else {
                 self.proving += 1;
+                self.slots.send_on_errand(taken.id);
                 chores.proofs.push((taken, Duty::Proof));
             }
         }

@@ -59,8 +59,17 @@ impl SeatLimits {
 pub(super) enum Occupancy<B> {
     Free,
     Connecting,
-    Idle { backend: B, profile: usize, newer: Option<u32>, older: Option<u32> },
-    Leased { holder: u64 },
+    Idle {
+        backend: B,
+        profile: usize,
+        newer: Option<u32>,
+        older: Option<u32>,
+    },
+    Leased {
+        holder: u64,
+        /// The pool itself has it, to ping or to reset it.
+        errand: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -199,7 +208,7 @@ impl<B> Slots<B> {
         if !matches!(seat.occupancy, Occupancy::Connecting) {
             return false;
         }
-        seat.occupancy = Occupancy::Leased { holder: 0 };
+        seat.occupancy = Occupancy::Leased { holder: 0, errand: false };
         (seat.since, seat.born) = (now, now);
         seat.expires = policy.expiry(id, now);
         self.connecting -= 1;
@@ -235,7 +244,7 @@ impl<B> Slots<B> {
     /// Notes that whoever holds this lease has used the backend.
     pub fn used(&mut self, id: BackendId) {
         if let Some(seat) = self.seat_mut(id)
-            && let Occupancy::Leased { holder } = seat.occupancy
+            && let Occupancy::Leased { holder, .. } = seat.occupancy
         {
             seat.last_holder = holder;
         }
@@ -251,7 +260,7 @@ impl<B> Slots<B> {
     #[must_use]
     pub fn holder(&self, id: BackendId) -> u64 {
         match self.seat(id) {
-            Some(Seat { occupancy: Occupancy::Leased { holder }, .. }) => *holder,
+            Some(Seat { occupancy: Occupancy::Leased { holder, .. }, .. }) => *holder,
             _ => 0,
         }
     }
@@ -271,7 +280,7 @@ impl<B> Slots<B> {
     pub fn pass_on(&mut self, id: BackendId, wish: &Wish, now: Instant) -> Home {
         let seat = self.seat_mut(id)?;
         debug_assert!(matches!(seat.occupancy, Occupancy::Leased { .. }), "only what is leased is passed on");
-        seat.occupancy = Occupancy::Leased { holder: wish.holder };
+        seat.occupancy = Occupancy::Leased { holder: wish.holder, errand: false };
         seat.since = now;
         seat.home.replace(wish.worker)
     }
@@ -285,9 +294,29 @@ impl<B> Slots<B> {
 
     /// Says who holds a lease.
     pub fn set_holder(&mut self, id: BackendId, by: u64) {
-        if let Some(Seat { occupancy: Occupancy::Leased { holder }, .. }) = self.seat_mut(id) {
+        if let Some(Seat { occupancy: Occupancy::Leased { holder, .. }, .. }) = self.seat_mut(id) {
             *holder = by;
         }
+    }
+
+    /// Notes that the pool itself has a leased backend, until it goes to somebody or is idle.
+    pub fn send_on_errand(&mut self, id: BackendId) {
+        if let Some(Seat { occupancy: Occupancy::Leased { errand, .. }, .. }) = self.seat_mut(id) {
+            *errand = true;
+        }
+    }
+
+    /// Whether nobody has the backend, though it is not idle: it is connecting, or on an errand.
+    #[must_use]
+    pub fn is_under_way(&self, id: BackendId) -> bool {
+        let under_way =
+            |seat: &Seat<B>| matches!(seat.occupancy, Occupancy::Connecting | Occupancy::Leased { errand: true, .. });
+        self.seat(id).is_some_and(under_way)
+    }
+
+    /// All that [`Self::is_under_way`] is true of.
+    pub fn under_way(&self) -> impl Iterator<Item = BackendId> {
+        (0..self.seats.len()).map(|index| self.id_at(index)).filter(|id| self.is_under_way(*id))
     }
 
     /// Whether a returning backend may stay, given that somebody waits for one.
@@ -373,7 +402,7 @@ impl<B> Slots<B> {
     #[must_use]
     pub fn longest_holder(&self, now: Instant) -> Option<(u64, Duration)> {
         let held = self.seats.iter().filter_map(|seat| match seat.occupancy {
-            Occupancy::Leased { holder } if holder != 0 => Some((seat.since, holder)),
+            Occupancy::Leased { holder, .. } if holder != 0 => Some((seat.since, holder)),
             _ => None,
         });
         held.min_by_key(|(since, _)| *since).map(|(since, holder)| (holder, now.saturating_duration_since(since)))

@@ -56,6 +56,8 @@ pub(super) struct Chores<M: Manager> {
     /// Mostly of the one who is handed what came back.
     pub(super) wakers: SmallVec<[Waker; 1]>,
     pub(super) closed: Vec<M::Backend>,
+    /// They are closed too, and waited for.
+    pub(super) leaving: Vec<M::Backend>,
     pub(super) connects: Vec<BackendId>,
     /// With what the lease is to be for.
     pub(super) proofs: Vec<(Taken<M::Backend>, Duty)>,
@@ -65,12 +67,15 @@ pub(super) struct Chores<M: Manager> {
     pub(super) short: usize,
     /// When to look again.
     pub(super) alarm: Option<Instant>,
+    /// Whoever waits for [`State::has_left`] must look again.
+    pub(super) settled: bool,
 }
 
 impl<M: Manager> Default for Chores<M> {
     fn default() -> Self {
-        let (wakers, closed, connects, proofs) = (SmallVec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { wakers, closed, connects, proofs, freed: 0, short: 0, alarm: None }
+        let (wakers, closed, leaving) = (SmallVec::new(), Vec::new(), Vec::new());
+        let (connects, proofs) = (Vec::new(), Vec::new());
+        Self { wakers, closed, leaving, connects, proofs, freed: 0, short: 0, alarm: None, settled: false }
     }
 }
 
@@ -113,6 +118,8 @@ pub(super) struct State<M: Manager> {
     pub(super) closed: bool,
     /// Until then what is idle is closed, and nothing is opened ahead of need.
     pub(super) resting: Option<Instant>,
+    /// Backends that have left their seats while it rests, and that the server has not closed yet.
+    pub(super) leaving: usize,
     pub(super) totals: Totals,
     pub(super) traffic: Traffic,
     /// From asking to having a lease, and from there to its end.
@@ -150,6 +157,7 @@ impl<M: Manager> State<M> {
             alarm: None,
             closed: false,
             resting: None,
+            leaving: 0,
             totals: Totals::default(),
             traffic: Traffic::default(),
             waits: Times::default(),
@@ -196,13 +204,42 @@ impl<M: Manager> State<M> {
         let (freed, idle) = self.slots.vacate(id);
         debug_assert!(freed, "a seat is freed once");
         self.totals.closed += 1;
+        chores.settled |= self.resting.is_some();
         chores.freed += usize::from(freed);
         chores.closed.extend(backend.into_iter().chain(idle));
     }
 
     /// The seat of a connect that came to nothing.
     pub(super) fn give_up_seat(&mut self, id: BackendId, chores: &mut Chores<M>) {
+        chores.settled |= self.resting.is_some();
         chores.freed += usize::from(self.slots.vacate(id).0);
+    }
+
+    /// As [`Self::close_seat`], for somebody who waits until the server has closed it too; it keeps its permit so long.
+    pub(super) fn see_off(&mut self, id: BackendId, backend: M::Backend, chores: &mut Chores<M>) {
+        let (freed, _) = self.slots.vacate(id);
+        debug_assert!(freed, "a seat is freed once");
+        self.leave(backend, chores);
+    }
+
+    fn leave(&mut self, backend: M::Backend, chores: &mut Chores<M>) {
+        self.totals.closed += 1;
+        self.leaving += 1;
+        chores.leaving.push(backend);
+    }
+
+    /// From now on it rests: what is idle is closed. Gives what may still become a connection that nobody has.
+    pub(super) fn rest(&mut self, until: Instant, chores: &mut Chores<M>) -> Vec<BackendId> {
+        self.resting = self.resting.max(Some(until));
+        while let Some(backend) = self.slots.evict_oldest(None) {
+            self.leave(backend, chores);
+        }
+        self.slots.under_way().collect()
+    }
+
+    /// Whether the server has closed all that left, and `rest` has come to its end or to somebody.
+    pub(super) fn has_left(&self, rest: &[BackendId]) -> bool {
+        self.leaving == 0 && !rest.iter().any(|id| self.slots.is_under_way(*id))
     }
 
     /// Closes what is idle and too old, too long idle or too much.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +15,7 @@ use super::budget::{Budget, Member, MemberId};
 use super::lease::{Duty, Ended, Grant, Lease};
 use super::slots::{BackendId, Home};
 use super::state::{Account, Came, Chores, State};
+use super::vacating::{Permit, farewell};
 use super::{ConnectFault, LeaseError, Manager, Pool, PoolKey, Return};
 use crate::stats::LimitHits;
 
@@ -31,6 +33,8 @@ pub(super) struct Shared<M: Manager> {
     pub(super) tasks: TaskTracker,
     pub(super) limit_hits: Arc<LimitHits>,
     pub(super) state: Mutex<State<M>>,
+    /// Tells those who wait for [`State::has_left`] to look again.
+    pub(super) settled: Notify,
     /// Makes this pool's back-off differ from others'.
     pub(super) chance: u64,
 }
@@ -63,9 +67,16 @@ impl<M: Manager> Shared<M> {
 
     /// Does what was noted under the lock, which must be free by now.
     pub(super) fn perform(self: &Arc<Self>, chores: Chores<M>, home: Home, now: Instant) {
-        let Chores { wakers, closed, connects, proofs, freed, short, alarm } = chores;
+        let Chores { wakers, closed, leaving, connects, proofs, freed, short, alarm, settled } = chores;
         wakers.into_iter().for_each(std::task::Waker::wake);
         drop(closed);
+        for backend in leaving {
+            let permit = Permit::new(Arc::clone(self), home);
+            self.spawn(farewell(backend, permit));
+        }
+        if settled {
+            self.settled.notify_waiters();
+        }
         for id in connects {
             let opening = Opening { shared: Arc::clone(self), id, home, open: true };
             self.spawn(connect(opening));
@@ -117,7 +128,8 @@ impl<M: Manager> Shared<M> {
         }
         let mut chores = Chores::default();
         state.take_back(came, self.account(), now, &mut chores);
-        let served = !chores.wakers.is_empty() && chores.closed.is_empty() && duty == Duty::Session;
+        let served =
+            !chores.wakers.is_empty() && chores.closed.is_empty() && chores.leaving.is_empty() && duty == Duty::Session;
         if !served || state.lingers_needlessly() {
             state.pump(self.account(), home, now, &mut chores);
         }
@@ -135,6 +147,7 @@ impl<M: Manager> Shared<M> {
 
     /// Resets the backend in a task of its own; the lease closes it if that fails, takes too long or is aborted.
     pub(super) fn reset(self: &Arc<Self>, mut lease: Lease<M>) {
+        self.state.lock().slots.send_on_errand(lease.id());
         self.spawn(async move {
             let pool = lease.pool().clone();
             let reset = timeout(RESET_LIMIT, pool.0.manager.reset(&mut lease)).await;
@@ -240,6 +253,7 @@ impl<M: Manager> Drop for Opening<M> {
             let mut chores = Chores::<M>::default();
             self.shared.state.lock().give_up_seat(self.id, &mut chores);
             self.shared.budget.give_back_quietly(self.shared.member, chores.freed);
+            self.shared.settled.notify_waiters();
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -30,6 +31,65 @@ async fn a_pool_that_is_vacated_waits_for_the_server_and_keeps_its_permits_until
     assert_eq!((world.pool.snapshot().idle, world.budget.held()), (0, 2));
     vacated.await;
     assert_eq!((now() - asked, world.script.live(), world.budget.held()), (Duration::from_secs(2), 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_vacated_waits_for_a_connect_that_is_under_way_and_for_its_end() {
+    let world = World::new(Pool { min_idle: 1, ..config(3, 0) });
+    (*world.script.connect.lock(), *world.script.farewell.lock()) = (Gate::Slow, Gate::Slow);
+    world.pool.maintain(now());
+    settle().await;
+    let asked = now();
+    world.pool.vacate(until(), Some(0)).await;
+    assert_eq!((now() - asked, world.script.attempts()), (Duration::from_secs(4), 1));
+    assert_eq!((world.script.live(), world.budget.held()), (0, 0));
+    world.audit();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_fails_or_goes_to_somebody_keeps_nobody_waiting_any_more_who_vacates_the_pool() {
+    let world = World::new(Pool { min_idle: 1, ..config(3, 0) });
+    *world.script.connect.lock() = Gate::Never;
+    world.pool.maintain(now());
+    settle().await;
+    let vacated = world.pool.vacate(until(), Some(0));
+    world.script.end_never();
+    vacated.await;
+    let world = World::new(config(3, 0));
+    *world.script.connect.lock() = Gate::Slow;
+    let waiting = world.pool.wait(&Wish::default(), now()).unwrap();
+    settle().await;
+    world.pool.vacate(until(), Some(0)).await;
+    let _lease = waiting.now_or_never().expect("who waits is served").unwrap();
+    assert_eq!(world.script.live(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_vacated_waits_for_backends_that_are_reset_or_pinged() {
+    let world = World::new(config(3, 0));
+    (*world.script.reset.lock(), *world.script.ping.lock()) = (Gate::Slow, Gate::Slow);
+    two_idle(&world).await;
+    sleep(Duration::from_secs(31)).await;
+    let pinged = world.pool.wait(&Wish::default(), now()).unwrap();
+    drop(pinged);
+    settle().await;
+    world.pool.vacate(until(), Some(0)).await;
+    assert_eq!((world.script.pings.load(SeqCst), world.script.live()), (1, 0));
+    world.pool.resume(now());
+    world.lease().await.unwrap().release(Return::NeedsReset, now());
+    settle().await;
+    world.pool.vacate(until(), Some(0)).await;
+    assert_eq!((world.script.live(), world.budget.held()), (0, 0));
+    world.audit();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_is_aborted_keeps_nobody_waiting_who_vacates_the_pool() {
+    let world = World::new(Pool { min_idle: 1, ..config(1, 0) });
+    *world.script.panic_on_connect.lock() = true;
+    world.pool.maintain(now());
+    world.pool.vacate(until(), Some(0)).await;
+    assert_eq!((world.pool.snapshot().connecting, world.budget.held()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
