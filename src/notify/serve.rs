@@ -84,12 +84,14 @@ impl Attendant {
         let plan = self.listener.plan();
         let (endpoint, login) = (plan.target.endpoint(), plan.target.login());
         let berth = Berth::new(&plan.budget);
-        self.why = NotHeard::NoSeat;
+        let before = std::mem::replace(&mut self.why, NotHeard::NoSeat);
         self.meanwhile(berth.acquire()).await?;
-        self.why = NotHeard::NoAnswer;
+        // Until this attempt has come to something, the last one says more than that it lasts.
+        self.why = if let NotHeard::NoBackend(_) = before { before } else { NotHeard::NoAnswer };
         let listener = Arc::clone(&self.listener);
         match self.meanwhile(Link::open(&listener.key, &endpoint, login.clone())).await? {
             Ok(link) => {
+                self.why = NotHeard::NoAnswer;
                 let mut talk = Talk {
                     reached: (&endpoint, &login),
                     berth: &berth,
@@ -126,15 +128,13 @@ impl Attendant {
         self.reach.fail(&self.listener.plan().backoff, Instant::now(), self.failures);
     }
 
-    /// Waits for `doing` while sessions come, go and lose patience.
+    /// Waits for `doing` while sessions come, go and lose patience; nobody does because of what is done at once.
     async fn meanwhile<T>(&self, doing: impl Future<Output = T>) -> Result<T, Ended> {
         let mut doing = pin!(doing);
         loop {
-            let deadline = self.listener.on_book(|book, calls| {
-                book.give_up(Some(Instant::now()), &self.why, calls);
-                book.deadline()
-            });
+            let deadline = self.listener.on_book(|book, _| book.deadline());
             tokio::select! {
+                biased;
                 done = &mut doing => return Ok(done),
                 () = self.listener.hub.stopped().cancelled() => return Err(Ended::Stopped),
                 () = self.listener.wake.notified() => {
@@ -142,7 +142,9 @@ impl Attendant {
                         return Err(Ended::Unused);
                     }
                 }
-                () = at(deadline) => {}
+                () = at(deadline) => self.listener.on_book(|book, calls| {
+                    book.give_up(Some(Instant::now()), &self.why, calls);
+                }),
             }
         }
     }

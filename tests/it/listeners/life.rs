@@ -1,11 +1,14 @@
 //! Limits, the life of shared backends, and process ids.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use pgweir::backend::Login;
-use pgweir::config::Secret;
+use pgweir::backend::{Endpoint, Login, Target};
+use pgweir::config::{Host, Secret};
 use pgweir::notify::{Full, Limits, ListenKey, NotHeard, Plan, TooManyListeners, When};
 use pgweir::pool::{Berth, Budget};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 use super::{LIMITS, Mail, Session, World, host, name, plan, process_id};
 use crate::harness::{Cluster, eventually, own_postgres, postgres, within};
@@ -87,6 +90,35 @@ async fn while_the_server_is_down_listen_waits_and_listeners_live_on() {
     world.notifier().await.batch_execute("notify a, 'x'").await.expect("NOTIFY");
     assert_eq!((session.heard().await, late.heard().await), (vec!["x".to_owned()], vec!["x".to_owned()]));
     world.hub.close().await;
+}
+
+#[tokio::test]
+async fn who_loses_patience_while_a_further_attempt_is_under_way_hears_why_the_one_before_failed() {
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut plan = plan(postgres().await, "postgres", "postgres", Login::None);
+    let mut endpoint = Endpoint::clone(&plan.target.endpoint());
+    endpoint.hosts =
+        vec![Host::Tcp { name: "127.0.0.1".to_owned(), port: server.local_addr().expect("a port").port() }];
+    endpoint.connect_timeout = 2 * plan.timeout;
+    plan.target = Arc::new(Target::new(endpoint, Login::None));
+    let patience = plan.timeout;
+    let world = World::of(postgres().await, LIMITS, plan);
+    let mut session = world.session();
+    let silent = async {
+        let (mut starting, _) = server.accept().await.expect("a connection");
+        let fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0";
+        starting.write_all(&[b"E\0\0\0\x3e", &fields[..]].concat()).await.expect("a refusal");
+        let (second, _) = server.accept().await.expect("another connection");
+        tokio::time::pause();
+        tokio::time::advance(patience).await;
+        std::future::pending::<()>().await;
+        drop((starting, second));
+    };
+    let outcome = tokio::select! { outcome = session.listen("a") => outcome, () = silent => unreachable!() };
+    match outcome {
+        Err(NotHeard::NoBackend(refusal)) => assert!(refusal.to_string().contains("starting up"), "{refusal}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
