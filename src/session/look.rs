@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::functions::{Asked, Callee};
-use super::questions::{TIMEOUT, WITHOUT_TIMEOUT, question, write_answered};
+use super::questions::{TIMEOUT, UNCOMPILED, WITHOUT_TIMEOUT, about, question, write_answered};
 use super::state::{Keeps, Parts};
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Leased, Sequences, Session};
@@ -116,7 +116,11 @@ impl Session {
             write_answered(&mut text, TIMEOUT, in_hex);
             text.extend_from_slice(WITHOUT_TIMEOUT);
         }
-        write_answered(&mut text, &question(parts, self.state.custom(), &callees), in_hex);
+        write_answered(&mut text, &question(parts, self.state.custom()), in_hex);
+        if !callees.is_empty() {
+            text.extend_from_slice(UNCOMPILED);
+            write_answered(&mut text, &about(&callees), in_hex);
+        }
         // What is learnt of functions may be a reason to ask again, which must find the settings still there.
         let resets = parts.contains(Parts::SETTINGS) && callees.is_empty() && self.state.take_unnamed();
         text.extend_from_slice(if resets { FORGETTING } else { b"" });

@@ -37,6 +37,9 @@ const CHANNELS: &[u8] = b"SELECT 'n', '', '' WHERE EXISTS (SELECT FROM pg_catalo
 /// Asked before a question whose predecessor failed, as it may have taken longer than the client's statements may.
 pub(super) const TIMEOUT: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout')";
 pub(super) const WITHOUT_TIMEOUT: &[u8] = b"; SET LOCAL statement_timeout = 0; ";
+/// Between what is asked of the session and what is asked about its database: that has so many parts that compiling them
+/// would take seconds, where a catalog is large enough for PostgreSQL to think it worth while.
+pub(super) const UNCOMPILED: &[u8] = b"; SET LOCAL jit = off; ";
 
 /// Definitions of functions with one of these names.
 const FUNCTIONS: &[u8] = b"SELECT 'f', proname, pg_catalog.pg_get_functiondef(oid) FROM pg_catalog.pg_proc \
@@ -269,12 +272,11 @@ pub(super) fn write_answered(text: &mut Vec<u8>, question: &[u8], in_hex: bool) 
     text.extend_from_slice(b") AS answer(what, name, value)");
 }
 
-/// The text that asks for these parts, of these settings with names of a user's own, and about all that may be called.
-pub(super) fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -> Vec<u8> {
+/// The text that asks for these parts, and of these settings with names of a user's own.
+pub(super) fn question(parts: Parts, custom: &[Box<[u8]>]) -> Vec<u8> {
     let mut text: Vec<u8> = Vec::new();
     for (_, select) in QUESTIONS.into_iter().filter(|(part, _)| parts.contains(*part)) {
-        text.extend_from_slice(if text.is_empty() { b"" } else { b" UNION ALL " });
-        text.extend_from_slice(select);
+        write_select(&mut text, select);
     }
     if parts.contains(Parts::SETTINGS) {
         for name in custom {
@@ -285,17 +287,28 @@ pub(super) fn question(parts: Parts, custom: &[Box<[u8]>], callees: &[Callee]) -
             text.extend_from_slice(b", true)");
         }
     }
+    text
+}
+
+/// The text that asks about all that may be called.
+pub(super) fn about(callees: &[Callee]) -> Vec<u8> {
+    // Names, as the first to be selected, would make names of all else, cut off as these are.
+    let mut text = b"SELECT ''::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text WHERE false".to_vec();
     for callee in CALLEES {
         let names = || callees.iter().filter_map(callee.names);
         callee.questions.iter().for_each(|select| write_one_of(&mut text, select, names()));
     }
     for (callee, select) in OF_ALL {
         if callees.contains(&callee) {
-            text.extend_from_slice(b" UNION ALL ");
-            text.extend_from_slice(select);
+            write_select(&mut text, select);
         }
     }
     text
+}
+
+fn write_select(text: &mut Vec<u8>, select: &[u8]) {
+    text.extend_from_slice(if text.is_empty() { b"" } else { b" UNION ALL " });
+    text.extend_from_slice(select);
 }
 
 /// What is asked about each kind of what runs by name.
@@ -325,8 +338,7 @@ fn write_one_of<'a>(text: &mut Vec<u8>, select: &[u8], names: impl Iterator<Item
     if names.peek().is_none() {
         return;
     }
-    text.extend_from_slice(b" UNION ALL ");
-    text.extend_from_slice(select);
+    write_select(text, select);
     for (index, name) in names.enumerate() {
         text.extend_from_slice(if index == 0 { b"" } else { b"," });
         write_text(text, name);
@@ -340,10 +352,12 @@ mod tests {
 
     #[test]
     fn one_query_asks_for_what_may_be_there_and_no_more() {
-        let text = question(Parts::SETTINGS, &[b"app.x".as_slice().into()], &[]);
+        let text = question(Parts::SETTINGS, &[b"app.x".as_slice().into()]);
         let text = String::from_utf8(text).expect("ascii");
         assert!(text.ends_with("UNION ALL SELECT 's', E'app.x', pg_catalog.current_setting(E'app.x', true)"));
         assert!(!text.contains("pg_locks"));
-        assert_eq!(question(Parts::CHANNELS, &[b"app.x".as_slice().into()], &[]), CHANNELS);
+        let text = String::from_utf8(about(&[Callee::function(b"f"), Callee::Operators])).expect("ascii");
+        assert!(text.contains("= ANY (ARRAY[E'f'])") || text.contains("(pg_catalog.=) ANY (ARRAY[E'f'])"));
+        assert_eq!(question(Parts::CHANNELS, &[b"app.x".as_slice().into()]), CHANNELS);
     }
 }
