@@ -1,10 +1,13 @@
 //! What code in SQL or PL/pgSQL may do: bodies of functions and of DO, definitions of views.
 
-use super::functions::{Callee, extend};
+use super::functions::{Callee, cut, extend};
 use crate::sql::{Effects, Lexing, Tables, strings, tables, words};
 
 /// Strings within strings that are read as code; what stands further inside may do anything.
 const DEPTH: usize = 4;
+
+/// Languages, by the beginning of their names, and what stands in each body that runs SQL.
+const REACHES: [(&str, &str); 4] = [("plperl", "spi_"), ("plpython", "plpy"), ("pltcl", "spi_"), ("plv8", "plv8")];
 
 /// What code in SQL or PL/pgSQL does by itself, and what runs with it.
 #[derive(Debug)]
@@ -26,12 +29,27 @@ impl Code {
         Self::read_within(text, lexing, DEPTH)
     }
 
+    /// What a body in another language may do, whose name stands before it; `None` where it has no way to run SQL. It is
+    /// not known what is a string there: all of it is read as if it were code.
+    pub(super) fn foreign(said: &[u8]) -> Option<Self> {
+        let (language, body) = said.split_at(memchr::memchr(b' ', said).unwrap_or(said.len()));
+        let known = REACHES.iter().find(|(known, _)| language.starts_with(known.as_bytes()));
+        if known.is_some_and(|(_, word)| memchr::memmem::find(body, word.as_bytes()).is_none()) {
+            return None;
+        }
+        let hides = |byte: u8| matches!(byte, b'\'' | b'"' | b'`' | b'$' | b'\\' | b'-' | b'/');
+        let bare: Vec<u8> = body.iter().map(|byte| if hides(*byte) { b' ' } else { *byte }).collect();
+        let mut code = Self::of_body(&bare);
+        extend(&mut code.callees, [Callee::AllTables, Callee::Defines, Callee::Truncates]);
+        Some(code)
+    }
+
     fn read_within(text: &[u8], lexing: &Lexing, depth: usize) -> Self {
         let words = words(text, lexing);
         let Tables { written, read } = tables(text, lexing);
         let called = words.functions.iter().map(|name| Callee::function(name.as_bytes()));
-        let writes = written.iter().map(|name| Callee::triggers(name.as_bytes()));
-        let reads = read.iter().chain(&written).map(|name| Callee::reads(name.as_bytes()));
+        let writes = written.iter().map(|name| Callee::Triggers(cut(name.as_bytes())));
+        let reads = read.iter().chain(&written).map(|name| Callee::Reads(cut(name.as_bytes())));
         let mut code = Self {
             effects: words.effects,
             callees: called.chain(writes).chain(reads).collect(),
@@ -39,7 +57,7 @@ impl Code {
         };
         extend(&mut code.callees, [Callee::Operators]);
         extend(&mut code.callees, without_a_name(words.effects));
-        if words.effects.any_of(Effects::EXECUTES) {
+        if words.effects.any_of(Effects::EXECUTES | Effects::RUNS) {
             extend(&mut code.callees, [Callee::AllTables, Callee::Defines]);
             for string in strings(text, lexing) {
                 let Some(depth) = depth.checked_sub(1) else {
@@ -94,6 +112,17 @@ mod tests {
         }
         let deep = Code::of_body(nested(5000).as_bytes());
         assert!(deep.effects.any_of(Effects::LEAVES) && !deep.callees.contains(&own));
+    }
+
+    #[test]
+    fn a_body_in_another_language_may_do_anything_if_it_can_run_sql() {
+        for body in ["plpython3u return x", "plperlu my $x = 'plpy'; $x", "pltcl return $1"] {
+            assert!(Code::foreign(body.as_bytes()).is_none(), "{body}");
+        }
+        let calls = |body: &str, callee| Code::foreign(body.as_bytes()).unwrap().callees.contains(&callee);
+        assert!(calls("plpython3u plpy.execute(\"select own()\")", Callee::function(b"own")));
+        assert!(calls("plperl spi_query('select 1 -- x\nfrom v')", Callee::Reads(cut(b"v"))));
+        assert!(calls("unheard-of begin end", Callee::AllTables));
     }
 
     #[test]

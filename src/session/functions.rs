@@ -14,7 +14,7 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use super::code::{Code, body_of};
-use crate::sql::{Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, unnamed_settings};
+use crate::sql::{Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, unnamed_settings};
 
 /// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number
 /// tells whether what a pattern was found to be still holds.
@@ -125,23 +125,22 @@ pub(super) struct Judgement {
 }
 
 impl Callee {
-    /// A function as a statement names it; the schema does not count.
+    /// A function as the traits of a pattern name it; the schema does not count.
     pub(super) fn function(name: &[u8]) -> Self {
-        Self::Function(last_part(name))
+        Self::Function(cut(&last_part(name)))
     }
 
     pub(super) fn reads(relation: &[u8]) -> Self {
-        Self::Reads(last_part(relation))
+        Self::Reads(cut(&last_part(relation)))
     }
 
     pub(super) fn triggers(table: &[u8]) -> Self {
-        Self::Triggers(last_part(table))
+        Self::Triggers(cut(&last_part(table)))
     }
 }
 
-/// A name without its schema, as long as PostgreSQL reads it.
-fn last_part(name: &[u8]) -> Box<[u8]> {
-    let name = name.rsplit(|byte| *byte == b'.').next().unwrap_or(name);
+/// A name without a schema, as long as PostgreSQL reads it.
+pub(super) fn cut(name: &[u8]) -> Box<[u8]> {
     let end = name.len().min(LONGEST_NAME);
     // No character is cut in two: what continues one begins with the bits 10.
     let end = (0..=end).rev().find(|end| name.get(*end).is_none_or(|byte| byte & 0xc0 != 0x80)).unwrap_or(end);
@@ -153,7 +152,7 @@ impl Functions {
     /// something behind.
     #[must_use]
     pub fn new(limit: usize, stateful: &[String]) -> Self {
-        let stateful = stateful.iter().map(|name| last_part(name.to_ascii_lowercase().as_bytes())).collect();
+        let stateful = stateful.iter().map(|name| cut(&last_part(name.to_ascii_lowercase().as_bytes()))).collect();
         Self {
             known: DashMap::default(),
             begun: Instant::now(),
@@ -256,9 +255,9 @@ impl Functions {
     /// A function with this name has this definition. Whether it asks what a session has drawn from sequences.
     pub(super) fn learn(&self, asked: Asked, name: &[u8], definition: &[u8]) -> bool {
         if self.stateful.iter().any(|stateful| **stateful == *name) {
-            self.add(asked, Callee::function(name), |known| known.may_leave = true);
+            self.add(asked, Callee::Function(cut(name)), |known| known.may_leave = true);
         }
-        self.learn_said(asked, Callee::function(name), body_of(definition))
+        self.learn_said(asked, Callee::Function(cut(name)), body_of(definition))
     }
 
     /// Where this runs, what this body of a function, or text of a view, policy, default, check or rule says does.
@@ -281,9 +280,24 @@ impl Functions {
         effects.any_of(Effects::READS_SEQUENCE)
     }
 
+    /// A function with this name is written in another language, whose name stands before its body. Whether it asks what
+    /// a session has drawn from sequences.
+    pub(super) fn learn_foreign(&self, asked: Asked, name: &[u8], said: &[u8]) -> bool {
+        let Some(Code { effects, callees, redefines }) = Code::foreign(said) else { return false };
+        self.hiding.store(true, Ordering::Relaxed);
+        self.add(asked, Callee::Function(cut(name)), |known| {
+            (known.may_leave, known.draws, known.notifies) = (true, true, true);
+            known.redefines |= redefines;
+            known.unnamed = known.unnamed.max(Unnamed::Maybe);
+            extend(&mut known.custom, custom_names(said).map(String::into_bytes));
+            extend(&mut known.calls, callees);
+        });
+        effects.any_of(Effects::READS_SEQUENCE)
+    }
+
     /// Where this runs, this function may be called.
     pub(super) fn learn_call(&self, asked: Asked, callee: Callee, function: &[u8]) {
-        self.add(asked, callee, |known| extend(&mut known.calls, [Callee::function(function)]));
+        self.add(asked, callee, |known| extend(&mut known.calls, [Callee::Function(cut(function))]));
     }
 
     /// All was said of these: where nothing was, there is nothing of the user's own.

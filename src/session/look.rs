@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::functions::{Asked, Callee};
+use super::functions::{Asked, Callee, cut};
 use super::questions::{TIMEOUT, UNCOMPILED, WITHOUT_TIMEOUT, about, question, write_answered};
 use super::state::{Keeps, Parts};
 use super::turn::{Effect, Expect, Kind, Who};
@@ -161,16 +161,18 @@ impl Session {
             }
             b"n" => look.keeps |= Keeps::CHANNELS,
             b"f" if functions.learn(look.asked, name, value) => self.rules.sequences.ask(),
+            b"h" if functions.learn_foreign(look.asked, name, value) => self.rules.sequences.ask(),
             b"d" => self.rules.sequences.ask(),
-            b"a" => functions.learn_call(look.asked, Callee::function(name), value),
-            b"g" => functions.learn_call(look.asked, Callee::triggers(name), value),
-            b"r" => functions.learn_call(look.asked, Callee::reads(name), value),
+            b"a" => functions.learn_call(look.asked, Callee::Function(cut(name)), value),
+            b"g" => functions.learn_call(look.asked, Callee::Triggers(cut(name)), value),
+            b"r" => functions.learn_call(look.asked, Callee::Reads(cut(name)), value),
             b"o" => functions.learn_call(look.asked, Callee::Operators, value),
             b"e" => functions.learn_call(look.asked, Callee::AllTables, value),
             b"k" => functions.learn_call(look.asked, Callee::Truncates, value),
             b"v" => functions.learn_call(look.asked, Callee::Defines, value),
-            b"w" if functions.learn_said(look.asked, Callee::reads(name), value) => self.rules.sequences.ask(),
-            b"x" if functions.learn_said(look.asked, Callee::triggers(name), value) => self.rules.sequences.ask(),
+            b"w" if functions.learn_said(look.asked, Callee::Reads(cut(name)), value) => self.rules.sequences.ask(),
+            b"i" if functions.learn_said(look.asked, Callee::Function(cut(name)), value) => self.rules.sequences.ask(),
+            b"x" if functions.learn_said(look.asked, Callee::Triggers(cut(name)), value) => self.rules.sequences.ask(),
             b"y" if functions.learn_said(look.asked, Callee::Operators, value) => self.rules.sequences.ask(),
             b"z" if functions.learn_said(look.asked, Callee::AllTables, value) => self.rules.sequences.ask(),
             b"q" if functions.learn_said(look.asked, Callee::Truncates, value) => self.rules.sequences.ask(),

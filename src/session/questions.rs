@@ -41,9 +41,18 @@ pub(super) const WITHOUT_TIMEOUT: &[u8] = b"; SET LOCAL statement_timeout = 0; "
 /// would take seconds, where a catalog is large enough for PostgreSQL to think it worth while.
 pub(super) const UNCOMPILED: &[u8] = b"; SET LOCAL jit = off; ";
 
-/// Definitions of functions with one of these names.
-const FUNCTIONS: &[u8] = b"SELECT 'f', proname, pg_catalog.pg_get_functiondef(oid) FROM pg_catalog.pg_proc \
-    WHERE prokind OPERATOR(pg_catalog.=) ANY ('{f,p}') \
+/// Definitions of functions with one of these names, and in languages that are not read as SQL is their bodies alone.
+const FUNCTIONS: &[u8] = b"SELECT what, proname, CASE what WHEN 'f' THEN pg_catalog.pg_get_functiondef(pg_proc.oid) \
+    ELSE pg_catalog.concat(lanname, ' ', prosrc) END FROM pg_catalog.pg_proc \
+    JOIN pg_catalog.pg_language ON pg_language.oid OPERATOR(pg_catalog.=) prolang \
+    CROSS JOIN LATERAL (SELECT CASE WHEN lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql,c,internal}') \
+    THEN 'f' ELSE 'h' END) AS kind(what) WHERE prokind OPERATOR(pg_catalog.=) ANY ('{f,p}') \
+    AND pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
+    AND proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+
+/// What their arguments are where a call leaves them out.
+const OF_ARGUMENTS: &[u8] = b"SELECT 'i', proname, pg_catalog.pg_get_expr(proargdefaults, 0::pg_catalog.oid) \
+    FROM pg_catalog.pg_proc WHERE proargdefaults IS NOT NULL \
     AND pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
     AND proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
@@ -67,7 +76,9 @@ macro_rules! leaving {
         pg_try_advisory_lock,pg_try_advisory_lock_shared,pg_notify,nextval,setval,currval,lastval,setseed,\
         pg_backup_start,pg_start_backup,pg_create_logical_replication_slot,pg_create_physical_replication_slot,\
         pg_copy_logical_replication_slot,pg_copy_physical_replication_slot,pg_replication_origin_session_setup,\
-        query_to_xml,query_to_xml_and_xmlschema,query_to_xmlschema,ts_stat,ts_rewrite}')) AS leaving(calls, but_draws)"
+        query_to_xml,query_to_xml_and_xmlschema,query_to_xmlschema,ts_stat,ts_rewrite,\
+        database_to_xml,database_to_xml_and_xmlschema,schema_to_xml,schema_to_xml_and_xmlschema,table_to_xml,\
+        table_to_xml_and_xmlschema}')) AS leaving(calls, but_draws)"
     };
 }
 
@@ -320,7 +331,7 @@ struct Question {
 const CALLEES: [Question; 3] = [
     Question {
         names: |callee| if let Callee::Function(name) = callee { Some(name) } else { None },
-        questions: &[FUNCTIONS, OF_AGGREGATES],
+        questions: &[FUNCTIONS, OF_ARGUMENTS, OF_AGGREGATES],
     },
     Question {
         names: |callee| if let Callee::Triggers(table) = callee { Some(table) } else { None },

@@ -12,7 +12,7 @@ use crate::prepared::{Origin, Statement};
 use crate::settings::{CLIENT_ENCODING, SEARCH_PATH};
 use crate::sql::{
     Command, Digest, Effects, Encoding, Kind, Lexing, Pattern, Traits, Unnamed, Weighed, begins_a_name, do_bodies,
-    is_meant, unnamed_settings,
+    is_meant, runs_given, unnamed_settings,
 };
 use crate::wire::Frame;
 use crate::wire::view::{Parse, Transaction, query_text};
@@ -82,8 +82,8 @@ impl Session {
             return unnamed_settings(text, &lexing);
         }
         let given = effects.any_of(Effects::SETS_GIVEN).then(|| self.given_by(text, Unnamed::Maybe));
-        let bodies = effects.any_of(Effects::RUNS).then(|| do_bodies(text, &lexing)).into_iter().flatten();
-        given.into_iter().chain(bodies.map(|body| unnamed_settings(&body, &lexing))).max().unwrap_or_default()
+        let run = effects.any_of(Effects::RUNS).then(|| unnamed_settings(text, &lexing));
+        given.max(run).unwrap_or_default()
     }
 
     /// What a function may set that sets what its caller says, given a text that calls it.
@@ -234,14 +234,15 @@ impl Session {
         names.all(|name| name.is_ascii() || is_meant(name, self.profile.is_utf8()))
     }
 
-    /// What the bodies of DO call, in a text with these effects.
+    /// What the bodies of DO do, and other code in strings, in a text with these effects.
     fn bodies(&self, effects: Effects, text: &[u8]) -> Bodies {
         let mut bodies = Bodies::default();
         if effects.any_of(Effects::RUNS) {
-            for body in do_bodies(text, &self.lexing()) {
-                let Code { callees, redefines, .. } = Code::of_body(&body);
-                bodies.callees.extend(callees);
-                bodies.redefine |= redefines;
+            let lexing = self.lexing();
+            let run = runs_given(text, &lexing).then(|| Code::read(text, &lexing));
+            for code in do_bodies(text, &lexing).map(|body| Code::of_body(&body)).chain(run) {
+                bodies.callees.extend(code.callees);
+                bodies.redefine |= code.redefines;
             }
         }
         bodies

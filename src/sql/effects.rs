@@ -75,7 +75,8 @@ effects! {
     /// It cannot be told: the text is no SQL that the parser knows, or too long or too deep for it, and it holds words
     /// that may mean something.
     ANYTHING 25,
-    /// Code runs that is no function with a name that could be read beforehand: DO, CALL, an extension's script.
+    /// Code runs that is no function with a name that could be read beforehand: DO, CALL, an extension's script, a text
+    /// that an argument holds.
     RUNS 26,
     /// Settings may go back to their defaults, if only for the transaction: RESET, SET … TO DEFAULT, set_config.
     UNSETS 27,

@@ -20,6 +20,11 @@ pub(super) fn is_reserved(first: u64, word: &[u8]) -> bool {
     }
 }
 
+/// Whether a keyword may be the name of a function without quotes, in some version at least.
+pub(super) fn may_name_function(word: &[u8]) -> bool {
+    !holds(NO_FUNCTIONS, word)
+}
+
 /// What those of [`RESERVED`] begin with, and whether they go on after it: they are asked for with every quoted name.
 static RESERVED_HEADS: Words<bool> = Words::of(&reserved());
 
@@ -100,6 +105,24 @@ const RESERVED: &[&str] = &[
     "select", "session_user", "similar", "some", "symmetric", "system_user", "table", "tablesample", "then",
     "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "verbose", "when", "where",
     "window", "with",
+];
+
+/// Of both, those that are reserved or stand for expressions and types of their own.
+#[rustfmt::skip]
+const NO_FUNCTIONS: &[&str] = &[
+    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "between", "bigint", "bit",
+    "boolean", "both", "case", "cast", "char", "character", "check", "coalesce", "collate", "column",
+    "constraint", "create", "current_catalog", "current_date", "current_role", "current_time",
+    "current_timestamp", "current_user", "dec", "decimal", "default", "deferrable", "desc", "distinct", "do",
+    "else", "end", "except", "exists", "extract", "false", "fetch", "float", "for", "foreign", "from",
+    "grant", "greatest", "group", "grouping", "having", "in", "initially", "inout", "int", "integer",
+    "intersect", "interval", "into", "lateral", "leading", "least", "limit", "localtime", "localtimestamp",
+    "national", "nchar", "none", "not", "null", "nullif", "numeric", "offset", "on", "only", "or", "order",
+    "out", "overlay", "placing", "position", "precision", "primary", "real", "references", "returning", "row",
+    "select", "session_user", "setof", "smallint", "some", "substring", "symmetric", "table", "then", "time",
+    "timestamp", "to", "trailing", "treat", "trim", "true", "union", "unique", "user", "using", "values",
+    "varchar", "variadic", "when", "where", "window", "with", "xmlattributes", "xmlconcat", "xmlelement",
+    "xmlexists", "xmlforest", "xmlnamespaces", "xmlparse", "xmlpi", "xmlroot", "xmlserialize", "xmltable",
 ];
 
 #[cfg(test)]

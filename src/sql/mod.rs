@@ -16,6 +16,7 @@ mod effects;
 mod encoding;
 mod folding;
 mod hash;
+mod identifiers;
 mod keywords;
 mod landmark;
 mod learning;
@@ -37,6 +38,7 @@ pub use custom::custom_names;
 pub use digest::Digest;
 pub use effects::Effects;
 pub use encoding::Encoding;
+pub use identifiers::last_part;
 pub use learning::conditions::{Compares, Condition, conditions, joined_columns};
 pub use learning::words::Words;
 pub use lexer::{Lexer, Lexing, Quoting, Token, TokenKind};
@@ -46,7 +48,7 @@ pub use pattern::{Command, Discard, Kind, Name, Note, Pattern, Shape, Traits};
 pub use patterns::{Patterns, Weighed};
 pub use savepoints::savepoints;
 pub use tables::{Tables, tables};
-pub use unnamed::{Unnamed, begins_a_name, unnamed_settings};
+pub use unnamed::{Unnamed, begins_a_name, runs_given, unnamed_settings};
 
 /// Whether some word of the text may stand for an effect on the session, so that it has to be parsed before it runs,
 /// unless its pattern is known.

@@ -1,5 +1,6 @@
 //! The tables that a body reads and writes.
 
+use super::identifiers::name_of;
 use super::lexer::{Lexer, Lexing, Token, TokenKind};
 
 /// Names without their schemas, each once for each kind.
@@ -94,17 +95,15 @@ impl Body<'_> {
         while self.is(at, &["only", "lateral"]) {
             at += 1;
         }
-        while self.kind(at + 1) == Some(TokenKind::Dot) {
-            at += 2;
+        loop {
+            let following = self.tokens.get(at + 1..).unwrap_or_default();
+            let (name, more) = name_of(self.text, *self.tokens.get(at)?, following.iter().copied())?;
+            at += more + 1;
+            if self.kind(at) != Some(TokenKind::Dot) {
+                return Some((name, at));
+            }
+            at += 1;
         }
-        let token = self.tokens.get(at)?;
-        let name = String::from_utf8_lossy(token.of(self.text));
-        let name = match token.kind {
-            TokenKind::Word => name.to_ascii_lowercase(),
-            TokenKind::Name => name.trim_matches('"').replace("\"\"", "\""),
-            _ => return None,
-        };
-        Some((name, at + 1))
     }
 }
 

@@ -2,6 +2,8 @@
 //! that is put together. PostgreSQL lists settings with names of a user's own nowhere, so nobody can ask for these.
 
 use super::bodies::contents;
+use super::identifiers::name_of;
+use super::learning::functions::{Given, text_run_by};
 use super::lexer::{Lexer, Lexing, Token, TokenKind};
 
 /// Code that holds code in a string that holds code and so on may do anything.
@@ -60,6 +62,15 @@ pub fn begins_a_name(text: &[u8], lexing: &Lexing) -> bool {
     Reader { text, lexing: *lexing, tokens: Lexer::new(text, *lexing).collect() }.has_prefix()
 }
 
+/// Whether a text calls a function that runs a text, or reads tables, that its arguments name.
+#[must_use]
+pub fn runs_given(text: &[u8], lexing: &Lexing) -> bool {
+    let mut tokens = Lexer::new(text, *lexing);
+    std::iter::from_fn(|| Some((tokens.next()?, tokens)))
+        .filter_map(|(token, following)| name_of(text, token, following))
+        .any(|(name, _)| text_run_by(&name).is_some())
+}
+
 struct Reader<'a> {
     text: &'a [u8],
     lexing: Lexing,
@@ -71,24 +82,33 @@ impl Reader<'_> {
         let mut found = Unnamed::No;
         let mut given = false;
         let mut dynamic = false;
-        for (place, token) in self.tokens.iter().enumerate().filter(|(_, token)| token.kind == TokenKind::Word) {
+        for (place, token) in self.tokens.iter().enumerate() {
             let rest = self.tokens.get(place + 1..).unwrap_or_default();
-            match token.of(self.text).to_ascii_lowercase().as_slice() {
-                b"set_config" => match self.name_of_call(rest) {
-                    Unnamed::Maybe => given = true,
-                    other => found = found.max(other),
-                },
-                b"do" => found = found.max(self.within(rest.iter().take(3), depth)),
-                b"execute" => {
-                    let command = self.command(rest);
-                    match command {
-                        [text] if is_text(text) => found = found.max(self.within(command.iter(), depth)),
-                        _ if self.is_execution(command) => {
-                            dynamic = true;
-                            found = found.max(if self.begins_harmless(command) { Unnamed::No } else { Unnamed::Maybe });
-                        }
-                        _ => {}
+            let Some((name, more)) = name_of(self.text, *token, rest.iter().copied()) else { continue };
+            let rest = rest.get(more..).unwrap_or_default();
+            let command = match name.as_str() {
+                "set_config" => {
+                    match self.name_of_call(rest) {
+                        Unnamed::Maybe => given = true,
+                        other => found = found.max(other),
                     }
+                    continue;
+                }
+                "do" => {
+                    found = found.max(self.within(rest.iter().take(3), depth));
+                    continue;
+                }
+                "execute" => self.command(rest),
+                name => match text_run_by(name) {
+                    Some(given) => self.given_text(rest, given),
+                    None => continue,
+                },
+            };
+            match command {
+                [text] if is_text(text) => found = found.max(self.within(command.iter(), depth)),
+                _ if self.is_execution(command) => {
+                    dynamic = true;
+                    found = found.max(if self.begins_harmless(command) { Unnamed::No } else { Unnamed::Maybe });
                 }
                 _ => {}
             }
@@ -126,18 +146,7 @@ impl Reader<'_> {
 
     /// Where the name of a call of set_config comes from, whose arguments follow.
     fn name_of_call(&self, rest: &[Token]) -> Unnamed {
-        let Some((Token { kind: TokenKind::Open, .. }, arguments)) = rest.split_first() else { return Unnamed::No };
-        let mut depth = 0_usize;
-        let end = arguments.iter().position(|token| {
-            let closes = token.kind == TokenKind::Close && depth == 0;
-            depth = match token.kind {
-                TokenKind::Open | TokenKind::OpenSquare => depth + 1,
-                TokenKind::Close | TokenKind::CloseSquare => depth.saturating_sub(1),
-                _ => depth,
-            };
-            closes
-        });
-        let arguments = arguments.get(..end.unwrap_or(arguments.len())).unwrap_or_default();
+        let arguments = arguments(rest);
         if let [.., Token { kind: TokenKind::Comma, .. }, last] = arguments
             && self.is_word(last, &["true"])
         {
@@ -145,11 +154,27 @@ impl Reader<'_> {
         }
         let name = arguments.split(|token| matches!(token.kind, TokenKind::Comma | TokenKind::Cast)).next();
         match name.unwrap_or_default() {
+            [] => Unnamed::No,
             [name] if is_text(name) => Unnamed::No,
             [Token { kind: TokenKind::Word | TokenKind::Name | TokenKind::Parameter, .. }]
             // A column of NEW, or of a row that a query has found.
             | [_, Token { kind: TokenKind::Dot, .. }, _] => Unnamed::Maybe,
             _ => Unnamed::Likely,
+        }
+    }
+
+    /// The text that a function runs whose arguments follow.
+    fn given_text<'t>(&self, rest: &'t [Token], given: Given) -> &'t [Token] {
+        let mut arguments = arguments(rest).split(|token| token.kind == TokenKind::Comma);
+        let argument = match given {
+            Given::First => arguments.next(),
+            Given::Last => arguments.next_back(),
+            Given::Tables => None,
+        };
+        let text = argument.unwrap_or_default();
+        match text.split(|token| token.kind == TokenKind::Cast).next() {
+            Some([text]) if is_text(text) => std::slice::from_ref(text),
+            _ => text,
         }
     }
 
@@ -203,6 +228,22 @@ impl Reader<'_> {
             }
         })
     }
+}
+
+/// What stands between brackets that open here.
+fn arguments(tokens: &[Token]) -> &[Token] {
+    let Some((Token { kind: TokenKind::Open, .. }, arguments)) = tokens.split_first() else { return &[] };
+    let mut depth = 0_usize;
+    let end = arguments.iter().position(|token| {
+        let closes = token.kind == TokenKind::Close && depth == 0;
+        depth = match token.kind {
+            TokenKind::Open | TokenKind::OpenSquare => depth + 1,
+            TokenKind::Close | TokenKind::CloseSquare => depth.saturating_sub(1),
+            _ => depth,
+        };
+        closes
+    });
+    arguments.get(..end.unwrap_or(arguments.len())).unwrap_or_default()
 }
 
 fn is_text(token: &Token) -> bool {

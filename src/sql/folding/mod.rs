@@ -282,8 +282,18 @@ impl<W: Writer> Folding<'_, W> {
     }
 
     /// What it spells is not looked at: it may be set_config.
-    fn unicode_name(&mut self, token: Token) {
+    fn unicode_name(&mut self, mut token: Token) {
         self.sets_config = true;
+        let mut ahead = self.lexer;
+        let is_escape = |token: &Token| token.of(self.text).eq_ignore_ascii_case(b"uescape");
+        // A character in quotes, without which the name would be another one.
+        if let (Some(_), Some(escape)) = (ahead.next().filter(is_escape), ahead.next())
+            && matches!(escape.kind, TokenKind::Text(_))
+            && escape.end - escape.start == 3
+        {
+            token.end = escape.end;
+            self.lexer = ahead;
+        }
         self.raw(token, UNICODE_NAME, Landmark::Operand);
     }
 

@@ -12,7 +12,7 @@
 //!   and not (proargtypes::oid[] && array['internal'::regtype, 'cstring'::regtype]::oid[])
 //!   and prorettype <> all (array['trigger', 'event_trigger', 'internal', 'cstring', 'language_handler', 'fdw_handler',
 //!       'index_am_handler', 'table_am_handler', 'tsm_handler']::regtype[])
-//!   and proname !~ '^(query_to_xml|ts_stat$|ts_rewrite$|binary_upgrade_|set_config$|setseed$|pg_extension_config_dump$)'
+//!   and proname !~ '^(query_to_xml|ts_stat$|ts_rewrite$|pg_input_|binary_upgrade_|set_config$|setseed$|pg_extension_config_dump$)'
 //! order by 1
 //! ```
 
@@ -212,7 +212,7 @@ const FUNCTIONS: &[&str] = &[
     "pg_has_role", "pg_hba_file_rules", "pg_ident_file_mappings", "pg_identify_object",
     "pg_identify_object_as_address", "pg_import_system_collations", "pg_index_column_has_property",
     "pg_index_has_property", "pg_indexam_has_property", "pg_indexam_progress_phasename", "pg_indexes_size",
-    "pg_input_error_info", "pg_input_is_valid", "pg_is_in_recovery", "pg_is_other_temp_schema",
+    "pg_is_in_recovery", "pg_is_other_temp_schema",
     "pg_is_wal_replay_paused", "pg_isolation_test_session_is_blocked", "pg_jit_available", "pg_last_committed_xact",
     "pg_last_wal_receive_lsn", "pg_last_wal_replay_lsn", "pg_last_xact_replay_timestamp", "pg_listening_channels",
     "pg_lock_status", "pg_log_backend_memory_contexts", "pg_log_standby_snapshot", "pg_logical_emit_message",

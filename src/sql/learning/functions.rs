@@ -8,7 +8,7 @@ use crate::sql::effects::Effects;
 pub(super) enum Called {
     /// One of PostgreSQL's own, with what it does to the session.
     BuiltIn(Effects),
-    /// A user's, an extension's, or one of PostgreSQL's that runs what its argument says.
+    /// A user's, an extension's, or one of PostgreSQL's that uses a type which its argument names.
     Other,
 }
 
@@ -27,6 +27,31 @@ impl Called {
 /// Whether the name is that of set_config, whose effect depends on its arguments.
 pub(super) fn is_set_config(parts: &[&str]) -> bool {
     matches!(parts, ["set_config"] | ["pg_catalog", "set_config"])
+}
+
+/// Which argument of one of PostgreSQL's own functions it runs as a text; `None` for those that run none, nor read what
+/// an argument names. A cursor has been looked after where it was declared.
+pub(in crate::sql) fn text_run_by(name: &str) -> Option<Given> {
+    Some(match name {
+        "query_to_xml" | "query_to_xml_and_xmlschema" | "query_to_xmlschema" | "ts_stat" => Given::First,
+        "ts_rewrite" => Given::Last,
+        "database_to_xml"
+        | "database_to_xml_and_xmlschema"
+        | "schema_to_xml"
+        | "schema_to_xml_and_xmlschema"
+        | "table_to_xml"
+        | "table_to_xml_and_xmlschema" => Given::Tables,
+        _ => return None,
+    })
+}
+
+/// Where the text stands that a function runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sql) enum Given {
+    First,
+    Last,
+    /// Nowhere: what it reads is all of a schema, or a table with a name.
+    Tables,
 }
 
 /// What PostgreSQL's own functions leave behind, free, or tell of the session; `None` for all others.
@@ -48,6 +73,7 @@ pub(super) fn effects_of(name: &str) -> Option<Effects> {
         | "pg_log_backend_memory_contexts"
         | "pg_stat_get_activity"
         | "pg_terminate_backend" => Effects::SIGNALS,
+        _ if text_run_by(name).is_some() => Effects::RUNS.with(Effects::CALLS),
         "setseed"
         | "pg_backup_start"
         | "pg_start_backup"

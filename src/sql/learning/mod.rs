@@ -7,7 +7,7 @@
 mod built_in;
 mod command;
 pub(super) mod conditions;
-mod functions;
+pub(super) mod functions;
 mod statement;
 mod survey;
 mod tree;

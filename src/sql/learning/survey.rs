@@ -12,6 +12,7 @@ use super::statement;
 use super::tree::{Node, Tree};
 use super::words::Words;
 use crate::sql::effects::Effects;
+use crate::sql::identifiers::dotted;
 use crate::sql::pattern::{Command, Kind, Shape, Traits};
 
 /// What was met so far.
@@ -207,9 +208,10 @@ impl<'a> Survey<'a> {
             return;
         }
         match Called::by_name(&name) {
-            Called::BuiltIn(effects) => self.effects |= effects,
-            Called::Other => {
-                self.functions.insert(name.join("."));
+            Called::BuiltIn(effects) if !effects.any_of(Effects::RUNS) => self.effects |= effects,
+            called => {
+                self.effects |= if let Called::BuiltIn(effects) = called { effects } else { Effects::NONE };
+                self.functions.insert(dotted(name));
             }
         }
     }
@@ -220,7 +222,8 @@ impl<'a> Survey<'a> {
         let before = (self.effects, self.modifies);
         self.walk(query);
         if !statement::analyzes(node) {
-            let kept = [Effects::EXECUTES, Effects::CALLS].into_iter().filter(|effect| self.effects.any_of(*effect));
+            let planned = [Effects::EXECUTES, Effects::CALLS, Effects::RUNS];
+            let kept = planned.into_iter().filter(|effect| self.effects.any_of(*effect));
             self.effects = kept.fold(before.0, Effects::with);
             self.modifies = before.1;
         }
@@ -246,7 +249,7 @@ impl<'a> Survey<'a> {
         );
         if drops_relations {
             for name in node.nodes("objects") {
-                self.writes.insert(name.names("items").join("."));
+                self.writes.insert(dotted(name.names("items")));
             }
         }
     }
@@ -254,7 +257,7 @@ impl<'a> Survey<'a> {
 
 fn table_name(table: &Node) -> String {
     let parts = ["catalogname", "schemaname", "relname"].map(|part| table.text(part));
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+    dotted(parts.into_iter().filter(|part| !part.is_empty()))
 }
 
 /// Whether the only table of a SELECT is pg_settings, which has no settings with names of a user's own.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::built_in::is_built_in;
 use super::functions::effects_of;
 use crate::sql::effects::Effects;
+use crate::sql::identifiers::{dotted, name_of};
 use crate::sql::keywords;
 use crate::sql::lexer::{Lexer, Lexing, Token, TokenKind};
 
@@ -15,7 +16,8 @@ use crate::sql::lexer::{Lexer, Lexing, Token, TokenKind};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Words {
     pub effects: Effects,
-    /// Names before a bracket that are no function of PostgreSQL's own; `schema.name` where a schema is given.
+    /// Names before a bracket that are no function of PostgreSQL's own, as traits have them. Keywords that may be names
+    /// are among them, but no reason to parse a text.
     pub functions: BTreeSet<String>,
     /// A function, or something that calls functions without being named, is made, replaced, altered or dropped.
     pub redefines: bool,
@@ -45,7 +47,7 @@ enum Before {
     Statement,
     /// CREATE, REPLACE, INTO, LOCAL, GLOBAL: TEMPORARY may follow.
     Creation,
-    /// A word after which a name before a bracket is no function: INTO, TABLE, ON, AS.
+    /// A word after which a name before a bracket is no function: INTO, TABLE, AS.
     Named,
     With,
     Update,
@@ -92,7 +94,7 @@ impl Reader<'_> {
         match word.as_str() {
             "create" | "replace" | "local" | "global" => Before::Creation,
             "into" => Before::Creation,
-            "table" | "on" | "as" | "references" | "view" | "index" | "only" => Before::Named,
+            "table" | "as" | "references" | "view" | "index" | "only" => Before::Named,
             "with" => Before::With,
             "update" => Before::Update,
             "begin" | "then" | "else" | "loop" | "atomic" => Before::Statement,
@@ -127,11 +129,19 @@ impl Reader<'_> {
         match (word, self.before) {
             ("temp" | "temporary", Before::Creation) => Effects::TEMPORARY,
             ("hold", Before::With) => Effects::HELD_CURSOR,
-            ("pg_settings", Before::Update) => Effects::SETTINGS | Effects::ROLE,
-            ("pg_prepared_statements", _) => Effects::READS_PREPARED,
             ("execute", _) => Effects::EXECUTES,
             ("insert" | "merge" | "default", _) => Effects::DRAWS,
-            _ if word == "pg_temp" || word.starts_with("pg_temp_") => Effects::TEMPORARY,
+            _ => Effects::NONE,
+        }
+    }
+
+    /// What a name of PostgreSQL's own means, in quotes or without.
+    fn known(&self, name: &str, may_be_schema: bool) -> Effects {
+        match (name, self.before) {
+            ("pg_settings", Before::Update) => Effects::SETTINGS | Effects::ROLE,
+            ("pg_prepared_statements", _) => Effects::READS_PREPARED,
+            ("pg_temp", _) if may_be_schema => Effects::TEMPORARY,
+            _ if may_be_schema && name.starts_with("pg_temp_") => Effects::TEMPORARY,
             _ => Effects::NONE,
         }
     }
@@ -139,25 +149,32 @@ impl Reader<'_> {
     /// What a name means, which may be that of a function.
     fn name(&mut self, token: Token, mut rest: Lexer<'_>) {
         let quoted = token.kind != TokenKind::Word;
-        let name = folded(token.of(self.text), quoted);
+        let Some((name, more)) = name_of(self.text, token, rest) else { return };
         let schema = self.schema.filter(|_| self.before == Before::Dot);
-        let schema = schema.map(|schema| folded(schema.of(self.text), schema.kind != TokenKind::Word));
+        let schema = schema.and_then(|schema| name_of(self.text, schema, std::iter::empty())).map(|(name, _)| name);
         let is_own = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
+        let next = rest.nth(more).map(|next| next.kind);
+        self.found.effects |= self.known(&name, !quoted || next == Some(TokenKind::Dot));
         if let Some(effects) = effects_of(&name).filter(|_| is_own) {
             let sets = if name == "set_config" { Effects::ROLE } else { Effects::NONE };
             self.found.effects |= effects | sets;
             return;
         }
-        let called = rest.next().is_some_and(|next| next.kind == TokenKind::Open)
+        let called = next == Some(TokenKind::Open)
             && !matches!(self.before, Before::Named | Before::With | Before::Creation | Before::Update)
-            && (quoted || schema.is_some() || !(keywords::is_keyword(name.as_bytes()) || PROCEDURAL.contains(&&*name)));
-        if called && !(is_own && is_built_in(&name)) {
-            self.found.effects |= Effects::CALLS;
+            && !(is_own && is_built_in(&name));
+        if called {
+            let is_word = keywords::is_keyword(name.as_bytes()) || PROCEDURAL.contains(&&*name);
+            if quoted || schema.is_some() || !is_word {
+                self.found.effects |= Effects::CALLS;
+            } else if !keywords::may_name_function(name.as_bytes()) {
+                return;
+            }
             if self.found.functions.len() >= MOST_FUNCTIONS {
                 self.found.effects |= Effects::ANYTHING;
                 return;
             }
-            self.found.functions.insert(schema.map_or_else(|| name.clone(), |schema| format!("{schema}.{name}")));
+            self.found.functions.insert(dotted(schema.iter().chain([&name]).map(String::as_str)));
         }
     }
 }
@@ -191,14 +208,4 @@ fn begins(word: &str, next: &[&str; 2]) -> Effects {
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => Effects::TRANSACTION,
         _ => Effects::NONE,
     }
-}
-
-/// A name as PostgreSQL folds it.
-fn folded(name: &[u8], quoted: bool) -> String {
-    let name = String::from_utf8_lossy(name);
-    if !quoted {
-        return name.to_ascii_lowercase();
-    }
-    let inner = name.trim_start_matches(['u', 'U', '&']).trim_matches('"');
-    inner.replace("\"\"", "\"")
 }

@@ -50,6 +50,11 @@ fn layout_comments_case_and_needless_quotes_do_not_matter() {
     all_different(&["select a from t", r#"select "A" from t"#, r#"select "a b" from t"#, "select ab from t"]);
     all_different(&["select user", r#"select "user""#]);
     all_different(&[r#"select "a""b""#, r#"select "a" "b""#, r#"select U&"a" from t"#]);
+    all_different(&[
+        r#"select U&"!0061"()"#,
+        r#"select U&"!0061" uescape '!' ()"#,
+        r#"select U&"!0061" uescape '?' ()"#,
+    ]);
 }
 
 #[test]

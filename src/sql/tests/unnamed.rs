@@ -22,6 +22,8 @@ fn code_that_names_what_it_sets_hides_nothing() {
             "begin execute 'select set_config(''app.x'', ' || quote_literal(v) || ', false)'; end",
             "begin execute 'do $x$ begin set app.x = 1; end $x$'; end",
             "grant execute on function f() to r",
+            "select query_to_xml('select set_config(''app.x'', ''1'', false)'::text, false, false, '')",
+            "select table_to_xml(t, false, false, ''), ts_rewrite(a, 'select b, c from d')",
             "create trigger t before insert on t for each row execute function f()",
         ],
     );
@@ -52,6 +54,8 @@ fn what_comes_from_elsewhere_may_set_anything() {
             "begin execute 'select ' || f || '()'; end",
             "begin return set_config($1, $2, false); end",
             "begin perform set_config(key, value, is_local); end",
+            "begin return query_to_xml(x, false, false, ''); end",
+            "select ts_rewrite(a, b)",
             "begin perform set_config(new.name, new.value, false); return new; end",
         ],
     );
@@ -65,6 +69,10 @@ fn names_that_are_put_together_are_likely_set() {
             "begin perform set_config('app.' || x, v, false); end",
             "begin name := 'app.' || x; perform set_config(name, v, false); end",
             "begin execute 'set app.' || x || ' = 1'; end",
+            "begin perform pg_catalog.\"set_config\"('app.' || x, v, false); end",
+            "begin perform U&\"!0073et_config\" uescape '!' ('app.' || x, v, false); end",
+            "select query_to_xml('select set_config(''app.' || x || ''', 1, false)', false, false, '')",
+            "select query_to_xml('select set_config(''app.'' || x, 1, false)'::text, false, false, '')",
             "begin execute 'SET ' || x || ' = 1'; end",
             "begin execute format('set %I.%I = %L', a, b, c); end",
             "begin text := 'set app.' || x; execute text; end",

@@ -72,11 +72,39 @@ fn what_the_body_of_a_function_does_is_told_by_its_words() {
         END");
     assert!(body.effects.any_of(Effects::SETTINGS) && body.effects.any_of(Effects::EXECUTES));
     assert!(body.effects.any_of(Effects::CALLS) && !body.effects.any_of(Effects::LISTENS));
-    assert_eq!(body.functions.iter().map(String::as_str).collect::<Vec<_>>(), ["f", "s.g"]);
+    assert_eq!(body.functions.iter().map(String::as_str).collect::<Vec<_>>(), ["f", "s.g", "while"]);
     assert!(of("begin loop listen a; end loop; end").effects.any_of(Effects::LISTENS));
     assert!(of("begin if n then comment on table t is 'x'; end if; end").effects.any_of(Effects::DEFINES));
     assert!(of("begin truncate t; end").effects.any_of(Effects::TRUNCATES));
     assert_eq!(of("select a + $1 from t where b = lower($2)").effects, Effects::NONE);
+}
+
+#[test]
+fn functions_are_found_in_a_body_whatever_their_names_and_wherever_they_stand() {
+    let of = |text: &str| words(text.as_bytes(), &Lexing::default());
+    for (text, function) in [
+        ("select 1 from a join b on f(a.x)", "f"),
+        ("perform notify(1)", "notify"),
+        ("perform public.set(1)", "public.set"),
+        ("perform \"select\"()", "select"),
+        ("open(1)", "open"),
+        ("call p(1)", "p"),
+        ("perform U&\"\\0066\"()", "f"),
+        ("perform U&\"!0066\" uescape '!' ()", "f"),
+        ("perform s.\"F.f\"()", "s.\"F.f\""),
+    ] {
+        assert!(of(text).functions.contains(function), "{text}: {:?}", of(text));
+    }
+    for (text, effect) in [
+        ("perform pg_catalog.U&\"set_\\0063onfig\"('a', 'b', false)", Effects::SETTINGS),
+        ("create table \"pg_temp\".t ()", Effects::TEMPORARY),
+        ("open c for execute x", Effects::EXECUTES),
+        ("for r in execute x using y loop end loop", Effects::EXECUTES),
+        ("return query execute x", Effects::EXECUTES),
+        ("return query_to_xml(x)", Effects::RUNS),
+    ] {
+        assert!(of(text).effects.any_of(effect), "{text}: {:?}", of(text));
+    }
 }
 
 #[test]

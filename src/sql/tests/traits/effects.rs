@@ -223,6 +223,9 @@ fn calls_of_users_code_are_noticed_and_named() {
         ("select query_to_xml('x', true, true, '')", "query_to_xml"),
         ("create view v as select f(1)", "f"),
         ("prepare p as select f(1)", "f"),
+        ("select pg_input_is_valid('1', 'a_domain')", "pg_input_is_valid"),
+        ("select U&\"!0066\" uescape '!' ()", "f"),
+        ("select s.\"F.f\"(), \"g.\"()", "\"g.\" s.\"F.f\""),
         ("create function g() returns int language sql begin atomic select f(1); end", ""),
         ("create table t (a int default f(1) check (g(a)))", ""),
     ];
