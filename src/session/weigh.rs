@@ -354,9 +354,10 @@ fn outdated_by(traits: &Traits) -> Outdated {
     Outdated::FunctionsAnd(named.chain(no_table).collect())
 }
 
-/// Whether PostgreSQL's own tables and views are meant, which call nothing of a user's.
+/// Whether PostgreSQL's own tables and views are meant, which call nothing of a user's. Without a schema a view of a user
+/// may bear such a name, too.
 fn is_catalog(relation: &str) -> bool {
-    ["pg_", "information_schema."].iter().any(|own| relation.starts_with(own))
+    ["pg_catalog.", "information_schema."].iter().any(|own| relation.starts_with(own))
 }
 
 /// The setting with a name of a user's own that a statement sets.
