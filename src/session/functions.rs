@@ -14,7 +14,9 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use super::code::{Code, body_of};
-use crate::sql::{Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, unnamed_settings};
+use crate::sql::{
+    Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, spelled_names, unnamed_settings,
+};
 
 /// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number
 /// tells whether what a pattern was found to be still holds.
@@ -275,6 +277,7 @@ impl Functions {
             known.redefines |= redefines;
             known.unnamed = known.unnamed.max(unnamed);
             extend(&mut known.custom, custom_names(body).map(String::into_bytes));
+            extend(&mut known.custom, spelled_names(body, &Lexing::default()));
             extend(&mut known.calls, callees);
         });
         effects.any_of(Effects::READS_SEQUENCE)

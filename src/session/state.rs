@@ -101,8 +101,7 @@ impl State {
         if effects.any_of(Effects::HOLDS) {
             self.keeps |= Keeps::UNKNOWN;
         }
-        let names = Effects::SETTINGS | Effects::CALLS | Effects::PREPARES | Effects::EXECUTES | Effects::ANYTHING;
-        if effects.any_of(names) {
+        if names_settings(effects) {
             self.note_custom(custom_names(text));
         }
         // What is prepared is not read.
@@ -260,6 +259,11 @@ impl State {
         self.unnamed = false;
         self.keeps &= Keeps::LIBRARY;
     }
+}
+
+/// Whether names in a text with these effects may be those of settings that it sets.
+pub(super) fn names_settings(effects: Effects) -> bool {
+    effects.any_of(Effects::SETTINGS | Effects::CALLS | Effects::PREPARES | Effects::EXECUTES | Effects::ANYTHING)
 }
 
 /// What will keep the backend once a text with these effects has run.

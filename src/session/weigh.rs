@@ -7,12 +7,13 @@ use tokio::time::Instant;
 
 use super::code::{Code, without_a_name};
 use super::functions::{Callee, Judgement, Outdated};
+use super::state::names_settings;
 use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
 use crate::settings::{CLIENT_ENCODING, SEARCH_PATH};
 use crate::sql::{
     Command, Digest, Effects, Encoding, Kind, Lexing, Pattern, Traits, Unnamed, Weighed, begins_a_name, do_bodies,
-    is_meant, runs_given, unnamed_settings,
+    is_meant, runs_given, spelled_names, unnamed_settings,
 };
 use crate::wire::Frame;
 use crate::wire::view::{Parse, Transaction, query_text};
@@ -118,7 +119,7 @@ impl Session {
     pub(super) fn note(&mut self, weighed: &Weighed, text: &[u8], now: Instant) {
         match weighed {
             Weighed::Anything => {
-                self.state.note(Effects::ANYTHING, text);
+                self.note_effects(Effects::ANYTHING, text);
                 // The end of the text was not here.
                 self.state.note_unnamed();
             }
@@ -190,14 +191,14 @@ impl Session {
         self.state.note_custom(traits.commands.iter().filter_map(own_setting));
         if !self.knows_by_name(traits) {
             self.state.note_unnamed();
-            return self.state.note(Effects::ANYTHING, text);
+            return self.note_effects(Effects::ANYTHING, text);
         }
         let Bodies { callees: in_bodies, redefine } = self.bodies(effects, text);
         if redefine {
             self.note_outdated(Outdated::Everything);
         }
         if in_bodies.is_empty() && callees(pattern).next().is_none() {
-            return self.state.note(effects, text);
+            return self.note_effects(effects, text);
         }
         let judgement = if in_bodies.is_empty() && self.rules.functions.is_harmless(pattern, now) {
             Judgement::default()
@@ -225,7 +226,15 @@ impl Session {
         } else if !effects.any_of(Effects::RUNS) {
             effects = effects.without(Effects::CALLS);
         }
+        self.note_effects(effects, text);
+    }
+
+    /// Notes a text with these effects, and names of settings in it however they are spelled.
+    fn note_effects(&mut self, effects: Effects, text: &[u8]) {
         self.state.note(effects, text);
+        if names_settings(effects) && !text.is_empty() {
+            self.state.note_custom(spelled_names(text, &self.lexing()).iter());
+        }
     }
 
     /// Whether all that runs by name can be asked about; names are known in UTF-8.

@@ -1,5 +1,9 @@
 //! Names of settings that only their users know.
 
+use super::bodies::contents;
+use super::identifiers::{name_of, unescaped};
+use super::lexer::{Lexer, Lexing, Quoting, TokenKind};
+
 /// The dotted names that a text may give to settings, as they are written: what follows SET or RESET, and strings that
 /// hold nothing else, for set_config. Some of them will be none.
 ///
@@ -25,6 +29,75 @@ pub fn custom_names(text: &[u8]) -> impl Iterator<Item = String> + '_ {
         }
         None
     })
+}
+
+/// The same names where they are spelled otherwise: with escapes, with blanks or comments around their dots, in strings of
+/// several pieces. Strings are read as code, too, as far within each other as that is of use.
+#[must_use]
+pub fn spelled_names(text: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    spelled_within(text, lexing, DEPTH, &mut found);
+    found
+}
+
+const DEPTH: usize = 4;
+
+fn spelled_within(text: &[u8], lexing: &Lexing, depth: usize, found: &mut Vec<Vec<u8>>) {
+    let mut tokens = Lexer::new(text, *lexing);
+    while let Some(token) = tokens.next() {
+        match token.kind {
+            TokenKind::Text(quoting) => {
+                let escape = if quoting == Quoting::Unicode { escape_after(text, tokens) } else { None };
+                let said = match escape {
+                    Some(escape) => {
+                        let raw = contents(token.of(text), Quoting::Plain, Lexing::default());
+                        unescaped(&String::from_utf8_lossy(&raw), escape).into_bytes()
+                    }
+                    None => contents(token.of(text), quoting, *lexing),
+                };
+                if dotted_name(&said, 0, true).is_some_and(|(_, end)| end == said.len()) {
+                    found.push(said);
+                } else if let Some(depth) = depth.checked_sub(1) {
+                    spelled_within(&said, &Lexing::default(), depth, found);
+                }
+            }
+            TokenKind::Word => {
+                let word = token.of(text);
+                if ["set", "reset"].iter().any(|set| word.eq_ignore_ascii_case(set.as_bytes())) {
+                    found.extend(name_set(text, tokens));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The name that follows SET.
+fn name_set(text: &[u8], mut tokens: Lexer<'_>) -> Option<Vec<u8>> {
+    let mut parts: Vec<String> = Vec::new();
+    loop {
+        let token = tokens.next()?;
+        let (name, more) = name_of(text, token, tokens)?;
+        let mut after = tokens;
+        after.by_ref().take(more).for_each(drop);
+        tokens = after;
+        let dot = after.next().is_some_and(|token| token.kind == TokenKind::Dot);
+        if parts.is_empty() && !dot && matches!(name.as_str(), "session" | "local") {
+            continue;
+        }
+        parts.push(name);
+        if !dot {
+            break;
+        }
+        tokens = after;
+    }
+    (parts.len() > 1).then(|| parts.join(".").into_bytes())
+}
+
+/// The character that UESCAPE puts in the place of the backslash.
+fn escape_after(text: &[u8], mut tokens: Lexer<'_>) -> Option<char> {
+    tokens.next().filter(|token| token.of(text).eq_ignore_ascii_case(b"uescape"))?;
+    tokens.next()?.of(text).get(1).copied().map(char::from)
 }
 
 fn in_name(byte: u8, dollars: bool) -> bool {

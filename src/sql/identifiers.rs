@@ -40,7 +40,7 @@ fn unquoted(written: &str) -> String {
 }
 
 /// What `\0061` and `\+000061` stand for, with this character for the backslash.
-fn unescaped(name: &str, escape: char) -> String {
+pub(super) fn unescaped(name: &str, escape: char) -> String {
     let mut units = Vec::with_capacity(name.len());
     let mut rest = name;
     while let Some(character) = rest.chars().next() {

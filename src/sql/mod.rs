@@ -34,7 +34,7 @@ mod tests;
 mod unnamed;
 
 pub use bodies::{do_bodies, strings};
-pub use custom::custom_names;
+pub use custom::{custom_names, spelled_names};
 pub use digest::Digest;
 pub use effects::Effects;
 pub use encoding::Encoding;

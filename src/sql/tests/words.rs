@@ -1,4 +1,4 @@
-use crate::sql::{Effects, Lexing, custom_names, do_bodies, suspicious, words};
+use crate::sql::{Effects, Lexing, custom_names, do_bodies, spelled_names, suspicious, words};
 
 fn is_suspicious(text: &str) -> bool {
     suspicious(text.as_bytes(), &Lexing::default())
@@ -122,6 +122,28 @@ fn names_of_settings_are_found_wherever_they_may_be_set() {
     assert_eq!(names("'a.b.' set c.d. x"), "c.d");
     for text in [&b"set "[..], b"set a.", b"'a.", b"\xff.\xff'", b"set \"a.b", b"reset \"", b"."] {
         assert!(custom_names(text).count() < 2);
+    }
+}
+
+#[test]
+fn names_of_settings_are_found_however_they_are_spelled() {
+    for text in [
+        "select set_config(U&'app.te\\006eant', 'x', false)",
+        "select set_config(U&'app.te!006eant' uescape '!', 'x', false)",
+        "select set_config(E'app.te\\x6eant', 'x', false)",
+        "select set_config(E'app.te\\156\\u0061\\U0000006et', 'x', false)",
+        "select set_config('app.'\n'tenant', 'x', false)",
+        "set app . tenant = 'x'",
+        "set/**/session app/**/.\"tenant\" to 'x'",
+        "reset U&\"!0061pp\" uescape '!' . tenant",
+        "do $$ begin execute E'set app.te\\156ant = 1'; end $$",
+        "do 'begin set/**/app.tenant = 1; end'",
+    ] {
+        let names = spelled_names(text.as_bytes(), &Lexing::default());
+        assert_eq!(names, [b"app.tenant".to_vec()], "{text}: {names:?}");
+    }
+    for text in ["set", "set session", "set app.", "set local", "select U&'a' uescape", "E'\\x", "E'\\", "set . a"] {
+        assert!(spelled_names(text.as_bytes(), &Lexing::default()).is_empty(), "{text}");
     }
 }
 
