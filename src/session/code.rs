@@ -48,11 +48,12 @@ impl Code {
         let words = words(text, lexing);
         let Tables { written, read } = tables(text, lexing);
         let called = words.functions.iter().map(|name| Callee::function(name.as_bytes()));
+        let ambiguous = words.ambiguous.iter().map(|name| Callee::ambiguous(name.as_bytes()));
         let writes = written.iter().map(|name| Callee::Triggers(cut(name.as_bytes())));
         let reads = read.iter().chain(&written).map(|name| Callee::Reads(cut(name.as_bytes())));
         let mut code = Self {
             effects: words.effects,
-            callees: called.chain(writes).chain(reads).collect(),
+            callees: called.chain(ambiguous).chain(writes).chain(reads).collect(),
             redefines: words.redefines,
         };
         extend(&mut code.callees, [Callee::Operators]);

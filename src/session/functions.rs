@@ -6,6 +6,7 @@
 //! known by their name alone: where several have it, they count as one that may do what any of them does. Operators,
 //! casts and domains may be at work without a name: those of a database count as one, and so do its event triggers.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub struct Functions {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Callee {
     Function(Box<[u8]>),
+    /// Functions of a user's with this name, if there are any: it is one of PostgreSQL's own functions, or a field.
+    Ambiguous(Box<[u8]>),
     /// What this view stands for, and the policies of this table.
     Reads(Box<[u8]>),
     /// The triggers of this table, and functions in whatever else is consulted when it is written.
@@ -76,7 +79,7 @@ pub(super) struct Asked {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outdated {
     Everything,
-    /// Functions and triggers; of what is read, of operators and of event triggers, only these.
+    /// Functions and triggers; of what is read, of names, operators and event triggers, only these.
     FunctionsAnd(Vec<Callee>),
 }
 
@@ -130,6 +133,10 @@ impl Callee {
     /// A function as the traits of a pattern name it; the schema does not count.
     pub(super) fn function(name: &[u8]) -> Self {
         Self::Function(cut(&last_part(name)))
+    }
+
+    pub(super) fn ambiguous(name: &[u8]) -> Self {
+        Self::Ambiguous(cut(name))
     }
 
     pub(super) fn reads(relation: &[u8]) -> Self {
@@ -231,7 +238,7 @@ impl Functions {
         callees: impl Iterator<Item = Callee>,
         mut see: impl FnMut(&Callee, Option<&Known>) -> bool,
     ) -> bool {
-        let mut met: Vec<Callee> = Vec::new();
+        let mut met: HashSet<Callee, foldhash::fast::RandomState> = HashSet::default();
         let mut next: Vec<Callee> = callees.collect();
         for _ in 0..DEPTH {
             for callee in std::mem::take(&mut next) {
@@ -243,7 +250,7 @@ impl Functions {
                     next.extend(known.iter().flat_map(|known| known.calls.iter().cloned()));
                 }
                 drop(known);
-                met.push(callee);
+                met.insert(callee);
             }
         }
         next.is_empty()
@@ -319,7 +326,9 @@ impl Functions {
                 self.forgotten.fetch_add(1, Ordering::Relaxed);
             }
             Outdated::FunctionsAnd(named) => self.known.retain(|callee, _| {
-                matches!(callee, Callee::Reads(_) | Callee::Operators | Callee::Defines) && !named.contains(callee)
+                let stays =
+                    matches!(callee, Callee::Reads(_) | Callee::Ambiguous(_) | Callee::Operators | Callee::Defines);
+                stays && !named.contains(callee)
             }),
         }
         self.changes.fetch_add(1, Ordering::Relaxed);

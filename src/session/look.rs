@@ -163,6 +163,7 @@ impl Session {
             b"f" if functions.learn(look.asked, name, value) => self.rules.sequences.ask(),
             b"h" if functions.learn_foreign(look.asked, name, value) => self.rules.sequences.ask(),
             b"d" => self.rules.sequences.ask(),
+            b"b" => functions.learn_call(look.asked, Callee::Ambiguous(cut(name)), value),
             b"a" => functions.learn_call(look.asked, Callee::Function(cut(name)), value),
             b"g" => functions.learn_call(look.asked, Callee::Triggers(cut(name)), value),
             b"r" => functions.learn_call(look.asked, Callee::Reads(cut(name)), value),

@@ -41,28 +41,53 @@ pub(super) const WITHOUT_TIMEOUT: &[u8] = b"; SET LOCAL statement_timeout = 0; "
 /// would take seconds, where a catalog is large enough for PostgreSQL to think it worth while.
 pub(super) const UNCOMPILED: &[u8] = b"; SET LOCAL jit = off; ";
 
+/// Whether a function is none of PostgreSQL's own: it has another schema, or has been made in theirs.
+macro_rules! users {
+    () => {
+        "(named.pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
+        OR named.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)"
+    };
+}
+
 /// Definitions of functions with one of these names, and in languages that are not read as SQL is their bodies alone.
-const FUNCTIONS: &[u8] = b"SELECT what, proname, CASE what WHEN 'f' THEN pg_catalog.pg_get_functiondef(pg_proc.oid) \
-    ELSE pg_catalog.concat(lanname, ' ', prosrc) END FROM pg_catalog.pg_proc \
+const FUNCTIONS: &[u8] = concat!(
+    "SELECT what, proname, CASE what WHEN 'f' THEN pg_catalog.pg_get_functiondef(named.oid) \
+    ELSE pg_catalog.concat(lanname, ' ', prosrc) END FROM pg_catalog.pg_proc AS named \
     JOIN pg_catalog.pg_language ON pg_language.oid OPERATOR(pg_catalog.=) prolang \
     CROSS JOIN LATERAL (SELECT CASE WHEN lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql,c,internal}') \
-    THEN 'f' ELSE 'h' END) AS kind(what) WHERE prokind OPERATOR(pg_catalog.=) ANY ('{f,p}') \
-    AND pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
-    AND proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+    THEN 'f' ELSE 'h' END) AS kind(what) WHERE prokind OPERATOR(pg_catalog.<>) 'a' AND ",
+    users!(),
+    " AND proname OPERATOR(pg_catalog.=) ANY (ARRAY["
+)
+.as_bytes();
 
 /// What their arguments are where a call leaves them out.
-const OF_ARGUMENTS: &[u8] = b"SELECT 'i', proname, pg_catalog.pg_get_expr(proargdefaults, 0::pg_catalog.oid) \
-    FROM pg_catalog.pg_proc WHERE proargdefaults IS NOT NULL \
-    AND pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
-    AND proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+const OF_ARGUMENTS: &[u8] = concat!(
+    "SELECT 'i', proname, pg_catalog.pg_get_expr(proargdefaults, 0::pg_catalog.oid) \
+    FROM pg_catalog.pg_proc AS named WHERE proargdefaults IS NOT NULL AND ",
+    users!(),
+    " AND proname OPERATOR(pg_catalog.=) ANY (ARRAY["
+)
+.as_bytes();
+
+/// Names among these that functions of a user's have.
+const AMBIGUOUS: &[u8] = concat!(
+    "SELECT DISTINCT 'b', proname, proname FROM pg_catalog.pg_proc AS named WHERE ",
+    users!(),
+    " AND proname OPERATOR(pg_catalog.=) ANY (ARRAY["
+)
+.as_bytes();
 
 /// Functions that aggregates with one of these names call for each row and at their end.
-const OF_AGGREGATES: &[u8] = b"SELECT 'a', named.proname, support.proname FROM pg_catalog.pg_proc AS named \
+const OF_AGGREGATES: &[u8] = concat!(
+    "SELECT 'a', named.proname, support.proname FROM pg_catalog.pg_proc AS named \
     JOIN pg_catalog.pg_aggregate ON aggfnoid OPERATOR(pg_catalog.=) named.oid \
     JOIN pg_catalog.pg_proc AS support ON support.oid OPERATOR(pg_catalog.=) ANY (ARRAY[aggtransfn, aggfinalfn, \
-    aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn]::pg_catalog.oid[]) \
-    WHERE named.pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
-    AND named.proname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+    aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn]::pg_catalog.oid[]) WHERE ",
+    users!(),
+    " AND named.proname OPERATOR(pg_catalog.=) ANY (ARRAY["
+)
+.as_bytes();
 
 /// What the tree of an expression holds that calls functions of PostgreSQL's own which leave something, draw, or run a
 /// text, and a rule that notifies; then the same without sequences, for defaults, of which any INSERT may draw.
@@ -189,8 +214,8 @@ const OF_READS: &[u8] = b"SELECT what, named.relname, said FROM pg_catalog.pg_cl
     WHERE named.relnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
     AND named.relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
 
-/// Functions of operators, casts, orders, and of checks and defaults of domains, and what these say. Functions in C
-/// cannot be read.
+/// Functions of operators, casts, orders, and of checks and defaults of domains, and what these say; functions that may
+/// be called with one row, which look like one of its columns. Functions in C cannot be read.
 const OPERATORS: &[u8] = concat!(
     "SELECT DISTINCT 'o', '', proname FROM pg_catalog.pg_depend \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
@@ -202,6 +227,15 @@ const OPERATORS: &[u8] = concat!(
     pg_catalog.pg_opclass,pg_catalog.pg_type}'::pg_catalog.regclass[]) \
     OR contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid) \
     AND lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}') \
+    UNION ALL SELECT 'o', '', proname FROM pg_catalog.pg_proc \
+    JOIN pg_catalog.pg_language ON pg_language.oid OPERATOR(pg_catalog.=) prolang \
+    WHERE pg_proc.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+    AND (lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}') OR prokind OPERATOR(pg_catalog.=) 'a') \
+    AND pronargs OPERATOR(pg_catalog.>) 0 AND pronargs OPERATOR(pg_catalog.<=) (pronargdefaults OPERATOR(pg_catalog.+) 1) \
+    AND EXISTS (SELECT FROM pg_catalog.pg_type AS type \
+    LEFT JOIN pg_catalog.pg_type AS base ON base.oid OPERATOR(pg_catalog.=) type.typbasetype \
+    WHERE type.oid OPERATOR(pg_catalog.=) ANY (ARRAY[proargtypes[0], provariadic]) \
+    AND (type.typtype OPERATOR(pg_catalog.=) ANY ('{c,p}') OR base.typtype OPERATOR(pg_catalog.=) ANY ('{c,d}'))) \
     UNION ALL SELECT 'y', '', text FROM ",
     leaving!(),
     " CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(conbin, 0::pg_catalog.oid) FROM pg_catalog.pg_constraint \
@@ -328,10 +362,14 @@ struct Question {
     questions: &'static [&'static [u8]],
 }
 
-const CALLEES: [Question; 3] = [
+const CALLEES: [Question; 4] = [
     Question {
         names: |callee| if let Callee::Function(name) = callee { Some(name) } else { None },
         questions: &[FUNCTIONS, OF_ARGUMENTS, OF_AGGREGATES],
+    },
+    Question {
+        names: |callee| if let Callee::Ambiguous(name) = callee { Some(name) } else { None },
+        questions: &[AMBIGUOUS],
     },
     Question {
         names: |callee| if let Callee::Triggers(table) = callee { Some(table) } else { None },

@@ -238,8 +238,8 @@ impl Session {
     }
 
     /// Whether all that runs by name can be asked about; names are known in UTF-8.
-    fn knows_by_name(&self, Traits { functions, writes, reads, .. }: &Traits) -> bool {
-        let mut names = functions.iter().chain(writes).chain(reads);
+    fn knows_by_name(&self, Traits { functions, ambiguous, writes, reads, .. }: &Traits) -> bool {
+        let mut names = functions.iter().chain(ambiguous).chain(writes).chain(reads);
         names.all(|name| name.is_ascii() || is_meant(name, self.profile.is_utf8()))
     }
 
@@ -341,15 +341,17 @@ struct Bodies {
 
 /// What runs by name when the statements of a pattern do.
 fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
-    let Traits { functions, writes, reads, computes, effects, .. } = &pattern.traits;
+    let Traits { functions, ambiguous, writes, reads, computes, effects, .. } = &pattern.traits;
     let called = functions.iter().map(|name| Callee::function(name.as_bytes()));
     let written = writes.iter().map(|table| Callee::triggers(table.as_bytes()));
     // What is written is read, too, and has policies.
     let read = reads.iter().chain(writes).filter(|name| !is_catalog(name)).map(|name| Callee::reads(name.as_bytes()));
+    let ambiguous = ambiguous.iter().map(|name| Callee::ambiguous(name.as_bytes()));
     // Rows have types, and so have arguments.
-    let computes = *computes || !(reads.is_empty() && writes.is_empty() && functions.is_empty());
+    let computes =
+        *computes || [functions, &pattern.traits.ambiguous, reads, writes].iter().any(|names| !names.is_empty());
     let operators = computes.then_some(Callee::Operators);
-    called.chain(written).chain(read).chain(operators).chain(without_a_name(*effects))
+    called.chain(ambiguous).chain(written).chain(read).chain(operators).chain(without_a_name(*effects))
 }
 
 /// What a text makes old that defines something. Temporary objects come and go all the time, and what others read

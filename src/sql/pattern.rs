@@ -70,6 +70,9 @@ pub struct Traits {
     /// means that no user's code is called by name; what triggers, operators, casts, defaults and views call is not
     /// seen here.
     pub functions: Box<[Box<str>]>,
+    /// Functions of PostgreSQL's own that are called, and fields of values that are no plain columns: a function of the
+    /// same name may be meant, that is a user's.
+    pub ambiguous: Box<[Box<str>]>,
     pub effects: Effects,
     /// An operator or a type stands in it, which may be a user's.
     pub computes: bool,

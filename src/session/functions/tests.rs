@@ -69,6 +69,7 @@ fn what_a_called_function_does_its_caller_does() {
     define(&functions, "outside", "begin perform inside(1); end", now);
     assert_eq!(judge(&functions, "outside", now).unknown, [Callee::function(b"inside")]);
     define(&functions, "inside", "begin perform set_config('app.x', '1', false); end", now);
+    functions.learnt(functions.asked(now), &[Callee::ambiguous(b"set_config")]);
     let judgement = judge(&functions, "outside", now);
     assert!(judgement.may_leave && judgement.unknown.is_empty());
     assert_eq!(judgement.custom, [b"app.x".to_vec()]);
@@ -80,6 +81,17 @@ fn functions_that_call_each_other_come_to_an_end() {
     define(&functions, "ping", "select pong()", now);
     define(&functions, "pong", "select ping()", now);
     assert_eq!(judge(&functions, "ping", now), Judgement::default());
+}
+
+#[test]
+fn a_users_function_may_have_the_name_of_one_of_postgresqls_own() {
+    let (functions, now) = (functions(), Instant::now());
+    let log = || [Callee::ambiguous(b"log")].into_iter();
+    assert_eq!(functions.judge(log(), &[], now).unknown, [Callee::ambiguous(b"log")]);
+    functions.learnt(functions.asked(now), &[Callee::ambiguous(b"log")]);
+    assert_eq!(functions.judge(log(), &[], now), Judgement::default());
+    functions.learn_call(functions.asked(now), Callee::ambiguous(b"log"), b"log");
+    assert_eq!(functions.judge(log(), &[], now).unknown, [Callee::function(b"log")]);
 }
 
 #[test]
@@ -98,7 +110,7 @@ fn what_a_function_reads_and_every_operator_may_run_something_of_its_own() {
     let now = Instant::now();
     define(&functions, "counts", "select count(*) from v", now);
     let unknown = |name| judge(&functions, name, now).unknown;
-    assert_eq!(unknown("counts"), [Callee::reads(b"v"), Callee::Operators]);
+    assert_eq!(unknown("counts"), [Callee::ambiguous(b"count"), Callee::reads(b"v"), Callee::Operators]);
     define(&functions, "runs", "begin execute 'insert into ' || $1; end", now);
     assert_eq!(unknown("runs"), [Callee::Operators, Callee::AllTables, Callee::Defines]);
     functions.learn_call(functions.asked(now), Callee::Operators, b"differs");
@@ -113,7 +125,7 @@ fn what_is_read_runs_what_its_view_says() {
     assert_eq!(functions.judge(read(), &[], now).unknown, [Callee::reads(b"v")]);
     functions.learn_said(functions.asked(now), Callee::reads(b"v"), b" SELECT t.n FROM t WHERE marks(t.n);");
     functions.learnt(functions.asked(now), &[Callee::reads(b"v"), Callee::reads(b"t")]);
-    assert_eq!(functions.judge(read(), &[], now).unknown, [Callee::function(b"marks")]);
+    assert_eq!(functions.judge(read(), &[], now).unknown, [Callee::function(b"marks"), Callee::ambiguous(b"n")]);
     functions.learn_said(functions.asked(now), Callee::reads(b"own"), b" SELECT set_config('app.x', '1', false);");
     functions.learnt(functions.asked(now), &[Callee::reads(b"own")]);
     let judgement = functions.judge([Callee::reads(b"own")].into_iter(), &[], now);

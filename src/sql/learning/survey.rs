@@ -21,6 +21,11 @@ pub(super) struct Survey<'a> {
     reads: BTreeSet<String>,
     writes: BTreeSet<String>,
     functions: BTreeSet<String>,
+    ambiguous: BTreeSet<String>,
+    /// Columns that stand behind a name, which are functions where that is no row but a value.
+    columns: BTreeSet<&'a str>,
+    /// What is selected from are functions, too, whose rows may be values.
+    ranges_over_values: bool,
     effects: Effects,
     /// Something is written somewhere within, as in a WITH.
     modifies: bool,
@@ -57,6 +62,7 @@ impl<'a> Survey<'a> {
         self.commands.push(Command::Other);
         self.effects |= words.effects;
         self.functions.extend(words.functions);
+        self.ambiguous.extend(words.ambiguous);
         self.computes = true;
         self.shape = Shape::default();
     }
@@ -84,8 +90,11 @@ impl<'a> Survey<'a> {
         self.shape.returns_rows = kind == Kind::Read;
     }
 
-    pub(super) fn traits(self) -> Traits {
+    pub(super) fn traits(mut self) -> Traits {
         let mut effects = self.effects;
+        if self.ranges_over_values {
+            self.ambiguous.extend(self.columns.iter().map(|column| (*column).to_owned()));
+        }
         if self.kind == Kind::Ddl {
             effects |= Effects::DEFINES;
         }
@@ -103,6 +112,7 @@ impl<'a> Survey<'a> {
             reads: boxed(self.reads),
             writes: boxed(self.writes),
             functions: boxed(self.functions),
+            ambiguous: boxed(self.ambiguous),
             effects,
             computes: self.computes,
             commands: self.commands.into(),
@@ -123,6 +133,10 @@ impl<'a> Survey<'a> {
         match node.name {
             "RangeVar" => return self.table(node),
             "FuncCall" => self.call(node),
+            "AIndirection" => self.ambiguous.extend(node.names("indirection").into_iter().map(str::to_owned)),
+            "ColumnRef" => self.columns.extend(node.names("fields").into_iter().skip(1).last()),
+            name if name.starts_with("Json") => self.ambiguous.extend(JSON.map(str::to_owned)),
+            "RangeFunction" => self.ranges_over_values = true,
             "JoinExpr" => self.joins = self.joins.saturating_add(1),
             // Whatever has the type of a domain is checked: also a column of XMLTABLE, or of a function's rows.
             "AExpr" | "TypeName" => self.computes = true,
@@ -202,6 +216,9 @@ impl<'a> Survey<'a> {
 
     fn call(&mut self, call: &Node) {
         let name = call.names("funcname");
+        if Called::by_name(&name) != Called::Other {
+            self.ambiguous.extend(name.last().map(|name| (*name).to_owned()));
+        }
         if is_set_config(&name) {
             self.sets_by_column |= is_named_by_column(call, self.lists_settings);
             self.effects |= set_config(call) | Effects::UNSETS;
@@ -254,6 +271,19 @@ impl<'a> Survey<'a> {
         }
     }
 }
+
+/// What is syntax to the parser, and to PostgreSQL before 16 or 17 a name like any other.
+const JSON: [&str; 9] = [
+    "json",
+    "json_array",
+    "json_arrayagg",
+    "json_exists",
+    "json_objectagg",
+    "json_query",
+    "json_scalar",
+    "json_serialize",
+    "json_value",
+];
 
 fn table_name(table: &Node) -> String {
     let parts = ["catalogname", "schemaname", "relname"].map(|part| table.text(part));

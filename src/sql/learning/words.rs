@@ -19,6 +19,9 @@ pub struct Words {
     /// Names before a bracket that are no function of PostgreSQL's own, as traits have them. Keywords that may be names
     /// are among them, but no reason to parse a text.
     pub functions: BTreeSet<String>,
+    /// Names that may be those of a user's functions or of something else: of PostgreSQL's own functions, of fields, of
+    /// what stands before a bracket and is probably no function.
+    pub ambiguous: BTreeSet<String>,
     /// A function, or something that calls functions without being named, is made, replaced, altered or dropped.
     pub redefines: bool,
 }
@@ -36,6 +39,8 @@ pub(in crate::sql) fn read(text: &[u8], lexing: &Lexing) -> Words {
 
 /// No more names are kept than these; a text that calls more may do anything.
 const MOST_FUNCTIONS: usize = 256;
+/// Nor more of these, of which each field of a row is one.
+const MOST_AMBIGUOUS: usize = 1024;
 
 /// Words of PL/pgSQL, none of SQL, that may stand before a bracket.
 const PROCEDURAL: [&str; 9] = ["assert", "elseif", "elsif", "exit", "foreach", "open", "perform", "raise", "while"];
@@ -54,6 +59,8 @@ enum Before {
     /// A name, which a dot may follow.
     Name,
     Dot,
+    /// A dot behind what is no name: the field of a value follows, or a number.
+    Field,
     Other,
 }
 
@@ -75,6 +82,7 @@ impl Reader<'_> {
                 Before::Name
             }
             TokenKind::Dot if self.before == Before::Name => Before::Dot,
+            TokenKind::Dot => Before::Field,
             TokenKind::Semicolon => Before::Statement,
             _ => Before::Other,
         };
@@ -156,15 +164,26 @@ impl Reader<'_> {
         let next = rest.nth(more).map(|next| next.kind);
         self.found.effects |= self.known(&name, !quoted || next == Some(TokenKind::Dot));
         if let Some(effects) = effects_of(&name).filter(|_| is_own) {
+            self.found.ambiguous.insert(name.clone());
             let sets = if name == "set_config" { Effects::ROLE } else { Effects::NONE };
             self.found.effects |= effects | sets;
             return;
         }
-        let called = next == Some(TokenKind::Open)
+        let bracketed = next == Some(TokenKind::Open);
+        let is_word = keywords::is_keyword(name.as_bytes()) || PROCEDURAL.contains(&&*name);
+        let called = bracketed
             && !matches!(self.before, Before::Named | Before::With | Before::Creation | Before::Update)
             && !(is_own && is_built_in(&name));
-        if called {
-            let is_word = keywords::is_keyword(name.as_bytes()) || PROCEDURAL.contains(&&*name);
+        if !called {
+            // What follows a dot may be called for what stands before it.
+            let is_field = matches!(self.before, Before::Dot | Before::Field);
+            let may_be_called = quoted || !is_word || keywords::may_name_function(name.as_bytes());
+            if self.found.ambiguous.len() >= MOST_AMBIGUOUS {
+                self.found.effects |= Effects::ANYTHING;
+            } else if is_field || (bracketed && may_be_called) {
+                self.found.ambiguous.insert(name);
+            }
+        } else {
             if quoted || schema.is_some() || !is_word {
                 self.found.effects |= Effects::CALLS;
             } else if !keywords::may_name_function(name.as_bytes()) {
