@@ -1,7 +1,7 @@
 //! What code in SQL or PL/pgSQL may do: bodies of functions and of DO, definitions of views.
 
 use super::functions::{Callee, cut, extend};
-use crate::sql::{Effects, Lexing, Tables, strings, tables, words};
+use crate::sql::{Effects, Lexer, Lexing, Quoting, Tables, TokenKind, strings, tables, words};
 
 /// Strings within strings that are read as code; what stands further inside may do anything.
 const DEPTH: usize = 4;
@@ -84,16 +84,26 @@ pub(super) fn without_a_name(effects: Effects) -> impl Iterator<Item = Callee> {
 /// The body in what `pg_get_functiondef` gives: its head has words that would be commands in a body. That of a
 /// function in C is none.
 pub(super) fn body_of(definition: &[u8]) -> &[u8] {
-    let starts: [&[u8]; 3] = [b"\nAS $", b"\nBEGIN ATOMIC", b"\nRETURN "];
-    let at = starts.iter().filter_map(|start| memchr::memmem::find(definition, start)).min();
-    let body = definition.get(at.unwrap_or(definition.len())..).unwrap_or_default();
-    // What stands between dollar quotes would be skipped as a string.
-    let Some(quoted) = body.strip_prefix(b"\nAS $") else { return body };
-    let Some(end) = memchr::memchr(b'$', quoted) else { return body };
-    let tag = quoted.get(..=end).unwrap_or_default();
-    let inside = quoted.get(end + 1..).unwrap_or_default();
-    let closing = [b"$", tag].concat();
-    inside.get(..memchr::memmem::rfind(inside, &closing).unwrap_or(inside.len())).unwrap_or(inside)
+    let mut tokens = Lexer::new(definition, Lexing::default());
+    while let Some(token) = tokens.next() {
+        // Other lines of the head begin with a blank.
+        let begins = token.start.checked_sub(1).is_some_and(|before| definition.get(before) == Some(&b'\n'));
+        match token.of(definition) {
+            b"AS" if begins => {
+                let quoted = tokens.next().filter(|token| token.kind == TokenKind::Text(Quoting::Dollar));
+                return quoted.map(|quoted| without_quotes(quoted.of(definition))).unwrap_or_default();
+            }
+            b"BEGIN" | b"RETURN" if begins => return definition.get(token.start..).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    &[]
+}
+
+/// What stands between dollar quotes.
+fn without_quotes(quoted: &[u8]) -> &[u8] {
+    let tag = quoted.iter().skip(1).position(|byte| *byte == b'$').map_or(0, |end| end + 2);
+    quoted.get(tag..quoted.len().saturating_sub(tag)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -128,11 +138,12 @@ mod tests {
 
     #[test]
     fn every_form_of_a_definition_has_its_body() {
-        let head = "CREATE OR REPLACE FUNCTION public.f()\n RETURNS text\n LANGUAGE sql\n";
+        let head = "CREATE OR REPLACE FUNCTION public.f(a text DEFAULT '\nAS $x$\nRETURN '::text)\n LANGUAGE sql\n";
         for (tail, body) in [
             ("AS $function$ select g() $function$\n", " select g() "),
-            ("BEGIN ATOMIC\n SELECT g();\nEND\n", "\nBEGIN ATOMIC\n SELECT g();\nEND\n"),
-            ("RETURN g()\n", "\nRETURN g()\n"),
+            ("BEGIN ATOMIC\n SELECT g();\nEND\n", "BEGIN ATOMIC\n SELECT g();\nEND\n"),
+            ("RETURN g()\n", "RETURN g()\n"),
+            ("AS '$libdir/x', $function$g$function$\n", ""),
         ] {
             assert_eq!(body_of(format!("{head}{tail}").as_bytes()), body.as_bytes());
         }

@@ -139,7 +139,8 @@ impl<'a> Survey<'a> {
             "RangeFunction" => self.ranges_over_values = true,
             "JoinExpr" => self.joins = self.joins.saturating_add(1),
             // Whatever has the type of a domain is checked: also a column of XMLTABLE, or of a function's rows.
-            "AExpr" | "TypeName" => self.computes = true,
+            // And a row that a query in FROM gives may be given to a function, as if that were a column of it.
+            "AExpr" | "TypeName" | "RangeSubselect" => self.computes = true,
             "LockingClause" => self.locks_rows = true,
             "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => self.modifies = true,
             "DropStmt" => self.dropped(node),
