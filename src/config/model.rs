@@ -208,10 +208,9 @@ pub enum PrePing {
 }
 
 /// What is undone when a backend comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetOnReturn {
     /// Only what the session is known to have left behind.
-    #[default]
     Auto,
     Discard,
     None,

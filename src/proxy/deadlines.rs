@@ -1,6 +1,5 @@
 //! Limits of time: when the next one is met, and what happens then.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
@@ -83,7 +82,7 @@ impl Serve {
 
     /// The first of the limits that this lease will meet.
     fn lease_deadline(&self, active: &Active) -> Option<(Instant, Deadline)> {
-        let limits = &active.limits;
+        let limits = self.route.limits.load();
         if !matches!(active.ownership, Ownership::Leased(_)) || !limits.bounds_leases() {
             return None;
         }
@@ -107,7 +106,7 @@ impl Serve {
     }
 
     fn past(&mut self, active: &mut Active, deadline: Deadline, now: Instant) -> Result<(), Ending> {
-        let limits = Arc::clone(&active.limits);
+        let limits = self.route.limits.load_full();
         if !active.work.overdue {
             self.route.limit_hits.hit(deadline.limit());
         }

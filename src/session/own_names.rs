@@ -67,10 +67,8 @@ impl Session {
         leased: &Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
-        if !lists(weighed) {
-            return Ok(());
-        }
-        if self.turn.as_ref().is_some_and(|turn| !turn.may_begin_batch() || turn.deferred.is_some()) {
+        let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch() && turn.deferred.is_none());
+        if !lists(weighed) || !begins {
             return Ok(());
         }
         if self.is_naming(weighed) {
