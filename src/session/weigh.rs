@@ -12,8 +12,8 @@ use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
 use crate::settings::{CLIENT_ENCODING, SEARCH_PATH};
 use crate::sql::{
-    Command, Digest, Effects, Encoding, Kind, Lexing, Pattern, Traits, Unnamed, Weighed, begins_a_name, do_bodies,
-    is_meant, runs_given, spelled_names, unnamed_settings,
+    Command, Digest, Effects, Encoding, Kind, Lexer, Lexing, Pattern, TokenKind, Traits, Unnamed, Weighed,
+    begins_a_name, do_bodies, first_word, is_meant, runs_given, spelled_names, unnamed_settings,
 };
 use crate::wire::Frame;
 use crate::wire::view::{Parse, Transaction, query_text};
@@ -139,7 +139,7 @@ impl Session {
             return self.state.note(Effects::ANYTHING, b"");
         }
         let lexing = self.lexing();
-        let Code { callees, .. } = Code::read(text, &lexing);
+        let callees = if is_bare(text, &lexing) { Vec::new() } else { Code::read(text, &lexing).callees };
         self.turn.get_or_insert_default().unsure.push((digest, callees));
     }
 
@@ -330,6 +330,16 @@ impl Session {
             encoding: self.profile.get(CLIENT_ENCODING).map(Encoding::named).unwrap_or_default(),
         }
     }
+}
+
+/// Whether a text that does nothing to the session has nothing in it for code of a user's to be at work on. Others are
+/// asked about after the client has been answered, and a backend that is lost meanwhile is lost to the client.
+fn is_bare(text: &[u8], lexing: &Lexing) -> bool {
+    let begins = [&b"select"[..], b"show", b"begin", b"start", b"commit", b"end", b"rollback"];
+    let plain = [TokenKind::Word, TokenKind::Number, TokenKind::Comma, TokenKind::Semicolon];
+    begins.iter().any(|word| first_word(text).eq_ignore_ascii_case(word))
+        && Lexer::new(text, *lexing)
+            .all(|token| plain.contains(&token.kind) && !token.of(text).eq_ignore_ascii_case(b"from"))
 }
 
 /// What the bodies of DO in a text do.

@@ -144,3 +144,13 @@ fn a_text_that_has_not_been_parsed_when_its_transaction_ends_is_asked_about_by_t
     assert!(asked.contains("E'watched_view'") && asked.contains("pg_operator"));
     assert!(asked.contains("SET LOCAL jit = off"), "a large catalog is not worth seconds of compiling");
 }
+
+#[test]
+fn nobody_waits_for_an_answer_about_a_text_that_has_nothing_of_a_users_in_it() {
+    let wish = Wish { hold: Hold::Session, ..Wish::default() };
+    let mut world = World::new(&[Script::at_once(vec![query("begin"), query("select 1"), query("commit")])], wish);
+    world.run(|_| 0);
+    let now = world.now;
+    let (session, carried) = (&mut world.clients[0].session, &world.seats[0].carried);
+    assert_eq!(session.look(carried, now), None);
+}
