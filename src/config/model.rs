@@ -208,9 +208,10 @@ pub enum PrePing {
 }
 
 /// What is undone when a backend comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResetOnReturn {
     /// Only what the session is known to have left behind.
+    #[default]
     Auto,
     Discard,
     None,

@@ -188,7 +188,7 @@ impl<M: Manager> State<M> {
     fn park(&mut self, came: Came<M::Backend>, now: Instant, chores: &mut Chores<M>) {
         if let Err(stray) = self.slots.park(came.id, came.backend, came.profile, now) {
             debug_assert!(false, "what comes back was leased");
-            chores.closed.push(stray);
+            chores.close([stray]);
         }
     }
 

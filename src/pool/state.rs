@@ -51,13 +51,19 @@ pub(super) enum Outcome<M: Manager> {
     Failed(LeaseError<M::Error>),
 }
 
+/// How a backend is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    AtOnce,
+    /// Somebody waits until the server has closed it too.
+    Farewell,
+}
+
 /// What is left to do when the lock is free.
 pub(super) struct Chores<M: Manager> {
     /// Mostly of the one who is handed what came back.
     pub(super) wakers: SmallVec<[Waker; 1]>,
-    pub(super) closed: Vec<M::Backend>,
-    /// They are closed too, and waited for.
-    pub(super) leaving: Vec<M::Backend>,
+    pub(super) closed: Vec<(M::Backend, Parting)>,
     pub(super) connects: Vec<BackendId>,
     /// With what the lease is to be for.
     pub(super) proofs: Vec<(Taken<M::Backend>, Duty)>,
@@ -73,9 +79,14 @@ pub(super) struct Chores<M: Manager> {
 
 impl<M: Manager> Default for Chores<M> {
     fn default() -> Self {
-        let (wakers, closed, leaving) = (SmallVec::new(), Vec::new(), Vec::new());
-        let (connects, proofs) = (Vec::new(), Vec::new());
-        Self { wakers, closed, leaving, connects, proofs, freed: 0, short: 0, alarm: None, settled: false }
+        let (wakers, closed, connects, proofs) = (SmallVec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { wakers, closed, connects, proofs, freed: 0, short: 0, alarm: None, settled: false }
+    }
+}
+
+impl<M: Manager> Chores<M> {
+    pub(super) fn close(&mut self, backends: impl IntoIterator<Item = M::Backend>) {
+        self.closed.extend(backends.into_iter().map(|backend| (backend, Parting::AtOnce)));
     }
 }
 
@@ -206,7 +217,7 @@ impl<M: Manager> State<M> {
         self.totals.closed += 1;
         chores.settled |= self.resting.is_some();
         chores.freed += usize::from(freed);
-        chores.closed.extend(backend.into_iter().chain(idle));
+        chores.close(backend.into_iter().chain(idle));
     }
 
     /// The seat of a connect that came to nothing.
@@ -225,7 +236,7 @@ impl<M: Manager> State<M> {
     fn leave(&mut self, backend: M::Backend, chores: &mut Chores<M>) {
         self.totals.closed += 1;
         self.leaving += 1;
-        chores.leaving.push(backend);
+        chores.closed.push((backend, Parting::Farewell));
     }
 
     /// From now on it rests: what is idle is closed. Gives what may still become a connection that nobody has.
@@ -245,7 +256,7 @@ impl<M: Manager> State<M> {
     /// Closes what is idle and too old, too long idle or too much.
     pub(super) fn sweep(&mut self, now: Instant, chores: &mut Chores<M>) {
         let before = chores.closed.len();
-        self.slots.sweep(now, &self.policy, |backend| chores.closed.push(backend));
+        self.slots.sweep(now, &self.policy, |backend| chores.close([backend]));
         let swept = chores.closed.len() - before;
         chores.freed += swept;
         self.totals.closed += swept as u64;
@@ -257,7 +268,7 @@ impl<M: Manager> State<M> {
         let found = evicted.is_some();
         chores.freed += usize::from(found);
         self.totals.closed += u64::from(found);
-        chores.closed.extend(evicted);
+        chores.close(evicted);
         found
     }
 

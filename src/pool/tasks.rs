@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::budget::{Budget, Member, MemberId};
 use super::lease::{Duty, Ended, Grant, Lease};
 use super::slots::{BackendId, Home};
-use super::state::{Account, Came, Chores, State};
+use super::state::{Account, Came, Chores, Parting, State};
 use super::vacating::{Permit, farewell};
 use super::{ConnectFault, LeaseError, Manager, Pool, PoolKey, Return};
 use crate::stats::LimitHits;
@@ -67,12 +67,10 @@ impl<M: Manager> Shared<M> {
 
     /// Does what was noted under the lock, which must be free by now.
     pub(super) fn perform(self: &Arc<Self>, chores: Chores<M>, home: Home, now: Instant) {
-        let Chores { wakers, closed, leaving, connects, proofs, freed, short, alarm, settled } = chores;
+        let Chores { wakers, closed, connects, proofs, freed, short, alarm, settled } = chores;
         wakers.into_iter().for_each(std::task::Waker::wake);
-        drop(closed);
-        for backend in leaving {
-            let permit = Permit::new(Arc::clone(self), home);
-            self.spawn(farewell(backend, permit));
+        if !closed.is_empty() {
+            self.close(closed, home);
         }
         if settled {
             self.settled.notify_waiters();
@@ -94,6 +92,15 @@ impl<M: Manager> Shared<M> {
         }
         if short > 0 {
             self.budget.reclaim(self.member, short, home, now);
+        }
+    }
+
+    fn close(self: &Arc<Self>, closed: Vec<(M::Backend, Parting)>, home: Home) {
+        for (backend, parting) in closed {
+            match parting {
+                Parting::AtOnce => drop(backend),
+                Parting::Farewell => self.spawn(farewell(backend, Permit::new(Arc::clone(self), home))),
+            }
         }
     }
 
@@ -128,8 +135,7 @@ impl<M: Manager> Shared<M> {
         }
         let mut chores = Chores::default();
         state.take_back(came, self.account(), now, &mut chores);
-        let served =
-            !chores.wakers.is_empty() && chores.closed.is_empty() && chores.leaving.is_empty() && duty == Duty::Session;
+        let served = !chores.wakers.is_empty() && chores.closed.is_empty() && duty == Duty::Session;
         if !served || state.lingers_needlessly() {
             state.pump(self.account(), home, now, &mut chores);
         }

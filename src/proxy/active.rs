@@ -10,6 +10,7 @@ use super::administration::MakingWay;
 use super::buffer::{Inbox, Outbox};
 use super::measuring::Measured;
 use super::pinning::Pinning;
+use super::route::Limits;
 use super::standing_in::StandingIn;
 use super::worker::{Alarm, SMALL_BUFFER};
 use crate::backend::Dialer;
@@ -65,6 +66,8 @@ pub struct Active {
     /// Since when others have waited for a backend that is only better kept.
     pub(super) wanted_since: Option<Instant>,
     pub(super) work: Work,
+    /// Those of the route as this wake found them.
+    pub(super) limits: Arc<Limits>,
     /// When a frame last passed, in either direction.
     pub(super) last_frame: Option<Instant>,
     pub(super) bytes_from_client: u64,
@@ -193,6 +196,7 @@ impl Active {
             out: Outgoing::default(),
             wanted_since: None,
             work: Work::default(),
+            limits: Arc::default(),
             last_frame: None,
             bytes_from_client: 0,
             bytes_to_client: 0,
@@ -239,6 +243,7 @@ impl Active {
             out,
             wanted_since,
             work,
+            limits: _,
             last_frame,
             bytes_from_client,
             bytes_to_client,

@@ -96,7 +96,7 @@ impl Serve {
             return Ok(false);
         }
         active.held = None;
-        let limits = self.route.limits.load().messages;
+        let limits = active.limits.messages;
         while !active.from_client.is_empty() && active.to_backend.len() < self.worker.buffer {
             if active.client_rest != Rest::None {
                 let (bytes, forward) = active.client_rest.take(active.from_client.unread().len());

@@ -1,5 +1,6 @@
 //! Limits of time: when the next one is met, and what happens then.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
@@ -82,7 +83,7 @@ impl Serve {
 
     /// The first of the limits that this lease will meet.
     fn lease_deadline(&self, active: &Active) -> Option<(Instant, Deadline)> {
-        let limits = self.route.limits.load();
+        let limits = &active.limits;
         if !matches!(active.ownership, Ownership::Leased(_)) || !limits.bounds_leases() {
             return None;
         }
@@ -106,7 +107,7 @@ impl Serve {
     }
 
     fn past(&mut self, active: &mut Active, deadline: Deadline, now: Instant) -> Result<(), Ending> {
-        let limits = self.route.limits.load_full();
+        let limits = Arc::clone(&active.limits);
         if !active.work.overdue {
             self.route.limit_hits.hit(deadline.limit());
         }

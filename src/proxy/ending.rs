@@ -127,7 +127,7 @@ impl Serve {
             && active.client_rest == Rest::None
             && active.backend_rest == Rest::None
             && active.cancel.is_none();
-        let leaves_session = self.session_left_state() || !lease.held.own().is_empty();
+        let leaves_session = self.session_left_state(active) || !lease.held.own().is_empty();
         if nothing_in_flight && self.session.is_answered() {
             // Between statements: what is open is rolled back, and the backend lives on.
             let transaction = self.session.transaction() != Transaction::Idle;
@@ -151,8 +151,8 @@ impl Serve {
     }
 
     /// Whether the session may have left anything on its backend beside an open transaction.
-    fn session_left_state(&self) -> bool {
-        match self.route.limits.load().reset_on_return {
+    fn session_left_state(&self, active: &Active) -> bool {
+        match active.limits.reset_on_return {
             ResetOnReturn::Auto => self.route.rules.hold == Hold::Session || self.session.may_have_left_state(),
             ResetOnReturn::Discard => true,
             ResetOnReturn::None => false,

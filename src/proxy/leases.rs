@@ -39,7 +39,7 @@ impl Serve {
             worker: self.worker.index,
             last_backend: self.last_backend,
             profile: Arc::as_ptr(self.session.profile()).addr(),
-            priority: self.route.limits.load().priority,
+            priority: active.limits.priority,
             holder: u64::try_from(self.handle.pid).unwrap_or(0),
             pin,
             must,
@@ -65,7 +65,7 @@ impl Serve {
 
     /// Whether the client's Parse could be answered although no backend is free.
     fn parse_unleased(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
-        let limit = self.route.limits.load().messages.any;
+        let limit = active.limits.messages.any;
         let Some(bytes) = self.session.parse_unleased(active.from_client.unread(), limit, &mut active.out) else {
             return Ok(false);
         };
@@ -152,7 +152,7 @@ impl Serve {
         if self.is_being_heard(active) {
             return Ok(());
         }
-        let reset = self.route.limits.load().reset_on_return;
+        let reset = active.limits.reset_on_return;
         if reset == ResetOnReturn::Auto {
             let look = match &active.ownership {
                 Ownership::Leased(lease) => self.session.look(&lease.carried, now),
@@ -230,7 +230,7 @@ impl Serve {
         active.measured.lease_is_over();
         lease.undo = undo;
         let spent = self.session.takes_backend_along();
-        let how = if spent && self.route.limits.load().reset_on_return != ResetOnReturn::None {
+        let how = if spent && active.limits.reset_on_return != ResetOnReturn::None {
             Return::Close
         } else if undo == Undo::default() {
             Return::Clean

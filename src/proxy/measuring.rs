@@ -125,7 +125,7 @@ impl Serve {
     /// Records what has ended, though the client may not have all of it.
     pub(super) fn record(&self, active: &mut Active, now: Instant) {
         let Some(recorder) = &self.worker.insight else { return };
-        let measured = &mut active.measured;
+        let (measured, slow) = (&mut active.measured, active.limits.slow_threshold);
         measured.share();
         let place = self.route.place;
         for Told { event, bytes, together } in measured.ended.drain(..) {
@@ -138,9 +138,8 @@ impl Serve {
                     let (waited, drained) = (&mut measured.waited, &mut measured.drained);
                     let times = (std::mem::take(waited), std::mem::take(drained));
                     let (execution, values, sampled) = self.execution(ended, (bytes, together), times, now);
-                    let limits = self.route.limits.load();
                     let total = u128::from(execution.total());
-                    if limits.slow_threshold.is_some_and(|threshold| total >= threshold.as_nanos()) {
+                    if slow.is_some_and(|threshold| total >= threshold.as_nanos()) {
                         let execution = execution.clone();
                         // Which of those that have shared their time was slow, nobody knows.
                         let sampled = sampled.filter(|_| together == 1);

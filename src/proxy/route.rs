@@ -53,7 +53,7 @@ impl Route {
 }
 
 /// What bounds a session and its leases.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Limits {
     pub query_timeout: Option<Duration>,
     pub idle_in_transaction_timeout: Option<Duration>,
@@ -66,7 +66,7 @@ pub struct Limits {
 }
 
 /// Bytes that a client's message may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MessageLimits {
     /// Of any kind.
     pub any: usize,

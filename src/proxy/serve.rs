@@ -123,6 +123,11 @@ impl Serve {
         }
         let now = Instant::now();
         let mut active = self.active.take().unwrap_or_else(|| self.worker.take_active());
+        let limits = self.route.limits.load();
+        if !Arc::ptr_eq(&limits, &active.limits) {
+            active.limits = Arc::clone(&limits);
+        }
+        drop(limits);
         let outcome = self.run(&mut active, cx, now);
         if let Err(ending) = outcome {
             self.active = Some(active);

@@ -108,6 +108,10 @@ impl Expect {
         matches!(self.kind, Kind::FunctionCall | Kind::Query | Kind::Sync)
     }
 
+    pub(super) fn ends_clients_batch(&self) -> bool {
+        self.is_end_of_batch() && !self.is_skipped()
+    }
+
     /// Whether the client must not see the reply.
     pub(super) fn is_skipped(&self) -> bool {
         matches!(self.who, Who::Skip | Who::Try)

@@ -283,8 +283,10 @@ impl Session {
                 return verdict;
             }
         }
-        let alone = is_by_name(&weighed) && self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch());
-        self.bring_own_names(&weighed, alone, leased, out);
+        if is_by_name(&weighed) {
+            let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch());
+            self.bring_own_names(&weighed, begins, leased, out);
+        }
         let forgets = !frame.is_whole() || (!weighed.is_plain() && may_forget(text));
         let executes_copy =
             || effects.any_of(Effects::EXECUTES) && self.names.named().any(|(_, named)| named.statement.copies);

@@ -67,8 +67,10 @@ impl Session {
         leased: &Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
-        let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch() && turn.deferred.is_none());
-        if !lists(weighed) || !begins {
+        if !lists(weighed) {
+            return Ok(());
+        }
+        if self.turn.as_ref().is_some_and(|turn| !turn.may_begin_batch() || turn.deferred.is_some()) {
             return Ok(());
         }
         if self.is_naming(weighed) {

@@ -90,7 +90,12 @@ impl Turn {
         }
     }
 
-    /// What was sent is being flushed on our own account. Whether anything had been kept back.
+    /// What was sent is being flushed. Whether anything had been kept back.
+    pub(super) fn flush(&mut self) -> bool {
+        std::mem::take(&mut self.unflushed)
+    }
+
+    /// What was sent is being flushed on our own account.
     pub(super) fn flush_now(&mut self, to_backend: &mut Vec<u8>) {
         if self.flush() {
             to_backend.extend_from_slice(&FLUSH);

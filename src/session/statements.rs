@@ -155,6 +155,11 @@ impl Session {
     /// The statement that a Parse names: shared where it has a name or recurs, else the client's own.
     fn statement_of(&mut self, parse: &Parse<'_>, now: Instant) -> Arc<Statement> {
         let (registry, plan_key) = (&self.rules.registry, self.profile.plan_key());
+        let found = self.turn.as_mut().and_then(|turn| turn.head.found.take());
+        let means_this = |(key, statement): &(u64, Arc<Statement>)| {
+            (*key, &*statement.text, &*statement.types) == (plan_key, parse.text, parse.types)
+        };
+        let found = found.filter(means_this).map(|(_, statement)| statement);
         let weigh = || self.weigh(parse.text);
         registry.pass(now);
         // A temporary table may go by the name of another session's, with other columns; a constant of the clock is of
@@ -166,13 +171,11 @@ impl Session {
             };
         }
         if !parse.name.is_empty() {
-            return registry.shared(parse.text, parse.types, plan_key, || self.origin(parse.text));
+            let shared = || registry.shared(parse.text, parse.types, plan_key, || self.origin(parse.text));
+            return found.unwrap_or_else(shared);
         }
-        let recurring = self
-            .rules
-            .promote_unnamed
-            .then(|| registry.recurring(parse.text, parse.types, plan_key, || self.origin(parse.text)))
-            .flatten();
+        let recurring = || registry.recurring(parse.text, parse.types, plan_key, || self.origin(parse.text));
+        let recurring = if self.rules.promote_unnamed { found.or_else(recurring) } else { None };
         match recurring {
             None => registry.private(parse.text, parse.types, weigh()),
             Some(shared) => {

@@ -30,6 +30,8 @@ use crate::wire::view::Transaction;
 pub(super) struct Head {
     /// What is known of the Query that waits at the head.
     pub(super) weighed: Option<Weighed>,
+    /// The statement that the Parse that waits at the head asks for, if others have prepared it, and its plan key.
+    pub(super) found: Option<(u64, Arc<Statement>)>,
     /// The frame that waits at the head is answered with this.
     pub(super) refusal: Option<Box<Fault>>,
     /// The statement that the backend has described for us, for the frame that waits.
@@ -145,7 +147,7 @@ impl Turn {
 
     /// Whether the outcome of an earlier batch of the client is not known yet.
     pub(super) fn is_behind(&self) -> bool {
-        self.queue.iter().any(|expect| expect.is_end_of_batch() && !expect.is_skipped())
+        self.queue.iter().any(Expect::ends_clients_batch)
     }
 
     /// Whether a batch of ours may begin: there is none that our Sync would end, nor may PostgreSQL be skipping what comes.
@@ -156,7 +158,7 @@ impl Turn {
 
     /// Batches of the client's that are under way.
     pub(super) fn batches(&self) -> usize {
-        self.queue.iter().filter(|expect| expect.is_end_of_batch() && !expect.is_skipped()).count()
+        self.queue.iter().filter(|expect| expect.ends_clients_batch()).count()
     }
 
     /// Whether something at work may drop statements that we believe to be there.
@@ -196,19 +198,12 @@ impl Turn {
     /// What is sent from now on is answered after another ReadyForQuery.
     pub(super) fn end_batch(&mut self) {
         self.batch += 1;
-        self.open_batch = false;
-        self.unflushed = false;
+        (self.open_batch, self.unflushed) = (false, false);
     }
 
     /// Something is sent that no Sync or Query ends yet.
     pub(super) fn open_batch(&mut self) {
-        self.open_batch = true;
-        self.unflushed = true;
-    }
-
-    /// What was sent is being flushed. Whether anything had been kept back.
-    pub(super) fn flush(&mut self) -> bool {
-        std::mem::take(&mut self.unflushed)
+        (self.open_batch, self.unflushed) = (true, true);
     }
 
     /// Holds a frame until the backend has answered what it was sent before, which it may have to be asked for.
@@ -221,7 +216,9 @@ impl Turn {
 
     /// The reply that the backend gives next, after what we answer ourselves before it.
     pub(super) fn next(&mut self, names: &mut Names, before: &mut Vec<u8>) -> Option<&Expect> {
-        self.answer_fakes_at_head(names, before);
+        if self.queue.front().is_some_and(Expect::is_fake) {
+            self.answer_fakes_at_head(names, before);
+        }
         self.queue.front()
     }
 

@@ -28,14 +28,15 @@ impl Session {
     }
 
     /// What is known of the text of a Parse, which others may have prepared before.
-    pub(super) fn weigh_parse(&self, parse: &Parse<'_>) -> Weighed {
-        match self.rules.registry.known(parse.text, parse.types, self.profile.plan_key()) {
-            Some(statement) => {
-                self.weigh_again(&statement);
-                statement.weighed().clone()
-            }
-            None => self.weigh(parse.text),
-        }
+    pub(super) fn weigh_parse(&mut self, parse: &Parse<'_>) -> Weighed {
+        let plan_key = self.profile.plan_key();
+        let Some(statement) = self.rules.registry.known(parse.text, parse.types, plan_key) else {
+            return self.weigh(parse.text);
+        };
+        self.weigh_again(&statement);
+        let weighed = statement.weighed().clone();
+        self.turn.get_or_insert_default().head.found = Some((plan_key, statement));
+        weighed
     }
 
     /// What a statement has from this session that is the first to prepare it.
@@ -145,7 +146,7 @@ impl Session {
 
     /// Finds out about texts that were sent before they were known.
     pub(super) fn settle_unsure(&mut self, now: Instant) {
-        let Some(turn) = &mut self.turn else { return };
+        let Some(turn) = self.turn.as_mut().filter(|turn| !turn.unsure.is_empty()) else { return };
         for (digest, named) in std::mem::take(&mut turn.unsure) {
             match self.rules.patterns.known_by(digest) {
                 Some(pattern) => self.note_pattern(&pattern, b"", now),
