@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::administration::MakingWay;
 use super::buffer::{Inbox, Outbox};
+use super::half_closed::HalfClosed;
 use super::measuring::Measured;
 use super::pinning::Pinning;
 use super::route::Limits;
@@ -37,6 +38,8 @@ pub struct Active {
     pub(super) unjudged: bool,
     /// The client has said goodbye: what it asked for before is done, and then the session ends.
     pub(super) leaving: bool,
+    /// Its stream has ended, and it is owed answers.
+    pub(super) half_closed: Option<HalfClosed>,
     /// The client's next frame waits, and its type.
     pub(super) held: Option<(Wait, u8)>,
     /// A cancel that PostgreSQL has not acted on yet.
@@ -179,6 +182,7 @@ impl Active {
             backend_rest: Rest::None,
             unjudged: false,
             leaving: false,
+            half_closed: None,
             held: None,
             cancel: None,
             cancel_wanted: false,
@@ -211,6 +215,7 @@ impl Active {
             && self.to_client.is_empty()
             && self.client_rest == Rest::None
             && self.cancel.is_none()
+            && self.half_closed.is_none()
     }
 
     /// As new, but for memory that is kept. In place, as every transaction ends with it; every field is named, so that
@@ -226,6 +231,7 @@ impl Active {
             backend_rest,
             unjudged,
             leaving,
+            half_closed,
             held,
             cancel,
             cancel_wanted,
@@ -257,6 +263,7 @@ impl Active {
         (*client_rest, *backend_rest) = (Rest::None, Rest::None);
         (*unjudged, *leaving, *cancel_wanted, *mentioned_by_others, *asked_first) = (false, false, false, false, false);
         *held = None;
+        *half_closed = None;
         *cancel = None;
         *pinning = None;
         *making_way = None;

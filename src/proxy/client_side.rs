@@ -32,7 +32,7 @@ impl Serve {
         }
         let held = active.first.is_some() || active.held.is_some_and(|(wait, _)| wait != Wait::Replies);
         if held || !active.to_backend.is_empty() {
-            return self.watch_for_loss(active, cx);
+            return self.watch_for_loss(active, cx, now);
         }
         let mut progress = false;
         if !active.from_client.is_empty() {
@@ -45,13 +45,17 @@ impl Serve {
             // A client that does not read its answers gets no more of its requests read.
             return Ok(progress);
         }
+        if active.half_closed.is_some() {
+            return Ok(progress);
+        }
         if active.from_client.unread().len() == active.from_client.room() {
             // A frame's beginning fills the buffer: judging it asked for what room it needs.
             return Ok(progress);
         }
         match active.from_client.poll_fill(&mut self.client, cx) {
             Poll::Pending => Ok(progress),
-            Poll::Ready(Ok(0) | Err(_)) => Err(Ending::ClientGone),
+            Poll::Ready(Ok(0)) => self.client_ended(active, now),
+            Poll::Ready(Err(_)) => Err(Ending::ClientGone),
             Poll::Ready(Ok(bytes)) => {
                 active.bytes_from_client += u64::try_from(bytes).unwrap_or(0);
                 self.judge_client(active, now)?;
@@ -65,13 +69,14 @@ impl Serve {
 
     /// Nothing more can be taken from the client, but its leaving must be noticed. Bytes that are already here
     /// hide its end; they are few, and read later.
-    fn watch_for_loss(&mut self, active: &mut Active, cx: &mut Context<'_>) -> Result<bool, Ending> {
-        if active.from_client.unread().len() >= active.from_client.room() {
+    fn watch_for_loss(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
+        if active.half_closed.is_some() || active.from_client.unread().len() >= active.from_client.room() {
             return Ok(false);
         }
         match active.from_client.poll_fill(&mut self.client, cx) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Ok(0) | Err(_)) => Err(Ending::ClientGone),
+            Poll::Ready(Ok(0)) => self.client_ended(active, now),
+            Poll::Ready(Err(_)) => Err(Ending::ClientGone),
             Poll::Ready(Ok(bytes)) => {
                 active.bytes_from_client += u64::try_from(bytes).unwrap_or(0);
                 Ok(true)

@@ -36,7 +36,7 @@ impl Deadline {
 impl Serve {
     /// Asks to be woken at the next deadline.
     pub(super) fn set_alarm(&self, active: &Active) {
-        let at = match &active.ownership {
+        let lease = match &active.ownership {
             Ownership::None => None,
             Ownership::Waiting { asked, .. } => Some(*asked + self.route.pool.timeout()),
             Ownership::Leased(_) => {
@@ -45,11 +45,13 @@ impl Serve {
                 [pin, lease, self.courtesy_due(active)].into_iter().flatten().min()
             }
         };
-        self.worker.set_alarm(&active.alarm, &self.handle, at);
+        let client = active.half_closed.map(|half_closed| half_closed.ask_at);
+        self.worker.set_alarm(&active.alarm, &self.handle, lease.into_iter().chain(client).min());
     }
 
     /// Does what a passed deadline demands, and lets go of a cancel that has been done.
     pub(super) fn check_deadlines(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
+        self.ask_half_closed(active, now);
         if active.cancel.as_ref().is_some_and(|done| done.load(Ordering::Acquire)) {
             active.cancel = None;
             self.release_if_done(active, now)?;

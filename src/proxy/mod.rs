@@ -5,7 +5,7 @@
 //! [`Serving`], a future that is written by hand because thousands of them wait at once; its parts are
 //! `client_side` and `backend_side` (bytes), `leases`, `cancelling`, `deadlines`, `pinning` (keeping a backend),
 //! `listening`, `administration`, `processes` and `standing_in` (what concerns other connections), `measuring` (what
-//! insight is told), `shortage` (what a client hears when there is no backend), `ending` and
+//! insight is told), `shortage` (what a client hears when there is no backend), `half_closed`, `ending` and
 //! `winding_down`. What an active session borrows lives in [`active`]; what belongs to a thread in [`worker`]; what
 //! sessions of one pool share in [`route`].
 
@@ -17,6 +17,7 @@ mod cancelling;
 mod client_side;
 mod deadlines;
 mod ending;
+mod half_closed;
 mod leases;
 mod listening;
 mod measuring;

@@ -186,8 +186,11 @@ impl Serve {
         self.check_deadlines(active, now)
     }
 
-    /// After its Terminate a session ends as soon as what it asked for before is done.
+    /// After its Terminate, or the end of its stream, a session ends as soon as what it asked for before is done.
     fn leave_if_done(&self, active: &Active) -> Result<(), Ending> {
+        if active.half_closed.is_some() && self.is_all_done(active) {
+            return Err(Ending::ClientGone);
+        }
         let done = active.leaving
             && self.session.is_finished()
             && active.held.is_none()

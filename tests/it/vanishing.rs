@@ -1,6 +1,6 @@
 //! Clients that vanish while PostgreSQL works for them: the work stops, and the backend serves the next.
 
-use crate::harness::{Frame, Proxy, eventually, frame, pgweir, postgres};
+use crate::harness::{Frame, Proxy, WireClient, eventually, frame, pgweir, postgres};
 
 /// Statements with this mark that run now.
 async fn running(mark: &str) -> i64 {
@@ -134,4 +134,40 @@ async fn of_several_batches_of_a_client_that_vanishes_none_is_done_without_those
             assert_eq!(cluster.count("select count(*) from v_batches").await, 0, "{mark} in {mode} mode");
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_that_has_only_ended_its_sending_side_gets_all_answers_that_it_is_owed() {
+    let cluster = postgres().await;
+    cluster.execute("create table v_half (n int)").await;
+    let proxy = pgweir().pool_size(1).start().await;
+    let batch = |sql: &str| {
+        [frame::parse("", sql, &[]), frame::bind("", "", &[]), frame::execute("", 0), frame::sync()].concat()
+    };
+    let rows = [frame::message(b'd', b"3\n"), frame::message(b'c', b"")].concat();
+    let slow = frame::query("select pg_sleep(0.4), 'answer'");
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("a Query", frame::query("select 1")),
+        ("a slow one", slow.clone()),
+        ("several", [slow, frame::query("insert into v_half values (1)"), frame::query("nonsense")].concat()),
+        ("a pipeline", [batch("select pg_sleep(0.4)"), batch("insert into v_half values (2)")].concat()),
+        ("a COPY", [frame::query("copy v_half from stdin"), rows].concat()),
+        ("a long answer", frame::query("select repeat('x', 100000) from generate_series(1, 200)")),
+        ("an open transaction", frame::query("begin; insert into v_half values (4)")),
+        ("half a message", [frame::query("select 5"), b"Q\0\0\0\x20sel".to_vec()].concat()),
+    ];
+    for (case, bytes) in cases {
+        let mut answers = Vec::new();
+        for mut client in [WireClient::login(cluster.address(), "postgres", "postgres").await, proxy.wire().await] {
+            client.send(&bytes).await;
+            client.end_sending().await;
+            let frames = client.until_end().await;
+            // Whether it is still there is found out by what it knows already.
+            let told = frames.iter().filter(|frame| frame.tag() != b'S');
+            answers.push(told.map(|frame| (frame.tag(), frame.body().len())).collect::<Vec<_>>());
+        }
+        assert_eq!(answers[0], answers[1], "{case}");
+    }
+    let mut next = proxy.wire().await;
+    assert_eq!(next.value("select array_agg(n order by n) from v_half").await, "{1,1,2,2,3,3}");
 }

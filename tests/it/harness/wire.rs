@@ -77,6 +77,11 @@ impl WireClient {
         client
     }
 
+    /// Says that it will send no more; it still reads.
+    pub async fn end_sending(&mut self) {
+        self.stream.shutdown().await.expect("the end of the stream");
+    }
+
     /// Sends bytes in one write as far as the socket takes them; reads meanwhile what arrives. A closed connection is
     /// no error here: the next read tells.
     pub async fn send(&mut self, bytes: &[u8]) {
