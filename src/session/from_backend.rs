@@ -257,7 +257,7 @@ impl Session {
         let (name, value) = view::parameter_status(frame.body)?;
         if !value.is_ascii() && !self.profile.is_utf8() {
             // It came in the client's encoding, so that it must be asked for once more.
-            self.state.note(Effects::SETTINGS, b"");
+            self.state.note(Effects::SETTINGS);
         }
         let profiles = &self.rules.profiles;
         let carried = profiles.with(&leased.carried.profile, name, value, leased.carried.fresh_value(name));

@@ -239,7 +239,7 @@ impl Session {
 
     fn function_call(&mut self) -> Verdict {
         // Which function it is only PostgreSQL knows.
-        self.state.note(Effects::CALLS, b"");
+        self.state.note(Effects::CALLS);
         self.state.note_unnamed();
         self.ending_batch(Kind::FunctionCall)
     }

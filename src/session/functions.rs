@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::code::{Code, body_of};
 use crate::sql::{
-    Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, spelled_names, unnamed_settings,
+    Definitions, Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, spelled_names, unnamed_settings,
 };
 
 /// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number
@@ -75,25 +75,38 @@ pub(super) struct Asked {
     changes: u64,
 }
 
-/// What a definition that comes, goes or is replaced makes old.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outdated {
-    Everything,
-    /// Functions and triggers; of what is read, of names, operators and event triggers, only these.
-    FunctionsAnd(Vec<Callee>),
+/// What definitions that come, go or are replaced make old.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outdated {
+    pub(super) definitions: Definitions,
+    /// What they say of relations, where it is what these stand for.
+    pub(super) named: Vec<Callee>,
 }
 
 impl Outdated {
+    pub(super) fn everything() -> Self {
+        Self { definitions: Definitions::all(), named: Vec::new() }
+    }
+
     /// What both make old.
     #[must_use]
-    pub(super) fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::FunctionsAnd(mut named), Self::FunctionsAnd(others)) => {
-                named.extend(others);
-                Self::FunctionsAnd(named)
-            }
-            _ => Self::Everything,
-        }
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.definitions |= other.definitions;
+        extend(&mut self.named, other.named);
+        self
+    }
+
+    fn has(&self, callee: &Callee) -> bool {
+        let kind = match callee {
+            Callee::Function(_) | Callee::Ambiguous(_) => Definitions::FUNCTIONS,
+            Callee::Reads(_) => Definitions::READS,
+            Callee::Triggers(_) => Definitions::WRITES,
+            Callee::Operators => Definitions::OPERATORS,
+            Callee::AllTables => Definitions::ALL_TABLES,
+            Callee::Truncates => Definitions::TRUNCATES,
+            Callee::Defines => Definitions::EVENTS,
+        };
+        self.definitions.contains(kind) || self.named.contains(callee)
     }
 }
 
@@ -216,7 +229,7 @@ impl Functions {
                 false
             }
         });
-        judgement.may_leave |= !ended || !judgement.unknown.is_empty();
+        judgement.may_leave |= !ended;
         judgement
     }
 
@@ -320,16 +333,11 @@ impl Functions {
 
     /// Definitions may have changed.
     pub(super) fn forget(&self, outdated: &Outdated) {
-        match outdated {
-            Outdated::Everything => {
-                self.known.clear();
-                self.forgotten.fetch_add(1, Ordering::Relaxed);
-            }
-            Outdated::FunctionsAnd(named) => self.known.retain(|callee, _| {
-                let stays =
-                    matches!(callee, Callee::Reads(_) | Callee::Ambiguous(_) | Callee::Operators | Callee::Defines);
-                stays && !named.contains(callee)
-            }),
+        if outdated.definitions.is_all() {
+            self.known.clear();
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.known.retain(|callee, _| !outdated.has(callee));
         }
         self.changes.fetch_add(1, Ordering::Relaxed);
     }

@@ -68,7 +68,7 @@ impl Session {
     /// Whether anything of the session may be on its backend beyond its transaction.
     #[must_use]
     pub fn may_have_left_state(&self) -> bool {
-        let unsure = self.turn.as_ref().is_some_and(|turn| !turn.unsure.is_empty());
+        let unsure = self.turn.as_ref().is_some_and(|turn| !turn.unsure.is_empty() || !turn.unknown.is_empty());
         let told = self.turn.as_ref().is_some_and(|turn| !turn.told.is_empty());
         unsure || told || self.state.is_uncertain() || !self.keeps().is_empty()
     }
@@ -90,33 +90,29 @@ impl Session {
     pub fn look(&mut self, carried: &Carried, now: Instant) -> Option<Vec<u8>> {
         self.settle_unsure(now);
         let mut parts = self.state.parts();
-        if parts.is_empty() {
+        let callees = self.turn.as_mut().map(|turn| std::mem::take(&mut turn.unknown)).unwrap_or_default();
+        if parts.is_empty() && callees.is_empty() {
             return None;
         }
-        if [ROLE, AUTHORIZATION].iter().any(|who| self.profile.get(who).is_some()) {
+        // What was called may turn out to leave nothing, and then that is all that is asked.
+        let of_session = !parts.is_empty();
+        if of_session && [ROLE, AUTHORIZATION].iter().any(|who| self.profile.get(who).is_some()) {
             parts |= Parts::HIDDEN;
         }
-        // Those that the session wants anyway, from its start on.
-        let wanted = Arc::clone(&self.profile);
-        let in_hex = !is_read_as_utf8(&wanted, carried);
-        // Names that were read in another encoding are not known by these bytes.
-        let can_ask = |name: &[u8]| {
-            name.is_ascii() || wanted.get(name).is_some() || (!in_hex && std::str::from_utf8(name).is_ok())
-        };
-        if !self.state.custom().iter().all(|name| can_ask(name)) {
-            self.state.note_unnamed();
-            self.state.retain_custom(usize::MAX, can_ask);
+        let in_hex = !is_read_as_utf8(&self.profile, carried);
+        if of_session {
+            self.settle_custom(in_hex);
+            self.state.asked();
         }
-        self.state.note_custom(wanted.iter().map(|(name, _)| name).filter(|name| name.contains(&b'.')));
-        self.state.asked();
         let turn = self.turn.as_mut()?;
-        let callees = std::mem::take(&mut turn.unknown);
         let mut text = Vec::new();
         if turn.look_failed {
             write_answered(&mut text, TIMEOUT, in_hex);
             text.extend_from_slice(WITHOUT_TIMEOUT);
         }
-        write_answered(&mut text, &question(parts, self.state.custom()), in_hex);
+        if of_session {
+            write_answered(&mut text, &question(parts, self.state.custom()), in_hex);
+        }
         if !callees.is_empty() {
             text.extend_from_slice(UNCOMPILED);
             write_answered(&mut text, &about(&callees), in_hex);
@@ -131,6 +127,21 @@ impl Session {
         let mut query = Vec::new();
         build::write_query(&mut query, &text);
         Some(query)
+    }
+
+    /// Leaves those custom settings to be asked for that can be.
+    fn settle_custom(&mut self, in_hex: bool) {
+        // Those that the session wants anyway, from its start on.
+        let wanted = Arc::clone(&self.profile);
+        // Names that were read in another encoding are not known by these bytes.
+        let can_ask = |name: &[u8]| {
+            name.is_ascii() || wanted.get(name).is_some() || (!in_hex && std::str::from_utf8(name).is_ok())
+        };
+        if !self.state.custom().iter().all(|name| can_ask(name)) {
+            self.state.note_unnamed();
+            self.state.retain_custom(usize::MAX, can_ask);
+        }
+        self.state.note_custom(wanted.iter().map(|(name, _)| name).filter(|name| name.contains(&b'.')));
     }
 
     /// Takes one row of the answer.
@@ -185,7 +196,7 @@ impl Session {
     /// those it started with where it has set them back.
     pub(super) fn looked(&mut self, leased: &mut Leased<'_>, now: Instant) {
         let Some(mut look) = self.turn.as_mut().and_then(|turn| turn.looking.take()) else { return };
-        self.learn_callees(&look.callees, look.asked, now);
+        self.learn_callees(&look, now);
         self.state.learn(look.parts, look.keeps);
         if look.beyond_reach {
             self.state.keep_for_good(Keeps::UNKNOWN);
@@ -215,24 +226,26 @@ impl Session {
         self.profile = wanted;
     }
 
-    /// The bodies of these are known now. Where they name custom settings, or call what is not known, the backend
-    /// is asked once more.
-    fn learn_callees(&mut self, callees: &[Callee], asked: Asked, now: Instant) {
+    /// The bodies of these are known now. Where they may leave what has not been asked for, or call what is not known,
+    /// the backend is asked once more.
+    fn learn_callees(&mut self, Look { callees, asked, parts, .. }: &Look, now: Instant) {
         if callees.is_empty() {
             return;
         }
-        self.rules.functions.learnt(asked, callees);
+        self.rules.functions.learnt(*asked, callees);
         let judgement = self.rules.functions.judge(callees.iter().cloned(), callees, now);
         self.note_called(&judgement);
-        let new = judgement.custom.iter().any(|name| !self.state.custom().iter().any(|known| **known == **name));
         let began_a_name = self.turn.as_mut().is_some_and(|turn| std::mem::take(&mut turn.began_a_name));
         self.note_unnamed(match judgement.unnamed {
             Unnamed::Maybe if began_a_name => Unnamed::Likely,
             unnamed => unnamed,
         });
-        if new || !judgement.unknown.is_empty() {
-            self.state.note_custom(judgement.custom.iter());
-            self.state.note(Effects::CALLS, b"");
+        let new = judgement.custom.iter().any(|name| !self.state.custom().iter().any(|known| **known == **name));
+        self.state.note_custom(judgement.custom.iter());
+        if judgement.may_leave && (new || !parts.is_all()) {
+            self.state.note(Effects::CALLS);
+        }
+        if !judgement.unknown.is_empty() {
             self.turn.get_or_insert_default().unknown.extend(judgement.unknown);
         }
     }
@@ -246,7 +259,7 @@ impl Session {
         if std::mem::replace(&mut turn.look_failed, true) {
             self.state.keep(Keeps::UNKNOWN);
         } else {
-            self.state.note(Effects::ANYTHING, b"");
+            self.state.note(Effects::ANYTHING);
         }
     }
 }

@@ -141,7 +141,7 @@ impl Session {
         if let Some(mending) = turn.mend_next.take().filter(|_| frame.tag != client::SYNC) {
             self.execute_mending(&mending, &mut out.to_backend);
             self.end_own_batch(out);
-            self.state.note(Effects::SETTINGS, b"");
+            self.state.note(Effects::SETTINGS);
         }
     }
 

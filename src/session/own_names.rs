@@ -44,7 +44,7 @@ impl Session {
         let name = Names::key(name);
         let by_sql = self.state.has_prepared(name);
         if by_sql {
-            self.state.note(Effects::DEALLOCATES, b"");
+            self.state.note(Effects::DEALLOCATES);
         }
         let turn = self.turn.get_or_insert_default();
         if leased.is_some_and(|leased| by_sql || turn.has_own(leased, name) != Known::Now(false)) {

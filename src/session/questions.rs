@@ -235,7 +235,10 @@ const OPERATORS: &[u8] = concat!(
     AND EXISTS (SELECT FROM pg_catalog.pg_type AS type \
     LEFT JOIN pg_catalog.pg_type AS base ON base.oid OPERATOR(pg_catalog.=) type.typbasetype \
     WHERE type.oid OPERATOR(pg_catalog.=) ANY (ARRAY[proargtypes[0], provariadic]) \
-    AND (type.typtype OPERATOR(pg_catalog.=) ANY ('{c,p}') OR base.typtype OPERATOR(pg_catalog.=) ANY ('{c,d}'))) \
+    AND (type.typtype OPERATOR(pg_catalog.=) ANY ('{c,p}') OR base.typtype OPERATOR(pg_catalog.=) ANY ('{c,d}') \
+    OR EXISTS (SELECT FROM pg_catalog.pg_cast JOIN pg_catalog.pg_type AS source ON source.oid OPERATOR(pg_catalog.=) castsource \
+    WHERE casttarget OPERATOR(pg_catalog.=) type.oid AND castcontext OPERATOR(pg_catalog.=) 'i' \
+    AND source.typtype OPERATOR(pg_catalog.=) 'c'))) \
     UNION ALL SELECT 'y', '', text FROM ",
     leaving!(),
     " CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(conbin, 0::pg_catalog.oid) FROM pg_catalog.pg_constraint \

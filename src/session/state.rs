@@ -3,7 +3,7 @@
 
 use bitflags::bitflags;
 
-use crate::sql::{Effects, custom_names};
+use crate::sql::Effects;
 
 /// Names that SQL's PREPARE has given and that are remembered; who gives more is believed to have given any.
 const PREPARED_NAMES: usize = 1000;
@@ -91,8 +91,8 @@ struct UserNames {
 }
 
 impl State {
-    /// Notes a text that is being sent, and what it may do.
-    pub(super) fn note(&mut self, effects: Effects, text: &[u8]) {
+    /// Notes that a text with these effects is being sent.
+    pub(super) fn note(&mut self, effects: Effects) {
         self.ran |= effects;
         self.stays |= effects.any_of(Effects::LOADS | Effects::STAYS);
         if effects.any_of(Effects::LOADS) {
@@ -100,9 +100,6 @@ impl State {
         }
         if effects.any_of(Effects::HOLDS) {
             self.keeps |= Keeps::UNKNOWN;
-        }
-        if names_settings(effects) {
-            self.note_custom(custom_names(text));
         }
         // What is prepared is not read.
         self.unnamed |= effects.any_of(Effects::PREPARES | Effects::EXECUTES);

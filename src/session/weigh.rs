@@ -12,8 +12,8 @@ use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
 use crate::settings::{CLIENT_ENCODING, SEARCH_PATH};
 use crate::sql::{
-    Command, Digest, Effects, Encoding, Kind, Lexer, Lexing, Pattern, TokenKind, Traits, Unnamed, Weighed,
-    begins_a_name, do_bodies, first_word, is_meant, runs_given, spelled_names, unnamed_settings,
+    Command, Definitions, Digest, Effects, Encoding, Kind, Lexer, Lexing, Pattern, TokenKind, Traits, Unnamed, Weighed,
+    begins_a_name, custom_names, do_bodies, first_word, is_meant, runs_given, spelled_names, unnamed_settings, words,
 };
 use crate::wire::Frame;
 use crate::wire::view::{Parse, Transaction, query_text};
@@ -123,6 +123,9 @@ impl Session {
                 self.note_effects(Effects::ANYTHING, text);
                 // The end of the text was not here.
                 self.state.note_unnamed();
+                if words(text, &self.lexing()).effects.any_of(Effects::DEFINES) {
+                    self.note_outdated(Outdated::everything());
+                }
             }
             Weighed::Known(pattern) => self.note_pattern(pattern, text, now),
             Weighed::Later(digest) => self.note_unsure(*digest, text),
@@ -137,7 +140,7 @@ impl Session {
         }
         if unsure.len() >= MOST_UNSURE {
             self.state.note_unnamed();
-            return self.state.note(Effects::ANYTHING, b"");
+            return self.state.note(Effects::ANYTHING);
         }
         let lexing = self.lexing();
         let callees = if is_bare(text, &lexing) { Vec::new() } else { Code::read(text, &lexing).callees };
@@ -173,7 +176,9 @@ impl Session {
                 // A default, a view or a function that will ask.
                 self.rules.sequences.ask();
             }
-            self.note_outdated(outdated_by(traits));
+        }
+        if let Some(outdated) = outdated_by(traits) {
+            self.note_outdated(outdated);
         }
         let effects = self.effects_of_pattern(pattern);
         self.note_sequences(effects);
@@ -196,7 +201,7 @@ impl Session {
         }
         let Bodies { callees: in_bodies, redefine } = self.bodies(effects, text);
         if redefine {
-            self.note_outdated(Outdated::Everything);
+            self.note_outdated(Outdated::everything());
         }
         if in_bodies.is_empty() && callees(pattern).next().is_none() {
             return self.note_effects(effects, text);
@@ -216,14 +221,20 @@ impl Session {
     /// Notes a text with these effects, and what all that it calls may do.
     fn note_judgement(&mut self, judgement: Judgement, mut effects: Effects, text: &[u8]) {
         self.note_called(&judgement);
-        if judgement.may_leave {
-            effects |= Effects::CALLS;
-            if !judgement.unknown.is_empty() && begins_a_name(text, &self.lexing()) {
-                self.turn.get_or_insert_default().began_a_name = true;
-            }
+        let is_unread = !judgement.unknown.is_empty();
+        if judgement.may_leave || is_unread {
             self.note_unnamed(self.given_by(text, judgement.unnamed));
             self.state.note_custom(judgement.custom.iter());
+        }
+        if is_unread {
+            if begins_a_name(text, &self.lexing()) {
+                self.turn.get_or_insert_default().began_a_name = true;
+            }
             self.turn.get_or_insert_default().unknown.extend(judgement.unknown);
+            self.note_names(effects | Effects::CALLS, text);
+        }
+        if judgement.may_leave {
+            effects |= Effects::CALLS;
         } else if !effects.any_of(Effects::RUNS) {
             effects = effects.without(Effects::CALLS);
         }
@@ -232,8 +243,14 @@ impl Session {
 
     /// Notes a text with these effects, and names of settings in it however they are spelled.
     fn note_effects(&mut self, effects: Effects, text: &[u8]) {
-        self.state.note(effects, text);
+        self.state.note(effects);
+        self.note_names(effects, text);
+    }
+
+    /// Notes names of settings in a text with these effects, and where they stand nowhere, that nobody knows them.
+    fn note_names(&mut self, effects: Effects, text: &[u8]) {
         if names_settings(effects) && !text.is_empty() {
+            self.state.note_custom(custom_names(text));
             self.state.note_custom(spelled_names(text, &self.lexing()).iter());
         }
     }
@@ -284,7 +301,7 @@ impl Session {
     /// is missed by PostgreSQL itself in statements that were prepared.
     fn forget_definitions(&self, outdated: &Outdated) {
         self.rules.functions.forget(outdated);
-        if *outdated == Outdated::Everything {
+        if outdated.definitions.contains(Definitions::MEANINGS) {
             self.rules.registry.definitions_change();
         }
     }
@@ -295,7 +312,7 @@ impl Session {
             self.note_sequences(Effects::DRAWS);
         }
         if judgement.redefines {
-            self.note_outdated(Outdated::Everything);
+            self.note_outdated(Outdated::everything());
         }
         // What is not known yet may; it is asked about only this once.
         if judgement.notifies || !judgement.unknown.is_empty() {
@@ -365,15 +382,12 @@ fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
     called.chain(ambiguous).chain(written).chain(read).chain(operators).chain(without_a_name(*effects))
 }
 
-/// What a text makes old that defines something. Temporary objects come and go all the time, and what others read
-/// stays what it was; among other statements they are not told apart.
-fn outdated_by(traits: &Traits) -> Outdated {
-    if traits.statements > 1 || !traits.effects.any_of(Effects::TEMPORARY | Effects::DROPS) {
-        return Outdated::Everything;
-    }
-    let named = traits.writes.iter().map(|name| Callee::reads(name.as_bytes()));
-    let no_table = traits.writes.is_empty().then_some(Callee::Operators);
-    Outdated::FunctionsAnd(named.chain(no_table).collect())
+/// What a text makes old that defines something.
+fn outdated_by(traits: &Traits) -> Option<Outdated> {
+    let definitions = traits.outdates;
+    let named = traits.writes.iter().filter(|_| definitions.contains(Definitions::NAMED));
+    let named = named.flat_map(|name| [Callee::reads(name.as_bytes()), Callee::triggers(name.as_bytes())]).collect();
+    (!definitions.is_empty()).then_some(Outdated { definitions, named })
 }
 
 /// Whether PostgreSQL's own tables and views are meant, which call nothing of a user's. Without a schema a view of a user

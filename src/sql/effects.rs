@@ -76,7 +76,7 @@ effects! {
     /// that may mean something.
     ANYTHING 25,
     /// Code runs that is no function with a name that could be read beforehand: DO, CALL, an extension's script, a text
-    /// that an argument holds.
+    /// that an argument holds, what indexes call when VACUUM, ANALYZE, CLUSTER or REINDEX reads their tables.
     RUNS 26,
     /// Settings may go back to their defaults, if only for the transaction: RESET, SET … TO DEFAULT, set_config.
     UNSETS 27,

@@ -11,6 +11,7 @@
 mod bodies;
 mod bytes;
 mod custom;
+mod definitions;
 mod digest;
 mod effects;
 mod encoding;
@@ -36,6 +37,7 @@ mod unnamed;
 pub use bodies::{do_bodies, strings};
 pub use custom::{custom_names, spelled_names};
 pub use digest::Digest;
+pub use definitions::Definitions;
 pub use effects::Effects;
 pub use encoding::Encoding;
 pub use identifiers::last_part;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::definitions::Definitions;
 use super::digest::Digest;
 use super::effects::Effects;
 
@@ -74,6 +75,8 @@ pub struct Traits {
     /// same name may be meant, that is a user's.
     pub ambiguous: Box<[Box<str>]>,
     pub effects: Effects,
+    /// What is known of the database that is not true any more once it has run.
+    pub outdates: Definitions,
     /// An operator or a type stands in it, which may be a user's.
     pub computes: bool,
     /// What each statement is to the session, in order; [`Command::Other`] for all that have no meaning to it.

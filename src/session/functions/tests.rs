@@ -42,7 +42,7 @@ fn what_is_known_of_a_function_is_what_it_was_when_it_was_last_read() {
 
 #[test]
 fn what_was_read_before_a_change_is_believed_by_nobody_but_who_asked() {
-    for outdated in [Outdated::Everything, Outdated::FunctionsAnd(vec![])] {
+    for outdated in [Outdated::everything(), Outdated { definitions: Definitions::FUNCTIONS, named: Vec::new() }] {
         let (functions, now) = (functions(), Instant::now());
         let (asked, own) = (functions.asked(now), [Callee::function(b"own")]);
         functions.forget(&outdated);
@@ -140,7 +140,7 @@ fn a_pattern_that_was_found_harmless_is_so_until_beliefs_end_and_in_no_other_dat
     here.find_harmless(&pattern, now);
     assert!(here.is_harmless(&pattern, now) && !there.is_harmless(&pattern, now));
     assert!(!here.is_harmless(&pattern, now + BELIEVED));
-    here.forget(&Outdated::Everything);
+    here.forget(&Outdated::everything());
     assert!(!here.is_harmless(&pattern, now));
 }
 
@@ -151,7 +151,7 @@ fn a_table_that_comes_or_goes_is_asked_about_again_and_no_other() {
     functions.learnt(functions.asked(now), &both().collect::<Vec<_>>());
     let pattern = Patterns::new(1).learn(b"select n from kept", &Lexing::default());
     functions.find_harmless(&pattern, now);
-    functions.forget(&Outdated::FunctionsAnd(vec![Callee::reads(b"public.gone")]));
+    functions.forget(&Outdated { definitions: Definitions::NAMED, named: vec![Callee::reads(b"public.gone")] });
     assert_eq!(functions.judge(both(), &[], now).unknown, [Callee::reads(b"gone")]);
     assert!(!functions.is_harmless(&pattern, now), "what it calls may be another function now");
 }

@@ -264,10 +264,10 @@ fn a_statement_whose_result_has_changed_fails_until_it_is_prepared_anew() {
     let prepare = |name| vec![parse(name, "select 1"), sync()];
     let again = [prepare("t"), bound("t"), bound("s"), vec![close('S', "t"), sync()]].concat();
     let refused = vec![bind("", "s"), sync(), describe('S', "s"), sync(), query("select 1")];
-    both_ways(&[prepared("s", "select 1"), vec![query("alter")], refused, again.clone(), again].concat());
+    both_ways(&[prepared("s", "select 1"), vec![query("redefine")], refused, again.clone(), again].concat());
     let in_blocks = [
         prepared("s", "select 1"),
-        vec![query("alter"), query("begin"), query("insert a")],
+        vec![query("redefine"), query("begin"), query("insert a")],
         bound("s"),
         bound("s"),
         vec![query("rollback")],
@@ -287,7 +287,7 @@ fn a_statement_whose_result_has_changed_fails_until_it_is_prepared_anew() {
 fn changed() -> World {
     let mut world = World::new(&[Script::default(), Script::default()], Wish { promote: false, ..Wish::default() });
     world.say(0, prepared("s", "select 1"));
-    world.say(1, vec![query("alter")]);
+    world.say(1, vec![query("redefine")]);
     world
 }
 
@@ -362,7 +362,7 @@ fn changed_elsewhere() -> World {
     let wish = Wish { promote: false, backends: 2, ..Wish::default() };
     let mut world = World::new(&[Script::default(), Script::default(), Script::default()], wish);
     world.say(0, prepared("s", "select 1"));
-    world.say(1, vec![query("alter")]);
+    world.say(1, vec![query("redefine")]);
     world
 }
 
@@ -402,7 +402,7 @@ fn who_was_told_other_columns_is_refused_by_backends_that_never_held_the_stateme
     let mut world = changed_elsewhere();
     world.say(0, prepared("r", "select 2"));
     world.say(0, prepared("q", "select 3"));
-    world.say(1, vec![query("alter")]);
+    world.say(1, vec![query("redefine")]);
     assert_eq!(beside(&mut world, 0, 0, bound("s")), REFUSED);
     let pipelined = [bound("s"), bound("r"), bound("q")].concat();
     assert_eq!(beside(&mut world, 0, 0, pipelined), format!("{REFUSED}{REFUSED}{REFUSED}"));
@@ -430,7 +430,7 @@ fn columns_told_with_a_portal_count_as_well() {
     let mut world = changed_elsewhere();
     let by_portal = [parse("p", "select 2"), bind("", "p"), describe('P', ""), execute("", 0), sync()];
     assert_eq!(beside(&mut world, 1, 1, by_portal.to_vec()), "1 2 T D.. D.. CSELECT 2. ZI ");
-    world.say(1, vec![query("alter")]);
+    world.say(1, vec![query("redefine")]);
     assert_eq!(beside(&mut world, 0, 1, bound("p")), REFUSED);
 }
 

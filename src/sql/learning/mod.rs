@@ -8,6 +8,7 @@ mod built_in;
 mod command;
 pub(super) mod conditions;
 pub(super) mod functions;
+mod outdates;
 mod statement;
 mod survey;
 mod tree;

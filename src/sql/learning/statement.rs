@@ -47,16 +47,26 @@ pub(super) fn effects(node: &Node) -> Effects {
         "InsertStmt" | "MergeStmt" | "SetToDefault" | "AlterTableStmt" => Effects::DRAWS,
         "CopyStmt" if node.has("is_from") => Effects::DRAWS,
         // Of no definition, but with event triggers since PostgreSQL 17.
-        "ReindexStmt" => Effects::DEFINES,
+        "ReindexStmt" => Effects::DEFINES | Effects::CALLS | Effects::RUNS,
+        // Functions of indexes and of statistics.
+        "VacuumStmt" | "ClusterStmt" => Effects::CALLS | Effects::RUNS,
         "TruncateStmt" if cascades(node) => Effects::TRUNCATES,
+        name if name.starts_with("Drop") => Effects::DROPS,
+        _ if creates_temporary(node) => Effects::TEMPORARY,
+        _ => Effects::NONE,
+    }
+}
+
+/// Whether it makes something that goes with the session, by its words or by its schema.
+pub(super) fn creates_temporary(node: &Node) -> bool {
+    match node.name {
         "IntoClause" => child_temporary(node, "rel"),
         "CreateStmt" => child_temporary(node, "relation"),
         "ViewStmt" => child_temporary(node, "view"),
         "CreateSeqStmt" => child_temporary(node, "sequence"),
         "CompositeTypeStmt" => child_temporary(node, "typevar"),
         name if name.starts_with("Create") || name == "DefineStmt" => named_temporary(node),
-        name if name.starts_with("Drop") => Effects::DROPS,
-        _ => Effects::NONE,
+        _ => false,
     }
 }
 
@@ -83,19 +93,17 @@ fn variable(node: &Node) -> Effects {
     }
 }
 
-/// Whether a relation that is created is temporary, by its words or by its schema.
-fn child_temporary(node: &Node, field: &str) -> Effects {
-    let temporary = node
-        .child(field)
-        .is_some_and(|table| table.text("relpersistence") == "t" || is_temporary(table.text("schemaname")));
-    if temporary { Effects::TEMPORARY } else { Effects::NONE }
+fn child_temporary(node: &Node, field: &str) -> bool {
+    let is_relation_temporary =
+        |table: &Node| table.text("relpersistence") == "t" || is_temporary(table.text("schemaname"));
+    node.child(field).is_some_and(is_relation_temporary)
 }
 
 /// The same for whatever has a list of names for its name: functions, types, operators.
-fn named_temporary(node: &Node) -> Effects {
+fn named_temporary(node: &Node) -> bool {
     let first =
         |tree: &Tree| tree.list().first().and_then(Tree::node).is_some_and(|name| is_temporary(name.text("sval")));
-    if node.fields().any(|(_, tree)| first(tree)) { Effects::TEMPORARY } else { Effects::NONE }
+    node.fields().any(|(_, tree)| first(tree))
 }
 
 fn is_temporary(schema: &str) -> bool {

@@ -8,9 +8,11 @@ use pg_query::protobuf::summary_result::Context;
 
 use super::command::{command, enumerated};
 use super::functions::{Called, is_set_config};
+use super::outdates::outdates;
 use super::statement;
 use super::tree::{Node, Tree};
 use super::words::Words;
+use crate::sql::definitions::Definitions;
 use crate::sql::effects::Effects;
 use crate::sql::identifiers::dotted;
 use crate::sql::pattern::{Command, Kind, Shape, Traits};
@@ -27,6 +29,7 @@ pub(super) struct Survey<'a> {
     /// What is selected from are functions, too, whose rows may be values.
     ranges_over_values: bool,
     effects: Effects,
+    outdates: Definitions,
     /// Something is written somewhere within, as in a WITH.
     modifies: bool,
     locks_rows: bool,
@@ -60,6 +63,9 @@ impl<'a> Survey<'a> {
     /// Takes a statement into account that was not parsed, by what its words may mean.
     pub(super) fn unparsed(&mut self, words: Words) {
         self.commands.push(Command::Other);
+        if words.effects.any_of(Effects::DEFINES) {
+            self.outdates = Definitions::all();
+        }
         self.effects |= words.effects;
         self.functions.extend(words.functions);
         self.ambiguous.extend(words.ambiguous);
@@ -114,6 +120,7 @@ impl<'a> Survey<'a> {
             functions: boxed(self.functions),
             ambiguous: boxed(self.ambiguous),
             effects,
+            outdates: self.outdates,
             computes: self.computes,
             commands: self.commands.into(),
             shape: Shape { locks_rows: self.locks_rows, joins: self.joins, ..self.shape },
@@ -130,6 +137,7 @@ impl<'a> Survey<'a> {
 
     fn walk(&mut self, node: &'a Node) {
         self.effects |= statement::effects(node);
+        self.outdates |= outdates(node);
         match node.name {
             "RangeVar" => return self.table(node),
             "FuncCall" => self.call(node),
@@ -139,8 +147,9 @@ impl<'a> Survey<'a> {
             "RangeFunction" => self.ranges_over_values = true,
             "JoinExpr" => self.joins = self.joins.saturating_add(1),
             // Whatever has the type of a domain is checked: also a column of XMLTABLE, or of a function's rows.
-            // And a row that a query in FROM gives may be given to a function, as if that were a column of it.
-            "AExpr" | "TypeName" | "RangeSubselect" => self.computes = true,
+            // So is what is bound. And a row that a query in FROM gives may be given to a function, as if that were a
+            // column of it.
+            "AExpr" | "TypeName" | "RangeSubselect" | "ParamRef" => self.computes = true,
             "LockingClause" => self.locks_rows = true,
             "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => self.modifies = true,
             "DropStmt" => self.dropped(node),

@@ -219,9 +219,9 @@ fn begins(word: &str, next: &[&str; 2]) -> Effects {
         "do" => Effects::CALLS | Effects::RUNS,
         "create" | "alter" if next[0] == "extension" => Effects::CALLS | Effects::RUNS | Effects::DEFINES,
         "alter" => Effects::DRAWS | Effects::DEFINES,
-        "create" | "grant" | "revoke" | "comment" | "refresh" | "reindex" | "reassign" | "import" | "security" => {
-            Effects::DEFINES
-        }
+        "reindex" => Effects::DEFINES | Effects::CALLS | Effects::RUNS,
+        "vacuum" | "analyze" | "analyse" | "cluster" => Effects::CALLS | Effects::RUNS,
+        "create" | "grant" | "revoke" | "comment" | "refresh" | "reassign" | "import" | "security" => Effects::DEFINES,
         "truncate" => Effects::TRUNCATES,
         "copy" => Effects::DRAWS,
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => Effects::TRANSACTION,

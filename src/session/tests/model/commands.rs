@@ -50,7 +50,7 @@ impl Model {
                 self.say(backend::NOTICE_RESPONSE, b"SNOTICE\0VNOTICE\0C00000\0Mwell\0\0");
                 self.complete("DO");
             }
-            ("alter", _) => {
+            ("redefine", _) => {
                 self.columns.fetch_add(1, Ordering::Relaxed);
                 self.complete("ALTER TABLE");
             }

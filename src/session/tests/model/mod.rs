@@ -2,7 +2,7 @@
 //! "ignore till Sync" as the real one does, and writes out its replies only when the real one would.
 //!
 //! Texts: `select N` (N rows), `insert X`, `begin`, `commit`, `rollback`, `set N=V`, `reset N`, `show N`,
-//! `deallocate all`, `discard all`, `copy stdin`, `copy view stdin` (fails after it has asked for data), `copy stdout`, `notice`, `alter`
+//! `deallocate all`, `discard all`, `copy stdin`, `copy view stdin` (fails after it has asked for data), `copy stdout`, `notice`, `redefine`
 //! (all tables have a column more); `syntax` in a text fails its Parse, `needy` its Bind, `boom` its execution,
 //! `late` its commit. COPY data that holds `bad` is refused.
 

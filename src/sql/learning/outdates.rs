@@ -1,0 +1,160 @@
+//! Which knowledge of a database a kind of node makes old.
+
+use pg_query::protobuf::{ConstrType, ObjectType};
+
+use super::command::enumerated;
+use super::statement::creates_temporary;
+use super::tree::{Node, Tree};
+use crate::sql::definitions::Definitions;
+
+/// What is not true any more once this has run, apart from what stands within it. Nothing for what changes privileges,
+/// comments, roles and other things that no statement calls; everything for what is not known.
+pub(super) fn outdates(node: &Node) -> Definitions {
+    if !node.name.ends_with("Stmt") {
+        return if node.name == "IntoClause" { meaning(node, Definitions::NAMED) } else { Definitions::empty() };
+    }
+    match node.name {
+        "CreateStmt" | "CreateForeignTableStmt" => meaning(node, table(node)),
+        // A materialised view keeps its query.
+        "CreateTableAsStmt" => Definitions::ALL_TABLES,
+        "ViewStmt" => meaning(node, Definitions::READS | Definitions::WRITES | Definitions::ALL_TABLES),
+        "CreateSeqStmt" => meaning(node, Definitions::empty()),
+        "IndexStmt" => Definitions::ALL_TABLES,
+        "RuleStmt" | "CreatePolicyStmt" | "AlterPolicyStmt" => {
+            Definitions::READS | Definitions::WRITES | Definitions::ALL_TABLES
+        }
+        "CreateTrigStmt" => Definitions::WRITES | Definitions::ALL_TABLES | Definitions::TRUNCATES,
+        "AlterTableStmt" => Definitions::all() - Definitions::FUNCTIONS - Definitions::OPERATORS - Definitions::EVENTS,
+        "ImportForeignSchemaStmt" => Definitions::WRITES | Definitions::ALL_TABLES | Definitions::MEANINGS,
+        "CreateEventTrigStmt" | "AlterEventTrigStmt" => Definitions::EVENTS,
+        "CreateFunctionStmt" => meaning(node, Definitions::FUNCTIONS | Definitions::OPERATORS),
+        "AlterFunctionStmt" => Definitions::FUNCTIONS | Definitions::OPERATORS,
+        "CreateEnumStmt" | "AlterEnumStmt" | "CompositeTypeStmt" => meaning(node, Definitions::empty()),
+        "CreateRangeStmt" | "CreateCastStmt" | "CreateOpClassStmt" | "CreateOpFamilyStmt" | "AlterOpFamilyStmt"
+        | "AlterOperatorStmt" => meaning(node, Definitions::OPERATORS),
+        "DropStmt" => dropped(node),
+        _ if changes_no_meaning(node.name) => Definitions::empty(),
+        _ => Definitions::all(),
+    }
+}
+
+/// These, and what prepared statements mean, but for what is temporary and nobody else's.
+fn meaning(node: &Node, definitions: Definitions) -> Definitions {
+    if creates_temporary(node) { definitions } else { definitions | Definitions::MEANINGS }
+}
+
+/// Others are written along with a new table only if it is said to be a part of theirs, or refers to them.
+fn table(node: &Node) -> Definitions {
+    let own = Definitions::NAMED | Definitions::ALL_TABLES;
+    let is_part = ["inh_relations", "partbound", "base_stmt"].iter().any(|field| node.has(field));
+    if is_part || refers(node.get("table_elts")) { own | Definitions::WRITES } else { own }
+}
+
+/// Whether there is a foreign key among the columns and constraints of a table.
+fn refers(tree: &Tree) -> bool {
+    let is_foreign_key = |node: &Node| {
+        node.name == "Constraint"
+            && ConstrType::try_from(enumerated(node, "contype")) == Ok(ConstrType::ConstrForeign)
+    };
+    match tree {
+        Tree::List(list) => list.iter().any(refers),
+        Tree::Node(node) => is_foreign_key(node) || refers(node.get("constraints")),
+        _ => false,
+    }
+}
+
+/// What is gone was known by its name, or among others of its kind.
+fn dropped(node: &Node) -> Definitions {
+    match ObjectType::try_from(enumerated(node, "remove_type")) {
+        Ok(
+            ObjectType::ObjectTable
+            | ObjectType::ObjectView
+            | ObjectType::ObjectMatview
+            | ObjectType::ObjectSequence
+            | ObjectType::ObjectForeignTable
+            | ObjectType::ObjectIndex
+            | ObjectType::ObjectSchema,
+        ) => Definitions::NAMED,
+        Ok(ObjectType::ObjectEventTrigger) => Definitions::EVENTS,
+        Ok(ObjectType::ObjectTrigger) => Definitions::WRITES | Definitions::ALL_TABLES | Definitions::TRUNCATES,
+        Ok(ObjectType::ObjectPolicy | ObjectType::ObjectRule) => {
+            Definitions::READS | Definitions::WRITES | Definitions::ALL_TABLES
+        }
+        _ => Definitions::all() - Definitions::MEANINGS,
+    }
+}
+
+/// Statements that read, write or keep something of the session, and those that define what no statement of others
+/// calls or means.
+fn changes_no_meaning(name: &str) -> bool {
+    matches!(
+        name,
+        "SelectStmt"
+            | "InsertStmt"
+            | "UpdateStmt"
+            | "DeleteStmt"
+            | "MergeStmt"
+            | "CopyStmt"
+            | "TruncateStmt"
+            | "DeclareCursorStmt"
+            | "FetchStmt"
+            | "ClosePortalStmt"
+            | "TransactionStmt"
+            | "ConstraintsSetStmt"
+            | "VariableSetStmt"
+            | "VariableShowStmt"
+            | "DiscardStmt"
+            | "ListenStmt"
+            | "UnlistenStmt"
+            | "NotifyStmt"
+            | "PrepareStmt"
+            | "ExecuteStmt"
+            | "DeallocateStmt"
+            | "LoadStmt"
+            | "ExplainStmt"
+            | "VacuumStmt"
+            | "ClusterStmt"
+            | "ReindexStmt"
+            | "LockStmt"
+            | "CheckPointStmt"
+            | "DoStmt"
+            | "CallStmt"
+            | "ReturnStmt"
+            | "PlassignStmt"
+            | "CommentStmt"
+            | "SecLabelStmt"
+            | "GrantStmt"
+            | "GrantRoleStmt"
+            | "AlterDefaultPrivilegesStmt"
+            | "AlterOwnerStmt"
+            | "ReassignOwnedStmt"
+            | "CreateRoleStmt"
+            | "AlterRoleStmt"
+            | "AlterRoleSetStmt"
+            | "DropRoleStmt"
+            | "CreatedbStmt"
+            | "AlterDatabaseStmt"
+            | "AlterDatabaseSetStmt"
+            | "AlterDatabaseRefreshCollStmt"
+            | "DropdbStmt"
+            | "AlterSystemStmt"
+            | "CreateTableSpaceStmt"
+            | "DropTableSpaceStmt"
+            | "AlterTableSpaceOptionsStmt"
+            | "AlterTableMoveAllStmt"
+            | "CreateSchemaStmt"
+            | "AlterSeqStmt"
+            | "CreateStatsStmt"
+            | "AlterStatsStmt"
+            | "RefreshMatViewStmt"
+            | "ReplicaIdentityStmt"
+            | "CreatePublicationStmt"
+            | "AlterPublicationStmt"
+            | "CreateSubscriptionStmt"
+            | "AlterSubscriptionStmt"
+            | "DropSubscriptionStmt"
+            | "CreateUserMappingStmt"
+            | "AlterUserMappingStmt"
+            | "DropUserMappingStmt"
+    )
+}
