@@ -6,11 +6,11 @@ use tokio::time::Instant;
 
 use super::active::{Active, Ownership, Rest};
 use super::ending::Ending;
+use super::leases::for_session;
 use super::route::MessageLimits;
 use super::serve::Serve;
 use super::worker::SMALL_BUFFER;
-use crate::backend::Backend;
-use crate::session::{Leased, Session, Verdict, Wait};
+use crate::session::{Session, Verdict, Wait};
 use crate::stats::Limit;
 use crate::wire::scan::HEADER;
 use crate::wire::view::Bind;
@@ -166,9 +166,7 @@ impl Serve {
         let frame = Frame { tag: header.tag, len: header.body, body };
         let verdict = match &mut active.ownership {
             Ownership::Leased(lease) => {
-                let pinned = lease.is_pinned();
-                let Backend { held, carried, .. } = &mut ***lease;
-                self.session.from_client(&frame, Some(&mut Leased { held, carried, pinned }), &mut active.out, now)
+                self.session.from_client(&frame, Some(&mut for_session(lease)), &mut active.out, now)
             }
             Ownership::None | Ownership::Waiting { .. } => self.session.from_client(&frame, None, &mut active.out, now),
         }

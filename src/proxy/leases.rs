@@ -21,6 +21,13 @@ use crate::wire::build::{Fault, Severity};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
 
+/// What the session may see and note of the backend that it has.
+pub(super) fn for_session(lease: &mut Lease<Dialer>) -> Leased<'_> {
+    let pinned = lease.is_pinned();
+    let Backend { held, carried, .. } = &mut ***lease;
+    Leased { held, carried, pinned }
+}
+
 impl Serve {
     /// Asks for the lease that a held frame needs. Whether the frame can be judged again.
     pub(super) fn ask_for_lease(
@@ -121,9 +128,7 @@ impl Serve {
         self.handle.has_backend(clients::Backend { server: lease.cancel.server, process: lease.cancel.pid });
         lease.holder.lend(self.handle.pid, self.subscriber.is_some());
         self.last_backend = Some(lease.id());
-        let pinned = lease.is_pinned();
-        let Backend { held, carried, .. } = &mut **lease;
-        self.session.leased(&mut Leased { held, carried, pinned }, &mut active.out);
+        self.session.leased(&mut for_session(&mut lease), &mut active.out);
         active.to_backend.push(&active.out.to_backend);
         active.out.to_backend.clear();
         active.ownership = Ownership::Leased(lease);
@@ -154,8 +159,8 @@ impl Serve {
         }
         let reset = active.limits.reset_on_return;
         if reset == ResetOnReturn::Auto {
-            let look = match &active.ownership {
-                Ownership::Leased(lease) => self.session.look(&lease.carried, now),
+            let look = match &mut active.ownership {
+                Ownership::Leased(lease) => self.session.look(&mut for_session(lease), now),
                 _ => None,
             };
             if let Some(look) = look {
@@ -178,12 +183,11 @@ impl Serve {
                 lease.unpin();
             }
         }
-        if let Ownership::Leased(lease) = &mut active.ownership {
-            let Backend { held, carried, .. } = &mut ***lease;
-            if let Some(closing) = self.session.take_own_names(&Leased { held, carried, pinned: false }) {
-                active.to_backend.push(&closing);
-                return Ok(());
-            }
+        if let Ownership::Leased(lease) = &mut active.ownership
+            && let Some(closing) = self.session.take_own_names(&for_session(lease))
+        {
+            active.to_backend.push(&closing);
+            return Ok(());
         }
         if !active.from_backend.is_empty() {
             // It said something that nobody had asked: probably that it ends.

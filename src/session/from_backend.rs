@@ -143,7 +143,9 @@ impl Session {
         if let Some(ledger) = turn.ledger.as_mut().filter(|_| to == Addressee::Client) {
             ledger.ready(status);
         }
-        self.looked(leased, now);
+        if kind == Kind::Query {
+            self.looked(leased, now);
+        }
         self.settle_outdated();
         if self.rules.hold == Hold::Session && self.is_between_transactions() {
             // Nobody will look at what they have left, but others may have to hear of it.
@@ -217,7 +219,13 @@ impl Session {
             // What the backend carries is not known then, so it stays with the session.
             Kind::Query if to == Addressee::Us && turn.looking.is_some() => {
                 out.own_statements += 1;
-                self.look_failed();
+                self.look_failed(leased.held);
+                return Ok(Verdict::Swallow);
+            }
+            // The question that follows will fail for it.
+            Kind::Parse if to == Addressee::Us && turn.looking.is_some() => {
+                out.own_statements += 1;
+                turn.fail(names, leased);
                 return Ok(Verdict::Swallow);
             }
             Kind::FunctionCall | Kind::Query if to == Addressee::Us => {

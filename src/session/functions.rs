@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use super::code::{Code, body_of};
 use crate::sql::{
-    Definitions, Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, spelled_names, unnamed_settings,
+    Definitions, Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, spelled_names,
+    unnamed_settings,
 };
 
 /// How long a body is believed at most: it may be replaced past pgweir. Beliefs all end at once, so that one number

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::asking::{self, Wanted};
 use super::functions::{Asked, Callee, cut};
-use super::questions::{TIMEOUT, UNCOMPILED, WITHOUT_TIMEOUT, about, question, write_answered};
 use super::state::{Keeps, Parts};
-use super::turn::{Effect, Expect, Kind, Who};
 use super::{Leased, Sequences, Session};
+use crate::prepared::Held;
 use crate::settings::{AUTHORIZATION, CLIENT_ENCODING, Carried, Profile, ROLE, is_utf8};
 use crate::sql::{Effects, Unnamed};
 use crate::wire::Frame;
-use crate::wire::build;
 use crate::wire::view;
 
 /// What was asked, and the answer as it comes.
@@ -35,9 +34,6 @@ pub(super) struct Look {
     /// Names and values come as digits of their bytes in UTF-8.
     in_hex: bool,
 }
-
-/// Goes after a question where settings may have been made that it cannot ask for. Who statements run as stays.
-const FORGETTING: &[u8] = b"; RESET ALL";
 
 impl Session {
     /// What keeps the backend with the session beyond its transaction, as far as it is known.
@@ -87,7 +83,7 @@ impl Session {
 
     /// What must be asked of the backend before it can go back; `None` where nothing needs to be known.
     #[must_use]
-    pub fn look(&mut self, carried: &Carried, now: Instant) -> Option<Vec<u8>> {
+    pub fn look(&mut self, leased: &mut Leased<'_>, now: Instant) -> Option<Vec<u8>> {
         self.settle_unsure(now);
         let mut parts = self.state.parts();
         let callees = self.turn.as_mut().map(|turn| std::mem::take(&mut turn.unknown)).unwrap_or_default();
@@ -99,34 +95,19 @@ impl Session {
         if of_session && [ROLE, AUTHORIZATION].iter().any(|who| self.profile.get(who).is_some()) {
             parts |= Parts::HIDDEN;
         }
-        let in_hex = !is_read_as_utf8(&self.profile, carried);
+        let in_hex = !is_read_as_utf8(&self.profile, leased.carried);
         if of_session {
             self.settle_custom(in_hex);
             self.state.asked();
         }
-        let turn = self.turn.as_mut()?;
-        let mut text = Vec::new();
-        if turn.look_failed {
-            write_answered(&mut text, TIMEOUT, in_hex);
-            text.extend_from_slice(WITHOUT_TIMEOUT);
-        }
-        if of_session {
-            write_answered(&mut text, &question(parts, self.state.custom()), in_hex);
-        }
-        if !callees.is_empty() {
-            text.extend_from_slice(UNCOMPILED);
-            write_answered(&mut text, &about(&callees), in_hex);
-        }
         // What is learnt of functions may be a reason to ask again, which must find the settings still there.
         let resets = parts.contains(Parts::SETTINGS) && callees.is_empty() && self.state.take_unnamed();
-        text.extend_from_slice(if resets { FORGETTING } else { b"" });
         let (asked, custom) = (self.rules.functions.asked(now), self.state.custom().len());
+        let turn = self.turn.as_mut()?;
+        let wanted = Wanted { parts, custom: self.state.custom(), callees: &callees, resets, in_hex };
+        let question = wanted.ask(turn, leased.held);
         turn.looking = Some(Look { parts, callees, asked, resets, in_hex, custom, ..Look::default() });
-        turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
-        turn.end_batch();
-        let mut query = Vec::new();
-        build::write_query(&mut query, &text);
-        Some(query)
+        Some(question)
     }
 
     /// Leaves those custom settings to be asked for that can be.
@@ -251,9 +232,12 @@ impl Session {
     }
 
     /// The backend would not say what it holds: it is asked for all once more, and then stays with the session.
-    pub(super) fn look_failed(&mut self) {
+    pub(super) fn look_failed(&mut self, held: &mut Held) {
+        asking::forget(held);
         let Some(turn) = &mut self.turn else { return };
-        if turn.looking.take().is_some_and(|look| look.resets) {
+        let look = turn.looking.take().unwrap_or_default();
+        turn.unknown.extend(look.callees);
+        if look.resets {
             self.state.note_unnamed();
         }
         if std::mem::replace(&mut turn.look_failed, true) {

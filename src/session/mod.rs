@@ -19,6 +19,7 @@
 //! | LISTEN by a shared backend | `listening`, its transactions `channels` |
 //! | other connections: their process ids, commands that need them out of the way | `processes`, `making_way` |
 
+mod asking;
 mod channels;
 mod code;
 mod columns;

@@ -6,7 +6,6 @@
 
 use super::functions::Callee;
 use super::state::Parts;
-use crate::settings::write_text;
 
 /// Every question is a SELECT of (what, name, value): who statements run as, which no view lists.
 const WHO: &[u8] = b"SELECT 's', 'session_authorization', pg_catalog.current_setting('session_authorization') \
@@ -38,8 +37,12 @@ const CHANNELS: &[u8] = b"SELECT 'n', '', '' WHERE EXISTS (SELECT FROM pg_catalo
 pub(super) const TIMEOUT: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout')";
 pub(super) const WITHOUT_TIMEOUT: &[u8] = b"; SET LOCAL statement_timeout = 0; ";
 /// Between what is asked of the session and what is asked about its database: that has so many parts that compiling them
-/// would take seconds, where a catalog is large enough for PostgreSQL to think it worth while.
-pub(super) const UNCOMPILED: &[u8] = b"; SET LOCAL jit = off; ";
+/// would take seconds, where a catalog is large enough for PostgreSQL to think it worth while. Each is planned once for
+/// each backend, for few names, for which the indexes of the catalog are what they are there for.
+pub(super) const PLANNED: &[u8] = b"SELECT '', pg_catalog.concat(pg_catalog.set_config('jit', 'off', true), \
+    pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true)), \
+    pg_catalog.concat(pg_catalog.set_config('enable_seqscan', 'off', true), \
+    pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true))";
 
 /// Whether a function is none of PostgreSQL's own: it has another schema, or has been made in theirs.
 macro_rules! users {
@@ -57,7 +60,7 @@ const FUNCTIONS: &[u8] = concat!(
     CROSS JOIN LATERAL (SELECT CASE WHEN lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql,c,internal}') \
     THEN 'f' ELSE 'h' END) AS kind(what) WHERE prokind OPERATOR(pg_catalog.<>) 'a' AND ",
     users!(),
-    " AND proname OPERATOR(pg_catalog.=) ANY (ARRAY["
+    " AND proname OPERATOR(pg_catalog.=) ANY ($1)"
 )
 .as_bytes();
 
@@ -66,7 +69,7 @@ const OF_ARGUMENTS: &[u8] = concat!(
     "SELECT 'i', proname, pg_catalog.pg_get_expr(proargdefaults, 0::pg_catalog.oid) \
     FROM pg_catalog.pg_proc AS named WHERE proargdefaults IS NOT NULL AND ",
     users!(),
-    " AND proname OPERATOR(pg_catalog.=) ANY (ARRAY["
+    " AND proname OPERATOR(pg_catalog.=) ANY ($1)"
 )
 .as_bytes();
 
@@ -74,7 +77,7 @@ const OF_ARGUMENTS: &[u8] = concat!(
 const AMBIGUOUS: &[u8] = concat!(
     "SELECT DISTINCT 'b', proname, proname FROM pg_catalog.pg_proc AS named WHERE ",
     users!(),
-    " AND proname OPERATOR(pg_catalog.=) ANY (ARRAY["
+    " AND proname OPERATOR(pg_catalog.=) ANY ($1)"
 )
 .as_bytes();
 
@@ -85,7 +88,7 @@ const OF_AGGREGATES: &[u8] = concat!(
     JOIN pg_catalog.pg_proc AS support ON support.oid OPERATOR(pg_catalog.=) ANY (ARRAY[aggtransfn, aggfinalfn, \
     aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn]::pg_catalog.oid[]) WHERE ",
     users!(),
-    " AND named.proname OPERATOR(pg_catalog.=) ANY (ARRAY["
+    " AND named.proname OPERATOR(pg_catalog.=) ANY ($1)"
 )
 .as_bytes();
 
@@ -172,7 +175,7 @@ const OF_TABLES: &[u8] = concat!(
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) uses.refobjid \
     UNION ALL SELECT 'x', text FROM written CROSS JOIN LATERAL (",
     said_by_tables!(" OPERATOR(pg_catalog.=) written.oid"),
-    ") AS said(text)) AS found(what, said) WHERE named.relname OPERATOR(pg_catalog.=) ANY (ARRAY["
+    ") AS said(text)) AS found(what, said) WHERE named.relname OPERATOR(pg_catalog.=) ANY ($1)"
 )
 .as_bytes();
 /// Functions in the checks of domains that are types of their columns.
@@ -184,7 +187,7 @@ const OF_DOMAINS: &[u8] = b"SELECT 'g', relname, proname FROM pg_catalog.pg_clas
     AND objid OPERATOR(pg_catalog.=) pg_constraint.oid \
     AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
-    WHERE relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+    WHERE relname OPERATOR(pg_catalog.=) ANY ($1)";
 
 /// What runs where tables and views with one of these names are read: definitions of views, also of those that these
 /// read, and policies, by their texts; operators in them by their functions. A materialised view is read as a table.
@@ -212,7 +215,7 @@ const OF_READS: &[u8] = b"SELECT what, named.relname, said FROM pg_catalog.pg_cl
     JOIN pg_catalog.pg_operator ON pg_operator.oid OPERATOR(pg_catalog.=) refobjid \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) oprcode::pg_catalog.oid) AS found(what, said) \
     WHERE named.relnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace \
-    AND named.relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+    AND named.relname OPERATOR(pg_catalog.=) ANY ($1)";
 
 /// Functions of operators, casts, orders, and of checks and defaults of domains, and what these say; functions that may
 /// be called with one row, which look like one of its columns. Functions in C cannot be read.
@@ -280,19 +283,11 @@ const DEFINES: &[u8] = b"SELECT 'v', '', proname FROM pg_catalog.pg_event_trigge
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) evtfoid \
     WHERE evtenabled OPERATOR(pg_catalog.<>) 'D' AND evtevent OPERATOR(pg_catalog.<>) 'login'";
 
-/// What is asked about what runs without a name.
-const OF_ALL: [(Callee, &[u8]); 4] = [
-    (Callee::Operators, OPERATORS),
-    (Callee::AllTables, ALL_TABLES),
-    (Callee::Truncates, TRUNCATES),
-    (Callee::Defines, DEFINES),
-];
-
 /// Tables with one of these names of which a column's default asks what was drawn from a sequence.
-const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_attrdef \
-    JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) adrelid \
-    WHERE pg_catalog.pg_get_expr(adbin, adrelid) OPERATOR(pg_catalog.~) '(curr|last)val' \
-    AND relname OPERATOR(pg_catalog.=) ANY (ARRAY[";
+const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_class CROSS JOIN LATERAL \
+    (SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef \
+    WHERE adrelid OPERATOR(pg_catalog.=) pg_class.oid OFFSET 0) AS said(text) \
+    WHERE text OPERATOR(pg_catalog.~) '(curr|last)val' AND relname OPERATOR(pg_catalog.=) ANY ($1)";
 
 /// In this order.
 const QUESTIONS: [(Parts, &[u8]); 8] = [
@@ -306,110 +301,59 @@ const QUESTIONS: [(Parts, &[u8]); 8] = [
     (Parts::CHANNELS, CHANNELS),
 ];
 
-/// Adds a question; `in_hex` where the client's encoding does not have every character that the answer may.
-pub(super) fn write_answered(text: &mut Vec<u8>, question: &[u8], in_hex: bool) {
-    if !in_hex {
-        text.extend_from_slice(question);
-        return;
-    }
-    text.extend_from_slice(
-        b"SELECT what, pg_catalog.encode(pg_catalog.convert_to(name, 'UTF8'), 'hex'), \
-        pg_catalog.encode(pg_catalog.convert_to(value, 'UTF8'), 'hex') FROM (",
-    );
-    text.extend_from_slice(question);
-    text.extend_from_slice(b") AS answer(what, name, value)");
-}
-
-/// The text that asks for these parts, and of these settings with names of a user's own.
-pub(super) fn question(parts: Parts, custom: &[Box<[u8]>]) -> Vec<u8> {
+/// The text that asks for these parts.
+pub(super) fn about_session(parts: Parts) -> Vec<u8> {
     let mut text: Vec<u8> = Vec::new();
     for (_, select) in QUESTIONS.into_iter().filter(|(part, _)| parts.contains(*part)) {
-        write_select(&mut text, select);
-    }
-    if parts.contains(Parts::SETTINGS) {
-        for name in custom {
-            text.extend_from_slice(b" UNION ALL SELECT 's', ");
-            write_text(&mut text, name);
-            text.extend_from_slice(b", pg_catalog.current_setting(");
-            write_text(&mut text, name);
-            text.extend_from_slice(b", true)");
-        }
+        text.extend_from_slice(if text.is_empty() { b"" } else { b" UNION ALL " });
+        text.extend_from_slice(select);
     }
     text
 }
 
-/// The text that asks about all that may be called.
-pub(super) fn about(callees: &[Callee]) -> Vec<u8> {
-    // Names, as the first to be selected, would make names of all else, cut off as these are.
-    let mut text = b"SELECT ''::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text WHERE false".to_vec();
-    for callee in CALLEES {
-        let names = || callees.iter().filter_map(callee.names);
-        callee.questions.iter().for_each(|select| write_one_of(&mut text, select, names()));
+/// A question about what runs when statements do.
+pub(super) struct Question {
+    pub(super) select: &'static [u8],
+    pub(super) of: Of,
+}
+
+/// What a question is about.
+pub(super) enum Of {
+    /// What runs by these names, which stand for `$1`.
+    Names(fn(&Callee) -> Option<&[u8]>),
+    /// What runs without one.
+    All(Callee),
+}
+
+impl Question {
+    const fn of_names(select: &'static [u8], names: fn(&Callee) -> Option<&[u8]>) -> Self {
+        Self { select, of: Of::Names(names) }
     }
-    for (callee, select) in OF_ALL {
-        if callees.contains(&callee) {
-            write_select(&mut text, select);
-        }
+
+    const fn of_all(select: &'static [u8], callee: Callee) -> Self {
+        Self { select, of: Of::All(callee) }
     }
-    text
 }
 
-fn write_select(text: &mut Vec<u8>, select: &[u8]) {
-    text.extend_from_slice(if text.is_empty() { b"" } else { b" UNION ALL " });
-    text.extend_from_slice(select);
-}
-
-/// What is asked about each kind of what runs by name.
-struct Question {
-    names: fn(&Callee) -> Option<&[u8]>,
-    questions: &'static [&'static [u8]],
-}
-
-const CALLEES: [Question; 4] = [
-    Question {
-        names: |callee| if let Callee::Function(name) = callee { Some(name) } else { None },
-        questions: &[FUNCTIONS, OF_ARGUMENTS, OF_AGGREGATES],
-    },
-    Question {
-        names: |callee| if let Callee::Ambiguous(name) = callee { Some(name) } else { None },
-        questions: &[AMBIGUOUS],
-    },
-    Question {
-        names: |callee| if let Callee::Triggers(table) = callee { Some(table) } else { None },
-        questions: &[OF_TABLES, OF_DOMAINS, DEFAULTS],
-    },
-    Question {
-        names: |callee| if let Callee::Reads(relation) = callee { Some(relation) } else { None },
-        questions: &[OF_READS],
-    },
+pub(super) const ABOUT_CALLEES: [Question; 12] = [
+    Question::of_names(FUNCTIONS, function),
+    Question::of_names(OF_ARGUMENTS, function),
+    Question::of_names(OF_AGGREGATES, function),
+    Question::of_names(AMBIGUOUS, |callee| if let Callee::Ambiguous(name) = callee { Some(name) } else { None }),
+    Question::of_names(OF_TABLES, written),
+    Question::of_names(OF_DOMAINS, written),
+    Question::of_names(DEFAULTS, written),
+    Question::of_names(OF_READS, |callee| if let Callee::Reads(relation) = callee { Some(relation) } else { None }),
+    Question::of_all(OPERATORS, Callee::Operators),
+    Question::of_all(ALL_TABLES, Callee::AllTables),
+    Question::of_all(TRUNCATES, Callee::Truncates),
+    Question::of_all(DEFINES, Callee::Defines),
 ];
 
-/// Adds a question about these names, if there are any.
-fn write_one_of<'a>(text: &mut Vec<u8>, select: &[u8], names: impl Iterator<Item = &'a [u8]>) {
-    let mut names = names.peekable();
-    if names.peek().is_none() {
-        return;
-    }
-    write_select(text, select);
-    for (index, name) in names.enumerate() {
-        text.extend_from_slice(if index == 0 { b"" } else { b"," });
-        write_text(text, name);
-    }
-    text.extend_from_slice(b"])");
+fn function(callee: &Callee) -> Option<&[u8]> {
+    if let Callee::Function(name) = callee { Some(name) } else { None }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_query_asks_for_what_may_be_there_and_no_more() {
-        let text = question(Parts::SETTINGS, &[b"app.x".as_slice().into()]);
-        let text = String::from_utf8(text).expect("ascii");
-        assert!(text.ends_with("UNION ALL SELECT 's', E'app.x', pg_catalog.current_setting(E'app.x', true)"));
-        assert!(!text.contains("pg_locks"));
-        let text = String::from_utf8(about(&[Callee::function(b"f"), Callee::Operators])).expect("ascii");
-        assert!(text.contains("= ANY (ARRAY[E'f'])") || text.contains("(pg_catalog.=) ANY (ARRAY[E'f'])"));
-        assert_eq!(question(Parts::CHANNELS, &[b"app.x".as_slice().into()]), CHANNELS);
-    }
+fn written(callee: &Callee) -> Option<&[u8]> {
+    if let Callee::Triggers(table) = callee { Some(table) } else { None }
 }

@@ -36,8 +36,8 @@ mod unnamed;
 
 pub use bodies::{do_bodies, strings};
 pub use custom::{custom_names, spelled_names};
-pub use digest::Digest;
 pub use definitions::Definitions;
+pub use digest::Digest;
 pub use effects::Effects;
 pub use encoding::Encoding;
 pub use identifiers::last_part;

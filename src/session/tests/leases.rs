@@ -116,6 +116,13 @@ fn a_reply_that_nothing_asked_for_breaks_the_session() {
     assert!(world.clients[0].session.from_backend(&frame, &mut leased, &mut out, world.now).is_err());
 }
 
+/// What the first client's session asks its backend.
+fn look(world: &mut World) -> Option<Vec<u8>> {
+    let (now, seat) = (world.now, &mut world.seats[0]);
+    let mut leased = Leased { held: &mut seat.held, carried: &mut seat.carried, pinned: false };
+    world.clients[0].session.look(&mut leased, now)
+}
+
 #[test]
 fn what_pgweir_asks_after_a_statement_is_not_taken_for_the_clients() {
     let wish = Wish { hold: Hold::Session, ..Wish::default() };
@@ -124,11 +131,9 @@ fn what_pgweir_asks_after_a_statement_is_not_taken_for_the_clients() {
     world.step(Step::Client(0));
     assert_eq!(world.clients[0].session.running(), Running::Clients);
     world.run(|_| 0);
-    let now = world.now;
-    let (session, carried) = (&mut world.clients[0].session, &world.seats[0].carried);
-    assert_eq!(session.running(), Running::Nothing);
-    assert!(session.look(carried, now).is_some(), "it has set something");
-    assert_eq!(session.running(), Running::Ours);
+    assert_eq!(world.clients[0].session.running(), Running::Nothing);
+    assert!(look(&mut world).is_some(), "it has set something");
+    assert_eq!(world.clients[0].session.running(), Running::Ours);
 }
 
 #[test]
@@ -137,12 +142,10 @@ fn a_text_that_has_not_been_parsed_when_its_transaction_ends_is_asked_about_by_t
     let text = "select count(*) from watched_view where n <> 1";
     let mut world = World::new(&[Script::at_once(vec![query("begin"), query(text)])], wish);
     world.run(|_| 0);
-    let now = world.now;
-    let (session, carried) = (&mut world.clients[0].session, &world.seats[0].carried);
-    let asked = session.look(carried, now).expect("nobody knows what its view does");
+    let asked = look(&mut world).expect("nobody knows what its view does");
     let asked = String::from_utf8_lossy(&asked);
     assert!(asked.contains("E'watched_view'") && asked.contains("pg_operator"));
-    assert!(asked.contains("SET LOCAL jit = off"), "a large catalog is not worth seconds of compiling");
+    assert!(asked.contains("set_config('jit', 'off', true)"), "a large catalog is not worth seconds of compiling");
 }
 
 #[test]
@@ -150,7 +153,5 @@ fn nobody_waits_for_an_answer_about_a_text_that_has_nothing_of_a_users_in_it() {
     let wish = Wish { hold: Hold::Session, ..Wish::default() };
     let mut world = World::new(&[Script::at_once(vec![query("begin"), query("select 1"), query("commit")])], wish);
     world.run(|_| 0);
-    let now = world.now;
-    let (session, carried) = (&mut world.clients[0].session, &world.seats[0].carried);
-    assert_eq!(session.look(carried, now), None);
+    assert_eq!(look(&mut world), None);
 }

@@ -1,6 +1,6 @@
 //! Which knowledge of a database a kind of node makes old.
 
-use pg_query::protobuf::{ConstrType, ObjectType};
+use pg_query::protobuf::{AlterTableType, ConstrType, ObjectType};
 
 use super::command::enumerated;
 use super::statement::creates_temporary;
@@ -24,6 +24,7 @@ pub(super) fn outdates(node: &Node) -> Definitions {
             Definitions::READS | Definitions::WRITES | Definitions::ALL_TABLES
         }
         "CreateTrigStmt" => Definitions::WRITES | Definitions::ALL_TABLES | Definitions::TRUNCATES,
+        "AlterTableStmt" if node.nodes("cmds").all(alters_no_meaning) => Definitions::empty(),
         "AlterTableStmt" => Definitions::all() - Definitions::FUNCTIONS - Definitions::OPERATORS - Definitions::EVENTS,
         "ImportForeignSchemaStmt" => Definitions::WRITES | Definitions::ALL_TABLES | Definitions::MEANINGS,
         "CreateEventTrigStmt" | "AlterEventTrigStmt" => Definitions::EVENTS,
@@ -50,11 +51,41 @@ fn table(node: &Node) -> Definitions {
     if is_part || refers(node.get("table_elts")) { own | Definitions::WRITES } else { own }
 }
 
+/// Owners, keys, storage: what statements do by a table is the same.
+fn alters_no_meaning(command: &Node) -> bool {
+    match AlterTableType::try_from(enumerated(command, "subtype")) {
+        Ok(
+            AlterTableType::AtChangeOwner
+            | AlterTableType::AtSetNotNull
+            | AlterTableType::AtDropNotNull
+            | AlterTableType::AtSetStatistics
+            | AlterTableType::AtSetStorage
+            | AlterTableType::AtSetCompression
+            | AlterTableType::AtSetOptions
+            | AlterTableType::AtResetOptions
+            | AlterTableType::AtSetRelOptions
+            | AlterTableType::AtResetRelOptions
+            | AlterTableType::AtSetTableSpace
+            | AlterTableType::AtSetAccessMethod
+            | AlterTableType::AtSetLogged
+            | AlterTableType::AtSetUnLogged
+            | AlterTableType::AtClusterOn
+            | AlterTableType::AtDropCluster
+            | AlterTableType::AtReplicaIdentity
+            | AlterTableType::AtValidateConstraint,
+        ) => true,
+        Ok(AlterTableType::AtAddConstraint) => command.child("def").is_some_and(|constraint| {
+            let kind = ConstrType::try_from(enumerated(constraint, "contype"));
+            matches!(kind, Ok(ConstrType::ConstrPrimary | ConstrType::ConstrUnique))
+        }),
+        _ => false,
+    }
+}
+
 /// Whether there is a foreign key among the columns and constraints of a table.
 fn refers(tree: &Tree) -> bool {
     let is_foreign_key = |node: &Node| {
-        node.name == "Constraint"
-            && ConstrType::try_from(enumerated(node, "contype")) == Ok(ConstrType::ConstrForeign)
+        node.name == "Constraint" && ConstrType::try_from(enumerated(node, "contype")) == Ok(ConstrType::ConstrForeign)
     };
     match tree {
         Tree::List(list) => list.iter().any(refers),

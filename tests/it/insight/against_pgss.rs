@@ -51,7 +51,7 @@ async fn pg_stat_statements(cluster: &Cluster, texts: &mut BTreeMap<Digest, Stri
     let mut counts = Counts::new();
     for row in admin.query(asked, &[]).await.expect("pgss") {
         let (text, calls, rows): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        let own = ["pg_catalog.", "RESET \"", "SET LOCAL jit"].iter().any(|words| text.contains(words));
+        let own = ["pg_catalog.", "RESET \""].iter().any(|words| text.contains(words));
         if own {
             continue;
         }

@@ -1,6 +1,7 @@
 //! What statements do to their sessions and to tables. Each row is a statement and what must be told of it.
 
 mod commands;
+mod definitions;
 mod effects;
 mod hard;
 mod tables;
