@@ -25,6 +25,8 @@ use crate::sql::{
 const BELIEVED: Duration = Duration::from_secs(300);
 /// Odd, so that no two counts are the same times this.
 const SCATTERED: u64 = 0x9e37_79b9_7f4a_7c15;
+/// A transaction that defines more relations than this makes old what is known of all.
+const MOST_NAMED: usize = 64;
 /// Functions that call each other further than this may do anything.
 const DEPTH: usize = 16;
 
@@ -94,6 +96,10 @@ impl Outdated {
     pub(super) fn and(mut self, other: Self) -> Self {
         self.definitions |= other.definitions;
         extend(&mut self.named, other.named);
+        if self.named.len() > MOST_NAMED {
+            self.named.clear();
+            self.definitions |= Definitions::READS | Definitions::WRITES;
+        }
         self
     }
 

@@ -227,7 +227,7 @@ impl Session {
             self.state.note(Effects::CALLS);
         }
         if !judgement.unknown.is_empty() {
-            self.turn.get_or_insert_default().unknown.extend(judgement.unknown);
+            self.note_unknown(judgement.unknown);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::code::{Code, without_a_name};
-use super::functions::{Callee, Judgement, Outdated};
+use super::functions::{Callee, Judgement, Outdated, extend};
 use super::state::names_settings;
 use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
@@ -17,6 +17,9 @@ use crate::sql::{
 };
 use crate::wire::Frame;
 use crate::wire::view::{Parse, Transaction, query_text};
+
+/// A transaction that calls more than this, of which is not known what it does, may have done anything.
+const MOST_UNKNOWN: usize = 1024;
 
 /// More texts than these that have not been parsed when a transaction ends may have done anything.
 const MOST_UNSURE: usize = 64;
@@ -230,7 +233,7 @@ impl Session {
             if begins_a_name(text, &self.lexing()) {
                 self.turn.get_or_insert_default().began_a_name = true;
             }
-            self.turn.get_or_insert_default().unknown.extend(judgement.unknown);
+            self.note_unknown(judgement.unknown);
             self.note_names(effects | Effects::CALLS, text);
         }
         if judgement.may_leave {
@@ -239,6 +242,17 @@ impl Session {
             effects = effects.without(Effects::CALLS);
         }
         self.note_effects(effects, text);
+    }
+
+    /// Notes what the backend is to be asked about before it goes back.
+    pub(super) fn note_unknown(&mut self, callees: Vec<Callee>) {
+        let unknown = &mut self.turn.get_or_insert_default().unknown;
+        extend(unknown, callees);
+        if unknown.len() > MOST_UNKNOWN {
+            unknown.clear();
+            self.state.note(Effects::ANYTHING);
+            self.state.note_unnamed();
+        }
     }
 
     /// Notes a text with these effects, and names of settings in it however they are spelled.

@@ -157,6 +157,20 @@ fn a_table_that_comes_or_goes_is_asked_about_again_and_no_other() {
 }
 
 #[test]
+fn a_transaction_that_defines_very_many_tables_makes_old_what_is_known_of_all_and_keeps_no_list() {
+    let names = |count: usize| {
+        let one = |table: usize| Outdated {
+            definitions: Definitions::NAMED,
+            named: vec![Callee::reads(format!("t{table}").as_bytes())],
+        };
+        (0..count).map(one).reduce(Outdated::and).unwrap()
+    };
+    assert_eq!((names(MOST_NAMED).named.len(), names(MOST_NAMED).definitions), (MOST_NAMED, Definitions::NAMED));
+    let more = names(MOST_NAMED + 1);
+    assert!(more.named.is_empty() && more.has(&Callee::reads(b"other")) && !more.has(&Callee::function(b"f")));
+}
+
+#[test]
 fn what_cannot_be_read_is_harmless_unless_the_configuration_says_otherwise() {
     let (functions, now) = (functions(), Instant::now());
     for name in ["native", "other"] {

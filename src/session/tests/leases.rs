@@ -155,3 +155,19 @@ fn nobody_waits_for_an_answer_about_a_text_that_has_nothing_of_a_users_in_it() {
     world.run(|_| 0);
     assert_eq!(look(&mut world), None);
 }
+
+#[test]
+fn a_transaction_that_touches_very_many_tables_keeps_no_list_of_them() {
+    let inserts =
+        |tables: usize| (0..2000).map(move |row| query(&format!("insert into t{} values ({row})", row % tables)));
+    for (tables, names_them) in [(3, true), (2000, false)] {
+        let wish = Wish { hold: Hold::Session, ..Wish::default() };
+        let script = std::iter::once(query("begin")).chain(inserts(tables)).collect();
+        let mut world = World::new(&[Script::at_once(script)], wish);
+        world.run(|_| 0);
+        let asked = look(&mut world).expect("nobody knows what their triggers do");
+        let asked = String::from_utf8_lossy(&asked);
+        assert_eq!(asked.contains("E't2'"), names_them);
+        assert!(asked.len() < 200_000, "{}", asked.len());
+    }
+}
