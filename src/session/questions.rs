@@ -157,22 +157,24 @@ const OF_TABLES: &[u8] = concat!(
     " CROSS JOIN LATERAL (WITH RECURSIVE written(oid) AS (SELECT named.oid UNION SELECT further.oid FROM written \
     CROSS JOIN LATERAL (SELECT inhrelid FROM pg_catalog.pg_inherits \
     WHERE inhparent OPERATOR(pg_catalog.=) written.oid \
-    UNION ALL SELECT conrelid FROM pg_catalog.pg_constraint \
-    WHERE confrelid OPERATOR(pg_catalog.=) written.oid AND contype OPERATOR(pg_catalog.=) 'f' \
+    UNION ALL SELECT conrelid FROM pg_catalog.pg_trigger \
+    JOIN pg_catalog.pg_constraint ON pg_constraint.oid OPERATOR(pg_catalog.=) tgconstraint \
+    WHERE tgrelid OPERATOR(pg_catalog.=) written.oid \
+    AND confrelid OPERATOR(pg_catalog.=) written.oid AND contype OPERATOR(pg_catalog.=) 'f' \
     AND (confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}') OR confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}')) \
     UNION ALL SELECT refobjid FROM pg_catalog.pg_rewrite \
     JOIN pg_catalog.pg_depend ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
     AND objid OPERATOR(pg_catalog.=) pg_rewrite.oid \
     WHERE ev_class OPERATOR(pg_catalog.=) written.oid \
     AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) AS further(oid)) \
-    SELECT 'g', proname::pg_catalog.text FROM written \
-    JOIN pg_catalog.pg_depend AS belongs ON belongs.refclassid OPERATOR(pg_catalog.=) \
-    'pg_catalog.pg_class'::pg_catalog.regclass AND belongs.refobjid OPERATOR(pg_catalog.=) written.oid \
-    AND belongs.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}') \
+    SELECT 'g', name FROM written CROSS JOIN LATERAL (SELECT proname FROM pg_catalog.pg_depend AS belongs \
     JOIN pg_catalog.pg_depend AS uses ON uses.classid OPERATOR(pg_catalog.=) belongs.classid \
     AND uses.objid OPERATOR(pg_catalog.=) belongs.objid \
     AND uses.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) uses.refobjid \
+    WHERE belongs.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass \
+    AND belongs.refobjid OPERATOR(pg_catalog.=) written.oid \
+    AND belongs.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}') OFFSET 0) AS used(name) \
     UNION ALL SELECT 'x', text FROM written CROSS JOIN LATERAL (",
     said_by_tables!(" OPERATOR(pg_catalog.=) written.oid"),
     ") AS said(text)) AS found(what, said) WHERE named.relname OPERATOR(pg_catalog.=) ANY ($1)"
