@@ -167,7 +167,7 @@ const OF_TABLES: &[u8] = concat!(
     AND objid OPERATOR(pg_catalog.=) pg_rewrite.oid \
     WHERE ev_class OPERATOR(pg_catalog.=) written.oid \
     AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass) AS further(oid)) \
-    SELECT 'g', name FROM written CROSS JOIN LATERAL (SELECT proname FROM pg_catalog.pg_depend AS belongs \
+    SELECT 'g', name::pg_catalog.text FROM written CROSS JOIN LATERAL (SELECT proname FROM pg_catalog.pg_depend AS belongs \
     JOIN pg_catalog.pg_depend AS uses ON uses.classid OPERATOR(pg_catalog.=) belongs.classid \
     AND uses.objid OPERATOR(pg_catalog.=) belongs.objid \
     AND uses.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
@@ -222,7 +222,7 @@ const OF_READS: &[u8] = b"SELECT what, named.relname, said FROM pg_catalog.pg_cl
 /// Functions of operators, casts, orders, and of checks and defaults of domains, and what these say; functions that may
 /// be called with one row, which look like one of its columns. Functions in C cannot be read.
 const OPERATORS: &[u8] = concat!(
-    "SELECT DISTINCT 'o', '', proname FROM pg_catalog.pg_depend \
+    "SELECT DISTINCT 'o', '', proname::pg_catalog.text FROM pg_catalog.pg_depend \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
     JOIN pg_catalog.pg_language ON pg_language.oid OPERATOR(pg_catalog.=) prolang \
     LEFT JOIN pg_catalog.pg_constraint ON classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass \
@@ -255,7 +255,7 @@ const OPERATORS: &[u8] = concat!(
 /// Functions of whatever belongs to tables and views, and what that says. Of PostgreSQL's own none is written but
 /// pg_settings.
 const ALL_TABLES: &[u8] = concat!(
-    "SELECT DISTINCT 'e', '', proname FROM pg_catalog.pg_depend \
+    "SELECT DISTINCT 'e', '', proname::pg_catalog.text FROM pg_catalog.pg_depend \
     JOIN pg_catalog.pg_proc ON pg_proc.oid OPERATOR(pg_catalog.=) refobjid \
     WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
     AND classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_trigger,pg_catalog.pg_rewrite,pg_catalog.pg_policy,\
