@@ -87,7 +87,9 @@ impl Session {
         self.settle_unsure(now);
         let mut parts = self.state.parts();
         let callees = self.turn.as_mut().map(|turn| std::mem::take(&mut turn.unknown)).unwrap_or_default();
-        if parts.is_empty() && callees.is_empty() {
+        // Who gets the backend next says so under what ends statements too soon for that.
+        let hasty = self.state.keeps().is_empty() && leased.carried.profile.is_hasty();
+        if parts.is_empty() && callees.is_empty() && !hasty {
             return None;
         }
         // What was called may turn out to leave nothing, and then that is all that is asked.
@@ -101,9 +103,10 @@ impl Session {
             self.state.asked();
         }
         // What is learnt of functions may be a reason to ask again, which must find the settings still there.
-        let resets = parts.contains(Parts::SETTINGS) && callees.is_empty() && self.state.take_unnamed();
+        let forgets = parts.contains(Parts::SETTINGS) && callees.is_empty() && self.state.take_unnamed();
+        let resets = forgets || (!of_session && callees.is_empty());
         let (asked, custom) = (self.rules.functions.asked(now), self.state.custom().len());
-        let turn = self.turn.as_mut()?;
+        let turn = self.turn.get_or_insert_default();
         let wanted = Wanted { parts, custom: self.state.custom(), callees: &callees, resets, in_hex };
         let question = wanted.ask(turn, leased.held);
         turn.looking = Some(Look { parts, callees, asked, resets, in_hex, custom, ..Look::default() });
@@ -185,11 +188,15 @@ impl Session {
         if look.parts.contains(Parts::PREPARED_STATEMENTS) {
             self.state.set_prepared(std::mem::take(&mut look.prepared));
         }
+        let is_who = |name: &[u8]| name == ROLE || name == AUTHORIZATION;
         if !look.parts.contains(Parts::SETTINGS) {
+            if look.resets {
+                let who = leased.carried.profile.iter().filter(|(name, _)| is_who(name));
+                leased.carried.profile = self.rules.profiles.intern(who);
+            }
             return;
         }
         self.state.retain_custom(look.custom, |name| look.settings.iter().any(|(set, _)| **set == *name));
-        let is_who = |name: &[u8]| name == ROLE || name == AUTHORIZATION;
         // What the session started with differs from a backend's own default: that it was set to that must be kept.
         let started_with = |name: &[u8]| !is_who(name) && self.startup.get(&name.to_ascii_lowercase()).is_some();
         let changed = || {

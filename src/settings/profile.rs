@@ -44,6 +44,13 @@ const NEVER_REFUSED: [&[u8]; 20] = [
     b"work_mem",
 ];
 
+/// What ends a statement that takes longer, in milliseconds unless they say otherwise.
+const TIMEOUTS: [&[u8]; 2] = [b"statement_timeout", b"transaction_timeout"];
+/// A busy machine may need so many for a statement that does nothing.
+const HASTE: u32 = 100;
+/// A machine that stands still for so many does so for more than one statement.
+const PATIENCE: u32 = 10_000;
+
 /// What the server reports but no session can set.
 const READ_ONLY: [&[u8]; 7] = [
     b"in_hot_standby",
@@ -70,6 +77,8 @@ pub const SEARCH_PATH: &[u8] = b"search_path";
 pub struct Profile {
     settings: Vec<(Box<[u8]>, Box<[u8]>)>,
     plan_key: u64,
+    /// How long a statement may take, in milliseconds, where that is no more than seconds.
+    timeout: Option<u32>,
     /// A number for the application's name, by whoever counts by it.
     pub application: OnceLock<u32>,
 }
@@ -81,7 +90,15 @@ impl Profile {
         for (name, value) in settings.iter().filter(|(name, _)| !PLAN_NEUTRAL.contains(&&**name)) {
             (name, value).hash(&mut hasher);
         }
-        Self { plan_key: hasher.finish(), settings, application: OnceLock::new() }
+        let timeouts = settings.iter().filter(|(name, _)| TIMEOUTS.contains(&&**name));
+        let timeout = timeouts.filter_map(|(_, value)| milliseconds(value)).min();
+        Self { plan_key: hasher.finish(), settings, timeout, application: OnceLock::new() }
+    }
+
+    /// Whether statements that a backend is sent between two sessions may take too long for it.
+    #[must_use]
+    pub fn is_hasty(&self) -> bool {
+        self.timeout.is_some_and(|timeout| timeout < HASTE)
     }
 
     /// Equal for profiles under which a statement has the same meaning and plan.
@@ -231,7 +248,8 @@ pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) -> boo
         let differing = one.settings.iter().filter(|(name, value)| other.get(name) != Some(value));
         differing.map(|(name, _)| &**name).any(|name| !NEVER_REFUSED.contains(&name))
     };
-    let may_be_refused = differs(from, to) || differs(to, from);
+    let may_be_late = from.timeout.is_some_and(|timeout| timeout < PATIENCE);
+    let may_be_refused = may_be_late || differs(from, to) || differs(to, from);
     text.extend_from_slice(if may_be_refused { b"BEGIN;" } else { b"" });
     if from.get(AUTHORIZATION).is_some() {
         text.extend_from_slice(b"RESET SESSION AUTHORIZATION;");
@@ -252,6 +270,19 @@ pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) -> boo
     }
     text.extend_from_slice(if may_be_refused { b"COMMIT" } else { b"" });
     may_be_refused
+}
+
+/// A time as SHOW gives it, or as a client has written it; `None` for none, and for minutes and longer units.
+fn milliseconds(value: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let (number, unit) = text.split_at(text.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit.trim() {
+        "" | "ms" => 1,
+        "us" => return Some(1),
+        "s" => 1000,
+        _ => return None,
+    };
+    number.parse::<u32>().ok()?.checked_mul(factor).filter(|timeout| *timeout > 0)
 }
 
 fn is_identity(name: &[u8]) -> bool {
@@ -443,5 +474,20 @@ mod tests {
         let profiles = Profiles::new(2);
         let kept: Vec<_> = (0..5).map(|n| profiles.intern([(&b"x"[..], &[b'0' + n][..])])).collect();
         assert_eq!(transition(&kept[4], &profiles.intern([(&b"x"[..], &b"4"[..])])), "");
+    }
+
+    #[test]
+    fn what_ends_statements_soon_is_no_time_to_say_anything_in() {
+        let profiles = Profiles::new(10);
+        let with = |value: &str| profiles.intern([(b"statement_timeout".as_slice(), value.as_bytes())]);
+        for hasty in ["1ms", "50", "99 ms", "500us"] {
+            assert!(with(hasty).is_hasty(), "{hasty}");
+        }
+        for patient in ["0", "100ms", "1s", "2min", "1h", "-1"] {
+            assert!(!with(patient).is_hasty(), "{patient}");
+        }
+        let named = profiles.intern([(b"application_name".as_slice(), b"a".as_slice())]);
+        assert!(transition(&with("5s"), &named).starts_with("BEGIN;RESET \"statement_timeout\";"));
+        assert!(transition(&with("30s"), &named).starts_with("RESET \"statement_timeout\";"));
     }
 }
