@@ -32,7 +32,7 @@ struct Asking<'a> {
     form: Form,
     turn: &'a mut Turn,
     held: &'a mut Held,
-    /// What goes before it: statements to be prepared.
+    /// What goes before it: statements to be prepared, or closed.
     before: Vec<u8>,
     text: Vec<u8>,
 }
@@ -58,6 +58,7 @@ impl Wanted<'_> {
         let failed = turn.look_failed;
         let mut asking = Asking { form, turn, held, before: Vec::new(), text: Vec::new() };
         if failed {
+            asking.close_all();
             asking.select(TIMEOUT);
             asking.text.extend_from_slice(WITHOUT_TIMEOUT);
         }
@@ -140,6 +141,14 @@ impl Asking<'_> {
         self.text.extend_from_slice(names.unwrap_or_default());
     }
 
+    /// What was prepared of ours may not be there, whatever is known: closing that is no error.
+    fn close_all(&mut self) {
+        for id in self.held.ids().filter(|id| *id > OWN_IDS / 2) {
+            build::write_close_statement(&mut self.before, &backend_name(id));
+            self.turn.expect(Expect::new(Kind::Close, Who::Skip), [Effect::Drop(id)]);
+        }
+    }
+
     fn select(&mut self, select: &[u8]) {
         if self.form != Form::InHex {
             return self.text.extend_from_slice(select);
@@ -168,15 +177,10 @@ impl Asking<'_> {
     }
 }
 
-/// What was prepared of ours on a backend is not there any more, or cannot be used.
-pub(super) fn forget(held: &mut Held) {
-    let ours: Vec<u64> = held.ids().filter(|id| *id > OWN_IDS / 2).collect();
-    ours.into_iter().for_each(|id| held.remove(id));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::turn::Pending;
 
     /// What is said to ask for settings, a function and all operators, with the frames' heads and their lengths.
     fn said(in_hex: bool, turn: &mut Turn, held: &mut Held) -> String {
@@ -210,12 +214,12 @@ mod tests {
     #[test]
     fn what_is_missed_is_asked_in_full_and_prepared_anew_for_the_next() {
         let (mut turn, mut held) = (Turn::default(), Held::new(100));
-        (OWN_IDS - 1000..=OWN_IDS).for_each(|id| held.insert(id, 0));
+        held.insert(OWN_IDS - 1, 0);
         held.insert(1, 0);
-        forget(&mut held);
-        assert_eq!(held.ids().collect::<Vec<_>>(), [1], "that of a client stays");
         turn.look_failed = true;
         let plain = said(false, &mut turn, &mut held);
+        let drops = |pending: &&Pending| matches!(pending.effect, Effect::Drop(id) if id == OWN_IDS - 1);
+        assert_eq!((turn.pending.iter().filter(drops).count(), turn.pending.len()), (1, 2), "that of a client stays");
         assert!(!plain.contains("EXECUTE") && plain.contains("(pg_catalog.=) ANY (ARRAY[E'f']::pg_catalog.name[])"));
         turn.look_failed = false;
         let hex = said(true, &mut turn, &mut held);

@@ -219,7 +219,7 @@ impl Session {
             // What the backend carries is not known then, so it stays with the session.
             Kind::Query if to == Addressee::Us && turn.looking.is_some() => {
                 out.own_statements += 1;
-                self.look_failed(leased.held);
+                self.look_failed();
                 return Ok(Verdict::Swallow);
             }
             // The question that follows will fail for it.

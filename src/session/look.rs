@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::asking::{self, Wanted};
+use super::asking::Wanted;
 use super::functions::{Asked, Callee, cut};
 use super::state::{Keeps, Parts};
 use super::{Leased, Sequences, Session};
-use crate::prepared::Held;
 use crate::settings::{AUTHORIZATION, CLIENT_ENCODING, Carried, Profile, ROLE, is_utf8};
 use crate::sql::{Effects, Unnamed};
 use crate::wire::Frame;
@@ -239,8 +238,7 @@ impl Session {
     }
 
     /// The backend would not say what it holds: it is asked for all once more, and then stays with the session.
-    pub(super) fn look_failed(&mut self, held: &mut Held) {
-        asking::forget(held);
+    pub(super) fn look_failed(&mut self) {
         let Some(turn) = &mut self.turn else { return };
         let look = turn.looking.take().unwrap_or_default();
         turn.unknown.extend(look.callees);
