@@ -151,6 +151,15 @@ def settings(shares):
     return table([title, "equal, tps", "different, tps", "share", "target", ""], rows)
 
 
+def migration(times, statements):
+    """How long each has taken for the same statements, and how many times as long as without a proxy."""
+    rows = []
+    for name, seconds in times.items():
+        ratio = statistics.median(own / direct for own, direct in zip(seconds, times["direct"]))
+        rows.append([name, f"{statistics.median(seconds):.2f}", f"{ratio:.2f}"])
+    return table([f"migration of {statements} statements", "s", "of direct"], rows)
+
+
 def idle(memory):
     """`memory` gives for each proxy the KB of a fresh client and of one that has run a query."""
     rows = []
