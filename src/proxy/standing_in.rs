@@ -24,7 +24,7 @@ const MOST: usize = 4;
 /// Settings by which such a connection is known.
 const SHOWN: [&[u8]; 2] = [b"application_name", b"client_encoding"];
 
-/// Those whom the statement at hand mentions are given something that stands in for their backends.
+/// Those whom the statement at hand mentions keep their backends, or are given something that stands in for them.
 pub(super) type StandingIn = Pin<Box<dyn Future<Output = Vec<KeptBackend>> + Send>>;
 
 impl Serve {
@@ -53,10 +53,12 @@ impl Serve {
     pub(super) fn poll_mentioned(&self, given: &[i32], active: &mut Active, cx: &mut Context<'_>) -> Poll<()> {
         let standing_in = active.standing_in.get_or_insert_with(|| {
             let others = given.iter().filter(|given| **given != self.handle.pid);
+            // Those that have a backend keep it until the others have something, too.
             let kept = others.filter_map(|given| Some(self.route.clients.find(*given)?.keep_backend()));
-            let idle: Vec<KeptBackend> = kept.filter(|kept| kept.backend().is_none()).take(MOST).collect();
+            let kept: Vec<KeptBackend> = kept.collect();
             Box::pin(async move {
-                let answers: Vec<_> = idle.iter().filter_map(KeptBackend::ask_for_it).collect();
+                let idle = kept.iter().filter(|kept| kept.backend().is_none()).take(MOST);
+                let answers: Vec<_> = idle.filter_map(KeptBackend::ask_for_it).collect();
                 let all = async {
                     for answer in answers {
                         // Nothing is ever sent.
@@ -65,12 +67,12 @@ impl Serve {
                 };
                 // Who is not there by then is not found.
                 let _ = timeout(PATIENCE, all).await;
-                idle
+                kept
             })
         });
-        let Poll::Ready(idle) = standing_in.as_mut().poll(cx) else { return Poll::Pending };
+        let Poll::Ready(kept) = standing_in.as_mut().poll(cx) else { return Poll::Pending };
         active.standing_in = None;
-        active.mentioned.extend(idle);
+        active.mentioned.extend(kept);
         Poll::Ready(())
     }
 }

@@ -281,6 +281,11 @@ impl Functions {
         Asked { age: self.age(now), changes: self.changes.load(Ordering::Relaxed) }
     }
 
+    /// Whether anything that was learnt since then may have been forgotten.
+    pub(super) fn has_changed_since(&self, asked: Asked) -> bool {
+        self.changes.load(Ordering::Relaxed) != asked.changes
+    }
+
     /// A function with this name has this definition. Whether it asks what a session has drawn from sequences.
     pub(super) fn learn(&self, asked: Asked, name: &[u8], definition: &[u8]) -> bool {
         if self.stateful.iter().any(|stateful| **stateful == *name) {
@@ -332,7 +337,7 @@ impl Functions {
 
     /// All was said of these: where nothing was, there is nothing of the user's own.
     pub(super) fn learnt(&self, asked: Asked, callees: &[Callee]) {
-        let changed = self.changes.load(Ordering::Relaxed) != asked.changes;
+        let changed = self.has_changed_since(asked);
         for callee in callees {
             self.add(asked, callee.clone(), |known| known.learnt = (!changed).then_some(asked.age));
         }
@@ -351,8 +356,9 @@ impl Functions {
 
     /// Adds to what was gathered since then; what is older is forgotten.
     fn add(&self, asked: Asked, callee: Callee, change: impl FnOnce(&mut Known)) {
-        if self.known.len() >= self.limit {
+        if self.known.len() >= self.limit && !self.known.contains_key(&callee) {
             self.known.clear();
+            self.changes.fetch_add(1, Ordering::Relaxed);
         }
         let mut known = self.known.entry(callee).or_default();
         if known.gathered != asked.age {

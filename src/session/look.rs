@@ -25,6 +25,8 @@ pub(super) struct Look {
     custom: usize,
     prepared: Vec<Box<[u8]>>,
     callees: Vec<Callee>,
+    /// Something was said of these.
+    told: bool,
     asked: Asked,
     /// There are settings that the session may neither set nor reset.
     beyond_reach: bool,
@@ -136,6 +138,7 @@ impl Session {
         let plain = |said| if look.in_hex { from_hex(said) } else { Cow::Borrowed(said) };
         let (name, value) = (&*plain(name), &*plain(value));
         let functions = &self.rules.functions;
+        look.told |= !matches!(*what, b"" | b"s" | b"u" | b"t" | b"l" | b"c" | b"p" | b"n");
         match *what {
             // Of a transaction that is over.
             b"s" if name.starts_with(b"transaction_") && name != b"transaction_timeout" => {}
@@ -215,9 +218,14 @@ impl Session {
 
     /// The bodies of these are known now. Where they may leave what has not been asked for, or call what is not known,
     /// the backend is asked once more.
-    fn learn_callees(&mut self, Look { callees, asked, parts, .. }: &Look, now: Instant) {
+    fn learn_callees(&mut self, Look { callees, asked, parts, told, .. }: &Look, now: Instant) {
         if callees.is_empty() {
             return;
+        }
+        if *told && self.rules.functions.has_changed_since(*asked) {
+            // Others have forgotten it while it was said.
+            self.state.note(Effects::CALLS);
+            return self.note_unknown(callees.clone());
         }
         self.rules.functions.learnt(*asked, callees);
         let judgement = self.rules.functions.judge(callees.iter().cloned(), callees, now);

@@ -13,7 +13,7 @@ use crate::prepared::{Origin, Statement};
 use crate::settings::{CLIENT_ENCODING, SEARCH_PATH};
 use crate::sql::{
     Command, Definitions, Digest, Effects, Encoding, Kind, Lexer, Lexing, Pattern, TokenKind, Traits, Unnamed, Weighed,
-    begins_a_name, custom_names, do_bodies, first_word, is_meant, runs_given, spelled_names, unnamed_settings, words,
+    begins_a_name, custom_names, do_bodies, first_word, is_meant, runs_given, spelled_names, unnamed_settings,
 };
 use crate::wire::Frame;
 use crate::wire::view::{Parse, Transaction, query_text};
@@ -126,9 +126,7 @@ impl Session {
                 self.note_effects(Effects::ANYTHING, text);
                 // The end of the text was not here.
                 self.state.note_unnamed();
-                if words(text, &self.lexing()).effects.any_of(Effects::DEFINES) {
-                    self.note_outdated(Outdated::everything());
-                }
+                self.note_outdated(Outdated::everything());
             }
             Weighed::Known(pattern) => self.note_pattern(pattern, text, now),
             Weighed::Later(digest) => self.note_unsure(*digest, text),

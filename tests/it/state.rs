@@ -433,6 +433,39 @@ async fn a_signal_for_one_session_never_reaches_the_next_on_its_backend() {
 }
 
 #[tokio::test]
+async fn a_session_is_found_also_at_the_moment_when_its_backend_goes_back() {
+    let proxy = pgweir().pool_size(3).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    let found = format!("select count(*) from pg_stat_activity where pid = {}", one.process_id());
+    for number in 0..500 {
+        one.send(&frame::query(&format!("set application_name = 's_leaves_{number}'"))).await;
+        assert_eq!(two.value(&found).await, "1", "{number}");
+        one.until(b'Z').await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_very_long_text_defines_behind_its_beginning_is_known_to_others() {
+    let makes = "create function s_long() returns trigger language plpgsql as $$ begin \
+                 perform pg_advisory_lock(1850); return new; end $$; create table s_long (n int)";
+    postgres().await.execute(makes).await;
+    let proxy = pgweir().pool_size(1).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    for _ in 0..2 {
+        assert_eq!(code(&one.query("insert into s_long values (1)").await), None);
+    }
+    let padding = "x".repeat(70_000);
+    let trigger = "create trigger g before insert on s_long for each row execute function s_long()";
+    assert_eq!(code(&one.query(&format!("select length('{padding}'); {trigger}")).await), None);
+    drop(one);
+    let mut one = proxy.wire().await;
+    assert_eq!(code(&one.query("insert into s_long values (1)").await), None);
+    one.send(&frame::terminate()).await;
+    one.until_end().await;
+    assert_eq!(two.value("select count(*) from pg_locks where objid = 1850").await, "0");
+}
+
+#[tokio::test]
 async fn a_setting_that_only_a_function_of_a_superuser_may_set_stays_with_its_session() {
     let sets = "create function s_mighty(text) returns void security definer language plpgsql as $$ begin \
                 perform set_config('session_replication_role', $1, false); end $$; create role s_plain login";

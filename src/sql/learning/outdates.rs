@@ -1,6 +1,6 @@
 //! Which knowledge of a database a kind of node makes old.
 
-use pg_query::protobuf::{AlterTableType, ConstrType, ObjectType};
+use pg_query::protobuf::{AlterTableType, ConstrType, ObjectType, TransactionStmtKind};
 
 use super::command::enumerated;
 use super::statement::creates_temporary;
@@ -19,7 +19,12 @@ pub(super) fn outdates(node: &Node) -> Definitions {
         "CreateTableAsStmt" => Definitions::ALL_TABLES,
         "ViewStmt" => meaning(node, Definitions::READS | Definitions::WRITES | Definitions::ALL_TABLES),
         "CreateSeqStmt" => meaning(node, Definitions::empty()),
-        "IndexStmt" => Definitions::ALL_TABLES,
+        "IndexStmt" if indexes_columns(node) => Definitions::empty(),
+        "IndexStmt" => Definitions::WRITES | Definitions::ALL_TABLES,
+        // What was prepared in another transaction may be anything.
+        "TransactionStmt" if commits_prepared(node) => Definitions::all(),
+        // Where names are found.
+        "GrantStmt" if is_about(node, "objtype", ObjectType::ObjectSchema) => Definitions::MEANINGS,
         "RuleStmt" | "CreatePolicyStmt" | "AlterPolicyStmt" => {
             Definitions::READS | Definitions::WRITES | Definitions::ALL_TABLES
         }
@@ -49,6 +54,20 @@ fn table(node: &Node) -> Definitions {
     let own = Definitions::NAMED | Definitions::ALL_TABLES;
     let is_part = ["inh_relations", "partbound", "base_stmt"].iter().any(|field| node.has(field));
     if is_part || refers(node.get("table_elts")) { own | Definitions::WRITES } else { own }
+}
+
+/// Whether an index calls no function when its table is written: no expression, condition or class of operators.
+fn indexes_columns(index: &Node) -> bool {
+    let is_plain = |element: &Node| !element.has("expr") && !element.has("opclass");
+    !index.has("where_clause") && index.nodes("index_params").all(is_plain)
+}
+
+fn commits_prepared(node: &Node) -> bool {
+    TransactionStmtKind::try_from(enumerated(node, "kind")) == Ok(TransactionStmtKind::TransStmtCommitPrepared)
+}
+
+fn is_about(node: &Node, field: &str, kind: ObjectType) -> bool {
+    ObjectType::try_from(enumerated(node, field)) == Ok(kind)
 }
 
 /// Owners, keys, storage: what statements do by a table is the same.

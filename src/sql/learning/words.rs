@@ -111,20 +111,35 @@ impl Reader<'_> {
     }
 
     /// Whether a statement that begins with this word changes what is called. Tables and the like come and go in functions
-    /// without that: what is known of others stays true.
+    /// without that, as long as nothing is called for them: what is known of others stays true.
     fn redefines(&self, word: &str, mut rest: Lexer<'_>) -> bool {
         if !matches!(word, "alter" | "create" | "drop") {
             return false;
         }
         let mut next = self.next_word(&mut rest);
+        let mut temporary = false;
         while matches!(
             next.as_str(),
             "or" | "replace" | "temp" | "temporary" | "local" | "global" | "unlogged" | "unique"
         ) {
+            temporary |= next.starts_with("temp");
             next = self.next_word(&mut rest);
         }
-        let kinds = ["table", "index", "sequence", "schema", "role", "user", "database", "tablespace", "statistics"];
-        !kinds.contains(&next.as_str()) || (word == "alter" && next == "table")
+        match (word, next.as_str()) {
+            ("create", "table") => !temporary && self.calls_when_written(rest),
+            ("drop", "table" | "index") | ("create" | "drop" | "alter", "sequence" | "schema" | "role" | "user") => {
+                false
+            }
+            (_, "database" | "tablespace" | "statistics") => false,
+            _ => true,
+        }
+    }
+
+    /// Whether a new table may have something that runs when it is written.
+    fn calls_when_written(&self, rest: Lexer<'_>) -> bool {
+        let statement = rest.take_while(|token| token.kind != TokenKind::Semicolon);
+        let mut words = statement.map(|token| token.of(self.text));
+        words.any(|word| [&b"check"[..], b"default", b"like"].iter().any(|other| word.eq_ignore_ascii_case(other)))
     }
 
     fn next_word(&self, rest: &mut Lexer<'_>) -> String {
