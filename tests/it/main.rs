@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod listed;
 mod listeners;
+mod mentions;
 mod modes;
 mod notify;
 mod outage;

@@ -86,6 +86,9 @@ async fn run_area(area: &str) {
     assert!(tried > 0 || !wanted.is_empty(), "no scripts in {area}");
 }
 
+/// After this, nothing is believed of what tables and functions do.
+const FORGETS: &str = "drop extension if exists w_none";
+
 /// Size of the pool, and keys of the configuration.
 type Kind = (usize, Vec<(String, String)>);
 
@@ -117,6 +120,11 @@ impl Bench {
         for size in [script.backends.unwrap_or(1), 5] {
             let kind = (size, script.config.clone());
             let address = self.proxy(&kind).await;
+            if let Some((_, proxy)) = self.proxies.iter().find(|(other, _)| *other == kind && !script.setup.is_empty())
+            {
+                // What its setup defines has been defined past pgweir.
+                proxy.wire().await.query(FORGETS).await;
+            }
             let compared = match run::run(script, address, cluster, false).await {
                 Ok(proxied) => report(script, size, &direct, &proxied),
                 Err(failure) => Err(format!("{failure}\n  through pgweir with {size} backends")),

@@ -1,0 +1,85 @@
+//! Process ids that clients were given at their logins, in statements of others: they mean the backend of that moment.
+
+use crate::harness::{Frame, code, eventually, frame, pgweir};
+
+#[tokio::test]
+async fn a_session_is_found_and_signalled_by_the_process_id_that_it_was_told() {
+    let proxy = pgweir().pool_size(3).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.send(&frame::query("select pg_sleep(60) /* s_signalled */")).await;
+    let listed = format!("select count(*) from pg_stat_activity where pid = {} and state = 'active'", one.process_id());
+    eventually("it is listed", async || {
+        let mut watcher = proxy.wire().await;
+        watcher.value(&listed).await == "1"
+    })
+    .await;
+    assert_eq!(two.value(&format!("select pg_cancel_backend({})", one.process_id())).await, "t");
+    assert_eq!(code(&one.until(b'Z').await).as_deref(), Some("57014"));
+    one.query("begin").await;
+    assert_eq!(one.value(&format!("select pg_backend_pid() = {}", one.process_id())).await, "t");
+    // As drivers bind it: four bytes in network order.
+    two.send(
+        &[
+            frame::parse("", "select pg_terminate_backend($1)", &[]),
+            frame::bind_with("", "", &[1], &[Some(one.process_id().to_be_bytes().to_vec().into())], &[]),
+            frame::execute("", 0),
+            frame::sync(),
+        ]
+        .concat(),
+    )
+    .await;
+    let answer = two.until(b'Z').await;
+    assert!(answer.iter().any(|frame| frame.summary() == "DataRow(t)"), "{answer:?}");
+    assert_eq!(code(&one.until_end().await).as_deref(), Some("57P01"));
+}
+
+#[tokio::test]
+async fn a_prepared_text_means_the_backend_that_a_session_has_when_it_is_bound() {
+    let proxy = pgweir().pool_size(3).start().await;
+    let (mut one, mut two, mut other) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    let sql = format!("select count(*) from pg_locks where locktype = 'virtualxid' and pid = '{}'", one.process_id());
+    let asks = |name: &str| [frame::bind("", name, &[]), frame::execute("", 0), frame::sync()].concat();
+    let rows = |answer: &[Frame]| answer.iter().find(|frame| frame.tag() == b'D').map(|row| row.cells());
+    one.query("begin").await;
+    for name in ["", "named"] {
+        two.send(&[frame::parse(name, &sql, &[]), asks(name)].concat()).await;
+        assert_eq!(rows(&two.until(b'Z').await), Some(vec![Some("1".to_owned())]), "{name:?}");
+    }
+    // Its backend is another's now, and it has the other's.
+    one.query("commit").await;
+    other.query("begin").await;
+    for name in ["", "named"] {
+        two.send(&asks(name)).await;
+        assert_eq!(rows(&two.until(b'Z').await), Some(vec![Some("0".to_owned())]), "{name:?}");
+    }
+    one.query("begin").await;
+    two.send(&asks("named")).await;
+    assert_eq!(rows(&two.until(b'Z').await), Some(vec![Some("1".to_owned())]));
+}
+
+#[tokio::test]
+async fn a_signal_for_one_session_never_reaches_the_next_on_its_backend() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let (mut one, mut two, mut victim) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    let cancel = format!("select pg_cancel_backend({}) is not null", one.process_id());
+    for _ in 0..100 {
+        one.send(&frame::query("select 1")).await;
+        two.send(&frame::query(&cancel)).await;
+        let answer = victim.query("select pg_sleep(0.002)").await;
+        assert_eq!(code(&answer), None, "{answer:?}");
+        one.until(b'Z').await;
+        assert_eq!(code(&two.until(b'Z').await), None);
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_found_also_at_the_moment_when_its_backend_goes_back() {
+    let proxy = pgweir().pool_size(3).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    let found = format!("select count(*) from pg_stat_activity where pid = {}", one.process_id());
+    for number in 0..500 {
+        one.send(&frame::query(&format!("set application_name = 's_leaves_{number}'"))).await;
+        assert_eq!(two.value(&found).await, "1", "{number}");
+        one.until(b'Z').await;
+    }
+}
