@@ -180,6 +180,10 @@ impl Client {
     /// Notes that it has none any more; false, and it has it still, if somebody wants it to keep it. Whoever does is
     /// followed by [`Signal::Tick`].
     pub fn parts_with_backend(&self) -> bool {
+        // Who wants it finds it there at any moment, also while this is asked again and again.
+        if self.is_kept() {
+            return false;
+        }
         let had = self.backend.swap(0, Ordering::SeqCst);
         // Whoever comes after the swap finds none; whoever came before is counted.
         let free = !self.is_kept();

@@ -79,7 +79,7 @@ pub(super) struct Asked {
 }
 
 /// What definitions that come, go or are replaced make old.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Outdated {
     pub(super) definitions: Definitions,
     /// What they say of relations, where it is what these stand for.

@@ -223,9 +223,9 @@ impl Session {
             return;
         }
         if *told && self.rules.functions.has_changed_since(*asked) {
-            // Others have forgotten it while it was said.
+            // Some of it may have been forgotten while it was said.
             self.state.note(Effects::CALLS);
-            return self.note_unknown(callees.clone());
+            self.state.note_unnamed();
         }
         self.rules.functions.learnt(*asked, callees);
         let judgement = self.rules.functions.judge(callees.iter().cloned(), callees, now);

@@ -253,13 +253,13 @@ impl Session {
         }
     }
 
-    /// Notes a text with these effects, and names of settings in it however they are spelled.
+    /// Notes a text with these effects, and names of settings in it.
     fn note_effects(&mut self, effects: Effects, text: &[u8]) {
         self.state.note(effects);
         self.note_names(effects, text);
     }
 
-    /// Notes names of settings in a text with these effects, and where they stand nowhere, that nobody knows them.
+    /// Notes names of settings in a text with these effects, however they are spelled.
     fn note_names(&mut self, effects: Effects, text: &[u8]) {
         if names_settings(effects) && !text.is_empty() {
             self.state.note_custom(custom_names(text));

@@ -7,6 +7,10 @@ use super::statement::creates_temporary;
 use super::tree::{Node, Tree};
 use crate::sql::definitions::Definitions;
 
+/// What views, rules and policies say.
+const RELATIONS: Definitions = Definitions::READS.union(Definitions::WRITES).union(Definitions::ALL_TABLES);
+const TRIGGERS: Definitions = Definitions::WRITES.union(Definitions::ALL_TABLES).union(Definitions::TRUNCATES);
+
 /// What is not true any more once this has run, apart from what stands within it. Nothing for what changes privileges,
 /// comments, roles and other things that no statement calls; everything for what is not known.
 pub(super) fn outdates(node: &Node) -> Definitions {
@@ -17,7 +21,7 @@ pub(super) fn outdates(node: &Node) -> Definitions {
         "CreateStmt" | "CreateForeignTableStmt" => meaning(node, table(node)),
         // A materialised view keeps its query.
         "CreateTableAsStmt" => Definitions::ALL_TABLES,
-        "ViewStmt" => meaning(node, Definitions::READS | Definitions::WRITES | Definitions::ALL_TABLES),
+        "ViewStmt" => meaning(node, RELATIONS),
         "CreateSeqStmt" => meaning(node, Definitions::empty()),
         "IndexStmt" if indexes_columns(node) => Definitions::empty(),
         "IndexStmt" => Definitions::WRITES | Definitions::ALL_TABLES,
@@ -25,10 +29,8 @@ pub(super) fn outdates(node: &Node) -> Definitions {
         "TransactionStmt" if commits_prepared(node) => Definitions::all(),
         // Where names are found.
         "GrantStmt" if is_about(node, "objtype", ObjectType::ObjectSchema) => Definitions::MEANINGS,
-        "RuleStmt" | "CreatePolicyStmt" | "AlterPolicyStmt" => {
-            Definitions::READS | Definitions::WRITES | Definitions::ALL_TABLES
-        }
-        "CreateTrigStmt" => Definitions::WRITES | Definitions::ALL_TABLES | Definitions::TRUNCATES,
+        "RuleStmt" | "CreatePolicyStmt" | "AlterPolicyStmt" => RELATIONS,
+        "CreateTrigStmt" => TRIGGERS,
         "AlterTableStmt" if node.nodes("cmds").all(alters_no_meaning) => Definitions::empty(),
         "AlterTableStmt" => Definitions::all() - Definitions::FUNCTIONS - Definitions::OPERATORS - Definitions::EVENTS,
         "ImportForeignSchemaStmt" => Definitions::WRITES | Definitions::ALL_TABLES | Definitions::MEANINGS,
@@ -126,10 +128,8 @@ fn dropped(node: &Node) -> Definitions {
             | ObjectType::ObjectSchema,
         ) => Definitions::NAMED,
         Ok(ObjectType::ObjectEventTrigger) => Definitions::EVENTS,
-        Ok(ObjectType::ObjectTrigger) => Definitions::WRITES | Definitions::ALL_TABLES | Definitions::TRUNCATES,
-        Ok(ObjectType::ObjectPolicy | ObjectType::ObjectRule) => {
-            Definitions::READS | Definitions::WRITES | Definitions::ALL_TABLES
-        }
+        Ok(ObjectType::ObjectTrigger) => TRIGGERS,
+        Ok(ObjectType::ObjectPolicy | ObjectType::ObjectRule) => RELATIONS,
         _ => Definitions::all() - Definitions::MEANINGS,
     }
 }

@@ -127,10 +127,8 @@ impl Reader<'_> {
         }
         match (word, next.as_str()) {
             ("create", "table") => !temporary && self.calls_when_written(rest),
-            ("drop", "table" | "index") | ("create" | "drop" | "alter", "sequence" | "schema" | "role" | "user") => {
-                false
-            }
-            (_, "database" | "tablespace" | "statistics") => false,
+            ("drop", "table" | "index") => false,
+            (_, "sequence" | "schema" | "role" | "user" | "database" | "tablespace" | "statistics") => false,
             _ => true,
         }
     }
