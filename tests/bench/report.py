@@ -143,10 +143,17 @@ def settings(shares):
     rows = []
     for name, pairs in shares.items():
         different, equal = (statistics.median(tps) for tps in zip(*pairs))
-        share = statistics.median(of / whole for of, whole in pairs)
+        kept = [of / whole for of, whole in pairs]
+        share, doubt = statistics.median(kept), standard_error(kept)
         least = SETTINGS if name == "pgweir" else None
-        target = f"≥ {SETTINGS:.2f}" if least else "–"
-        rows.append([name, f"{equal:,.0f}", f"{different:,.0f}", f"{share:.2f}", target, mark([reached(share, least)])])
+        rows.append([
+            name,
+            f"{equal:,.0f}",
+            f"{different:,.0f}",
+            f"{share:.2f} ± {doubt:.2f}",
+            f"≥ {SETTINGS:.2f}" if least else "–",
+            mark([reached(share, least)]),
+        ])
     title = "-S simple, 50 processes, application name and time zone of each"
     return table([title, "equal, tps", "different, tps", "share", "target", ""], rows)
 
