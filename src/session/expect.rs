@@ -31,6 +31,9 @@ pub(super) enum Who {
     Forward,
     /// We asked; the client must not see the reply.
     Skip,
+    /// A message of the client's that will be refused, sent for what PostgreSQL has to say before it comes to that: its
+    /// error and its notices are the client's, its success is not.
+    Doomed,
     /// Sent to fail: the client gets this error instead of the backend's.
     Substitute(Box<[u8]>),
     /// As [`Who::Skip`]; its error is told only if the client's own Query fails for it.
@@ -114,7 +117,7 @@ impl Expect {
 
     /// Whether the client must not see the reply.
     pub(super) fn is_skipped(&self) -> bool {
-        matches!(self.who, Who::Skip | Who::Try)
+        matches!(self.who, Who::Skip | Who::Doomed | Who::Try)
     }
 
     pub(super) fn is_fake(&self) -> bool {

@@ -49,7 +49,7 @@ impl Session {
             (backend::READY_FOR_QUERY, Some((kind, to))) => self.ready(frame, (kind, to), leased, out, now),
             (backend::ERROR_RESPONSE, expected) => self.error(frame, expected, leased, out, now),
             (backend::PARAMETER_STATUS, expected) => self.parameter_status(frame, expected, leased, out),
-            (backend::NOTICE_RESPONSE, Some((_, Addressee::Us))) => Ok(Verdict::Swallow),
+            (backend::NOTICE_RESPONSE, Some((_, Addressee::Us))) if !turn.is_doomed() => Ok(Verdict::Swallow),
             (backend::NOTICE_RESPONSE | backend::NOTIFICATION_RESPONSE, _) => Ok(Verdict::Forward),
             (backend::PARSE_COMPLETE, Some((Kind::Parse, to)))
             | (backend::BIND_COMPLETE, Some((Kind::Bind, to)))
@@ -348,7 +348,7 @@ enum Addressee {
 
 impl Addressee {
     fn of(who: &Who) -> Self {
-        if matches!(who, Who::Skip | Who::Try) { Self::Us } else { Self::Client }
+        if matches!(who, Who::Skip | Who::Doomed | Who::Try) { Self::Us } else { Self::Client }
     }
 
     fn verdict(self) -> Verdict {

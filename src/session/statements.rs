@@ -449,7 +449,7 @@ impl Session {
     fn refuse_duplicate(&mut self, parse: &Parse<'_>, out: &mut Outgoing) -> Verdict {
         build::write_parse(&mut out.to_backend, b"", parse.text, parse.types);
         let turn = self.turn.get_or_insert_default();
-        turn.expect(Expect::new(Kind::Parse, Who::Skip), [Effect::Unnamed(None)]);
+        turn.expect(Expect::new(Kind::Parse, Who::Doomed), [Effect::Unnamed(None)]);
         let name = String::from_utf8_lossy(parse.name);
         let fault = Fault::error(
             sqlstate::DUPLICATE_PREPARED_STATEMENT,

@@ -275,6 +275,11 @@ impl Turn {
         }
     }
 
+    /// Whether the next reply is to a message that will be refused, but may be warned of first.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.queue.front().is_some_and(|expect| matches!(expect.who, Who::Doomed))
+    }
+
     /// The next message failed, and with it all others up to the next Sync. A failed Parse leaves no unnamed
     /// statement where it was to be one.
     pub(super) fn fail(&mut self, names: &mut Names, leased: &mut Leased<'_>) {
