@@ -10,7 +10,7 @@ use super::reports;
 use super::turn::{Kind, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
 use crate::prepared::Kind as StatementKind;
-use crate::settings::{Carried, Profile};
+use crate::settings::{AUTHORIZATION, Carried, Profile};
 use crate::sql::Effects;
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
@@ -134,9 +134,9 @@ impl Session {
             statement.measured(now.saturating_duration_since(sent));
         }
         if to == Addressee::Client
-            && let Reset::All { told, superuser } = std::mem::take(&mut turn.reset)
+            && let Reset::All { told, who } = std::mem::take(&mut turn.reset)
         {
-            report_changes(&told, &self.profile, superuser.as_deref(), leased.carried, &mut out.before);
+            report_changes(&told, &self.profile, &who, leased.carried, &mut out.before);
         }
         let status = turn.status;
         turn.head.channels_awaited &= to == Addressee::Us;
@@ -274,10 +274,11 @@ impl Session {
         let Some(reset) = self.turn.as_mut().map(|turn| &mut turn.reset) else {
             return Err(Broken::Desync(frame.tag));
         };
-        if let Reset::All { superuser, .. } = reset {
+        if let Reset::All { who, .. } = reset {
             // What the client must hear is said with the ReadyForQuery.
-            if name == IS_SUPERUSER {
-                *superuser = Some(value.into());
+            if WHO.contains(&name) {
+                who.retain(|(known, _)| **known != *name);
+                who.push((name.into(), value.into()));
             }
             if default != Some(value) {
                 self.profile = profiles.with(&self.profile, name, value, default);
@@ -328,7 +329,7 @@ impl Session {
                 leased.carried.profile = self.rules.profiles.fresh();
                 let told = std::mem::replace(&mut self.profile, Arc::clone(&self.startup));
                 if !matches!(turn.reset, Reset::All { .. }) {
-                    turn.reset = Reset::All { told, superuser: None };
+                    turn.reset = Reset::All { told, who: Vec::new() };
                 }
                 self.state.discard();
                 turn.discarded = true;
@@ -359,13 +360,19 @@ impl Addressee {
     }
 }
 
-/// Whether the current user is a superuser, as PostgreSQL reports it.
-const IS_SUPERUSER: &[u8] = b"is_superuser";
+/// What PostgreSQL reports of who statements run as.
+const WHO: [&[u8]; 2] = [b"is_superuser", AUTHORIZATION];
 
 /// Tells the client of every reported setting that is not what it was told.
-fn report_changes(told: &Profile, profile: &Profile, superuser: Option<&[u8]>, carried: &Carried, to: &mut Vec<u8>) {
+fn report_changes(
+    told: &Profile,
+    profile: &Profile,
+    who: &[(Box<[u8]>, Box<[u8]>)],
+    carried: &Carried,
+    to: &mut Vec<u8>,
+) {
     for (name, default) in &carried.fresh {
-        if let Some(value) = superuser.filter(|_| **name == *IS_SUPERUSER) {
+        if let Some((_, value)) = who.iter().find(|(known, _)| known == name) {
             build::parameter_status_raw(to, name, value);
             continue;
         }

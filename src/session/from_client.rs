@@ -319,7 +319,7 @@ impl Session {
         self.bring_channels(weighed)
             .or_else(|| self.must_make_way(weighed))
             .or_else(|| self.must_name_in_text(weighed, frame))
-            .or_else(|| self.is_naming(weighed).then_some(Verdict::Hold(Wait::Replies)))
+            .or_else(|| (self.is_naming(weighed) || self.mends_later(weighed)).then_some(Verdict::Hold(Wait::Replies)))
     }
 
     /// Answers a Query with an error of ours. In a transaction, or where one may be open, the backend must fail too,

@@ -39,8 +39,8 @@ pub(super) enum Reset {
     All {
         /// What the client had been told before.
         told: Arc<Profile>,
-        /// Whether it is a superuser again, where the backend has said so.
-        superuser: Option<Box<[u8]>>,
+        /// What the backend has said of who statements run as, which no profile follows: name, value.
+        who: Vec<(Box<[u8]>, Box<[u8]>)>,
     },
 }
 
@@ -119,6 +119,14 @@ impl Session {
         }
         mended.extend_from_slice(text.get(from..).unwrap_or_default());
         (mended != text).then_some((mended, Mended { after, done: 0, ours: false, inserted }))
+    }
+
+    /// Whether only the replies that are owed tell if anything must be brought back: SET LOCAL … TO DEFAULT does nothing
+    /// outside a transaction, and is warned of only where nothing of pgweir's follows it.
+    pub(super) fn mends_later(&self, weighed: &Weighed) -> bool {
+        let Some(pattern) = self.unsetting(weighed) else { return false };
+        let [Command::Unset { name, local: true }] = &*pattern.traits.commands else { return false };
+        self.started_with(name, true).is_some() && self.turn.as_ref().is_some_and(|turn| turn.is_behind())
     }
 
     /// The statement that brings back what the client started with, after one that is executed on its own.
