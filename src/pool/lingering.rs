@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn id(seat: u32) -> BackendId {
-        BackendId { generation: 1, seat }
+        BackendId { generation: std::num::NonZeroU32::MIN, seat }
     }
 
     fn keep(lingering: &mut Lingering<()>, seat: u32, profile: usize, now: Instant, patience: Duration) {

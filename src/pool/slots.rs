@@ -5,6 +5,7 @@
 //! recently used first; links are indices, so that taking and putting back neither searches nor allocates.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use super::recycle::RecyclePolicy;
 /// Names one backend for as long as the process lives; a later backend in the same seat has another id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackendId {
-    pub(super) generation: u32,
+    pub(super) generation: NonZeroU32,
     pub(super) seat: u32,
 }
 
@@ -23,7 +24,7 @@ impl BackendId {
     /// The id as one number, for logs and tables.
     #[must_use]
     pub fn get(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.seat)
+        u64::from(self.generation.get()) << 32 | u64::from(self.seat)
     }
 }
 
@@ -74,7 +75,7 @@ pub(super) enum Occupancy<B> {
 
 #[derive(Debug)]
 pub(super) struct Seat<B> {
-    pub(super) generation: u32,
+    pub(super) generation: NonZeroU32,
     pub(super) occupancy: Occupancy<B>,
     pub(super) home: Home,
     /// Start of the present occupancy.
@@ -179,7 +180,7 @@ impl<B> Slots<B> {
             None => {
                 let seat = u32::try_from(self.seats.len()).ok()?;
                 self.seats.push(Seat {
-                    generation: 0,
+                    generation: NonZeroU32::MIN,
                     occupancy: Occupancy::Free,
                     home,
                     since: now,
@@ -193,7 +194,7 @@ impl<B> Slots<B> {
         };
         let entry = &mut self.seats[seat as usize];
         debug_assert!(matches!(entry.occupancy, Occupancy::Free), "a free seat is free");
-        let generation = entry.generation.wrapping_add(1);
+        let generation = entry.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         *entry = Seat { generation, occupancy: Occupancy::Connecting, home, since: now, born: now, ..*entry };
         entry.expires = None;
         (entry.retired, entry.last_holder) = (false, 0);

@@ -32,10 +32,15 @@ impl Named {
 /// Names that a client has given and PostgreSQL has accepted, as their [`Names::key`]; the empty name is the unnamed
 /// statement.
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct Names(
+    /// An idle session that names nothing holds one null pointer.
+    Option<Box<All>>,
+);
+
+#[derive(Debug, Default)]
+struct All {
     unnamed: Option<Named>,
-    #[expect(clippy::box_collection, reason = "an idle session that names nothing holds one null pointer")]
-    named: Option<Box<HashMap<Box<[u8]>, Named, foldhash::fast::RandomState>>>,
+    named: HashMap<Box<[u8]>, Named, foldhash::fast::RandomState>,
 }
 
 impl Names {
@@ -47,20 +52,20 @@ impl Names {
 
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Named> {
-        if name.is_empty() { self.unnamed.as_ref() } else { self.named.as_ref()?.get(name) }
+        let all = self.0.as_ref()?;
+        if name.is_empty() { all.unnamed.as_ref() } else { all.named.get(name) }
     }
 
     /// Gives `name` a statement, or takes it away.
     pub fn set(&mut self, name: &[u8], named: Option<Named>) {
-        match named {
-            named if name.is_empty() => self.unnamed = named,
-            Some(named) => {
-                self.named.get_or_insert_default().insert(name.into(), named);
+        match (named, &mut self.0) {
+            (None, None) => {}
+            (named, all) if name.is_empty() => all.get_or_insert_default().unnamed = named,
+            (Some(named), all) => {
+                all.get_or_insert_default().named.insert(name.into(), named);
             }
-            None => {
-                if let Some(named) = &mut self.named {
-                    named.remove(name);
-                }
+            (None, Some(all)) => {
+                all.named.remove(name);
             }
         }
     }
@@ -68,39 +73,43 @@ impl Names {
     /// The name that this Parse gave.
     #[must_use]
     pub fn of(&self, named: &Named) -> Option<&[u8]> {
-        if self.unnamed.as_ref().is_some_and(|other| other.is(named)) {
+        let all = self.0.as_ref()?;
+        if all.unnamed.as_ref().is_some_and(|other| other.is(named)) {
             return Some(b"");
         }
-        let mut all = self.named.iter().flat_map(|all| all.iter());
-        all.find(|(_, other)| other.is(named)).map(|(name, _)| &**name)
+        all.named.iter().find(|(_, other)| other.is(named)).map(|(name, _)| &**name)
     }
 
     /// Notes what the client is told of the result of what this Parse made.
     pub fn describe(&mut self, named: &Named, shape: Shape) {
-        let all = self.named.iter_mut().flat_map(|all| all.values_mut());
-        if let Some(described) = self.unnamed.iter_mut().chain(all).find(|other| other.is(named)) {
+        let Some(All { unnamed, named: all }) = self.0.as_deref_mut() else { return };
+        if let Some(described) = unnamed.iter_mut().chain(all.values_mut()).find(|other| other.is(named)) {
             described.shape = Some(shape);
         }
     }
 
     /// Every name but that of the unnamed statement.
     pub fn named(&self) -> impl Iterator<Item = (&[u8], &Named)> {
-        self.named.iter().flat_map(|all| all.iter()).map(|(name, named)| (&**name, named))
+        self.0.iter().flat_map(|all| all.named.iter()).map(|(name, named)| (&**name, named))
     }
 
     /// Forgets every name, as DEALLOCATE ALL does; the unnamed statement stays.
     pub fn clear_named(&mut self) {
-        self.named = None;
+        self.0 = self
+            .0
+            .take()
+            .and_then(|all| all.unnamed)
+            .map(|unnamed| Box::new(All { unnamed: Some(unnamed), named: HashMap::default() }));
     }
 
     /// Named statements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.named.as_ref().map_or(0, |named| named.len())
+        self.0.as_ref().map_or(0, |all| all.named.len())
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && self.unnamed.is_none()
+        self.0.as_ref().is_none_or(|all| all.named.is_empty() && all.unnamed.is_none())
     }
 }

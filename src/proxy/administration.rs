@@ -34,7 +34,7 @@ impl Serve {
 
     fn ask_for_way(&self) -> MakingWay {
         let administration = Arc::clone(&self.route.administration);
-        let (here, worker) = (self.route.target.endpoint(), self.worker.index);
+        let (here, worker) = (self.route.target.endpoint(), self.worker().index);
         let commands = self.session.wants_way_for().map(|pattern| commands(&pattern)).unwrap_or_default();
         Box::pin(async move {
             for command in commands {

@@ -91,7 +91,8 @@ impl Serve {
             let frame = Frame { tag: header.tag, len: header.body, body: bytes(rest, HEADER, here) };
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
             let end = at + HEADER + here;
-            let forward = verdict == Verdict::Forward && !readdress(&frame, author, self.subscriber.as_deref(), out);
+            let forward =
+                verdict == Verdict::Forward && !readdress(&frame, author, self.aside.subscriber.as_deref(), out);
             let ready = header.tag == backend::READY_FOR_QUERY;
             if ends_statement(header.tag) {
                 active.work.goes_on(ready && self.session.transaction() == Transaction::Idle, now);

@@ -59,8 +59,8 @@ impl Serve {
             Poll::Ready(Ok(bytes)) => {
                 active.bytes_from_client += u64::try_from(bytes).unwrap_or(0);
                 self.judge_client(active, now)?;
-                if bytes >= SMALL_BUFFER && active.from_client.room() < self.worker.buffer {
-                    active.from_client.make_room(self.worker.buffer);
+                if bytes >= SMALL_BUFFER && active.from_client.room() < self.worker().buffer {
+                    active.from_client.make_room(self.worker().buffer);
                 }
                 Ok(true)
             }
@@ -102,7 +102,7 @@ impl Serve {
         }
         active.held = None;
         let limits = active.limits.messages;
-        while !active.from_client.is_empty() && active.to_backend.len() < self.worker.buffer {
+        while !active.from_client.is_empty() && active.to_backend.len() < self.worker().buffer {
             if active.client_rest != Rest::None {
                 let (bytes, forward) = active.client_rest.take(active.from_client.unread().len());
                 if forward {

@@ -46,7 +46,7 @@ impl Serve {
             }
         };
         let client = active.half_closed.map(|half_closed| half_closed.ask_at);
-        self.worker.set_alarm(&active.alarm, &self.handle, lease.into_iter().chain(client).min());
+        self.worker().set_alarm(&active.alarm, &self.handle, lease.into_iter().chain(client).min());
     }
 
     /// Does what a passed deadline demands, and lets go of a cancel that has been done.

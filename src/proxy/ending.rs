@@ -100,7 +100,7 @@ impl Serve {
             self.wind_down(&mut active).await;
             self.part_with_backend(&mut active);
         }
-        self.worker.give_active(active);
+        self.worker().give_active(active);
     }
 
     /// Whether something runs for the client that can be stopped, so that the backend may live on.

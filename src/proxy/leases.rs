@@ -41,9 +41,9 @@ impl Serve {
             return Ok(false);
         }
         let pin = if let Wait::PinnedLease(keeps) = wait { reasons(keeps) } else { PinReasons::NONE };
-        let must = if wait == Wait::SameLease { self.drew_on } else { None };
+        let must = if wait == Wait::SameLease { self.aside.drew_on } else { None };
         let wish = Wish {
-            worker: self.worker.index,
+            worker: self.worker().index,
             last_backend: self.last_backend,
             profile: Arc::as_ptr(self.session.profile()).addr(),
             priority: active.limits.priority,
@@ -62,7 +62,7 @@ impl Serve {
             Ok(waiting) => active.ownership = Ownership::Waiting { waiting, asked: now },
             Err(LeaseError::BackendGone) => {
                 // PostgreSQL itself says that nothing was drawn in its session.
-                self.drew_on = None;
+                self.aside.drew_on = None;
                 return self.ask_for_lease(active, wait, tag, now);
             }
             Err(error) => self.no_lease(active, tag, &self.lease_error(&error))?,
@@ -108,7 +108,7 @@ impl Serve {
                 match error {
                     LeaseError::Refused(refusal) => self.refused(active, tag, &refusal)?,
                     LeaseError::BackendGone => {
-                        self.drew_on = None;
+                        self.aside.drew_on = None;
                         return self.ask_for_lease(active, Wait::Lease, tag, now);
                     }
                     error => self.no_lease(active, tag, &self.lease_error(&error))?,
@@ -121,12 +121,13 @@ impl Serve {
     fn begin_lease(&mut self, active: &mut Active, mut lease: Lease<Dialer>, asked: Instant) {
         active.held = None;
         active.measured.waited += lease.leased_at().saturating_duration_since(asked);
-        active.from_backend = Inbox::with_room(self.worker.take_room());
-        if self.drew_on == Some(lease.id()) && lease.last_holder() != u64::try_from(self.handle.pid).unwrap_or(0) {
-            self.drew_on = None;
+        active.from_backend = Inbox::with_room(self.worker().take_room());
+        if self.aside.drew_on == Some(lease.id()) && lease.last_holder() != u64::try_from(self.handle.pid).unwrap_or(0)
+        {
+            self.aside.drew_on = None;
         }
         self.handle.has_backend(clients::Backend { server: lease.cancel.server, process: lease.cancel.pid });
-        lease.holder.lend(self.handle.pid, self.subscriber.is_some());
+        lease.holder.lend(self.handle.pid, self.aside.subscriber.is_some());
         self.last_backend = Some(lease.id());
         self.session.leased(&mut for_session(&mut lease), &mut active.out);
         active.to_backend.push(&active.out.to_backend);
@@ -218,18 +219,18 @@ impl Serve {
         };
         self.handle.has_no_backend();
         lease.holder.over();
-        if let Some(subscriber) = &mut self.subscriber {
+        if let Some(subscriber) = &mut self.aside.subscriber {
             // Nothing is open that could listen any more.
             subscriber.rollback();
         }
         if self.session.has_drawn() {
-            self.drew_on = Some(lease.id());
+            self.aside.drew_on = Some(lease.id());
         }
         self.session.released(&mut active.out);
         let bytes_from_clients = std::mem::take(&mut active.bytes_from_client);
         let bytes_to_clients = std::mem::take(&mut active.bytes_to_client);
         lease.count(stats::Traffic { transactions: 1, bytes_from_clients, bytes_to_clients }, now);
-        self.worker.give_room(std::mem::take(&mut active.from_backend).into_room());
+        self.worker().give_room(std::mem::take(&mut active.from_backend).into_room());
         active.work = Work::default();
         active.measured.lease_is_over();
         lease.undo = undo;

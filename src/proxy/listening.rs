@@ -23,7 +23,7 @@ impl Serve {
     /// two transactions. Whether anything happened.
     pub(super) fn hear(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
         let no_ticket = active.first.is_none() && active.settling.is_none();
-        if self.subscriber.is_none() && active.held.is_none() && no_ticket && !self.session.keeps_ready_back() {
+        if self.aside.subscriber.is_none() && active.held.is_none() && no_ticket && !self.session.keeps_ready_back() {
             return Ok(false);
         }
         let mut progress = match active.held {
@@ -31,11 +31,11 @@ impl Serve {
             Some((Wait::Channels, _)) => self.bring_channels(active),
             _ => false,
         };
-        if let Some(full) = self.subscriber.as_ref().and_then(|subscriber| subscriber.overflow()) {
+        if let Some(full) = self.aside.subscriber.as_ref().and_then(|subscriber| subscriber.overflow()) {
             return Err(self.too_much_mail(full));
         }
         if self.session.take_discarded() {
-            self.subscriber = None;
+            self.aside.subscriber = None;
             self.session.set_listening(false);
         }
         if active.first.as_ref().is_some_and(|ticket| ticket.outcome().is_some()) {
@@ -58,7 +58,7 @@ impl Serve {
     /// that reads it. It cannot run meanwhile, or its own notifications could come before its answer. Whether it must
     /// wait.
     pub(super) fn must_hear_first(&self, active: &mut Active) -> bool {
-        let Some(subscriber) = &self.subscriber else { return false };
+        let Some(subscriber) = &self.aside.subscriber else { return false };
         if self.session.is_between_transactions() && !std::mem::replace(&mut active.asked_first, true) {
             active.first = Some(subscriber.barrier()).filter(|barrier| barrier.outcome().is_none());
         }
@@ -85,7 +85,7 @@ impl Serve {
         let Some(outcome) = active.listening.as_ref().and_then(Ticket::outcome) else { return false };
         active.listening = None;
         active.held = None;
-        if let (Wanted::Alone(_), Some(subscriber)) = (&wanted, &mut self.subscriber) {
+        if let (Wanted::Alone(_), Some(subscriber)) = (&wanted, &mut self.aside.subscriber) {
             match outcome {
                 Ok(()) => subscriber.commit(),
                 Err(_) => subscriber.rollback(),
@@ -109,7 +109,7 @@ impl Serve {
                 tickets.push(self.subscriber()?.hold(&channel, When::AtCommit));
             }
         }
-        if armed && let Some(subscriber) = &self.subscriber {
+        if armed && let Some(subscriber) = &self.aside.subscriber {
             tickets.extend(subscriber.arm());
         }
         Ok(Ticket::all(tickets))
@@ -117,7 +117,7 @@ impl Serve {
 
     /// The transactions that have ended are known to have done this to what the session listens to.
     fn settle_channels(&mut self, changes: Vec<Change>) {
-        let Some(subscriber) = &mut self.subscriber else { return };
+        let Some(subscriber) = &mut self.aside.subscriber else { return };
         for change in changes {
             match change {
                 Change::Listen(name) => _ = channel(&name).map(|channel| subscriber.listened(channel)),
@@ -148,7 +148,7 @@ impl Serve {
 
     /// The session's side of its listening backend, which it has from now on.
     fn subscriber(&mut self) -> Result<&mut Subscriber, Fault> {
-        let subscriber = match self.subscriber.take() {
+        let subscriber = match self.aside.subscriber.take() {
             Some(subscriber) => subscriber,
             None => {
                 let encoding = self.session.profile().get(b"client_encoding");
@@ -160,13 +160,13 @@ impl Serve {
                 Box::new(subscriber)
             }
         };
-        Ok(self.subscriber.insert(subscriber))
+        Ok(self.aside.subscriber.insert(subscriber))
     }
 
     /// A statement waits that reads which channels its session listens to: its backend must know them.
     fn bring_channels(&mut self, active: &mut Active) -> bool {
         let mut told = Vec::new();
-        let channels = self.subscriber.iter().flat_map(|subscriber| subscriber.channels().map(Channel::name));
+        let channels = self.aside.subscriber.iter().flat_map(|subscriber| subscriber.channels().map(Channel::name));
         self.session.listen_there(channels, &mut told);
         active.to_backend.push(&told);
         active.held = None;
@@ -178,7 +178,7 @@ impl Serve {
         if let Some(changes) = self.session.take_changes() {
             self.settle_channels(changes);
         }
-        if let Some(subscriber) = &self.subscriber {
+        if let Some(subscriber) = &self.aside.subscriber {
             let barrier = active.barrier.get_or_insert_with(|| subscriber.barrier());
             if barrier.outcome().is_none() {
                 return Ok(false);
@@ -202,7 +202,7 @@ impl Serve {
     }
 
     fn mail(&self) -> Result<Option<Vec<u8>>, Ending> {
-        let Some(subscriber) = self.subscriber.as_ref().filter(|subscriber| subscriber.has_mail()) else {
+        let Some(subscriber) = self.aside.subscriber.as_ref().filter(|subscriber| subscriber.has_mail()) else {
             return Ok(None);
         };
         let mut mail = Vec::new();

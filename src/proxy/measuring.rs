@@ -111,7 +111,7 @@ impl Serve {
     pub(super) fn record_ended(&self, active: &mut Active, now: Instant) {
         if active.out.own_statements > 0 {
             let own = std::mem::take(&mut active.out.own_statements);
-            if let Some(recorder) = &self.worker.insight {
+            if let Some(recorder) = &self.worker().insight {
                 recorder.own_statements(own);
             }
         }
@@ -124,7 +124,7 @@ impl Serve {
 
     /// Records what has ended, though the client may not have all of it.
     pub(super) fn record(&self, active: &mut Active, now: Instant) {
-        let Some(recorder) = &self.worker.insight else { return };
+        let Some(recorder) = &self.worker().insight else { return };
         let (measured, slow) = (&mut active.measured, active.limits.slow_threshold);
         measured.share();
         let place = self.route.place;

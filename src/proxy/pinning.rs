@@ -69,7 +69,7 @@ impl Serve {
         }
         let keeps = self.session.keeps();
         if keeps.contains(Keeps::SEQUENCES) {
-            self.drew_on = Some(lease.id());
+            self.aside.drew_on = Some(lease.id());
         }
         self.session.forgo(keeps);
         self.release_if_done(active, now)
