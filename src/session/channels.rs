@@ -67,8 +67,8 @@ pub(super) struct Ledger {
     committed: Vec<Change>,
     /// Something has failed since the last ReadyForQuery.
     failed: bool,
-    /// A text that was not read has rolled back since then, if only to a savepoint.
-    undone: bool,
+    /// So many changes were open when a text that was not read rolled back since then, if only to a savepoint.
+    undone: Option<usize>,
     /// A channel is held of which no notification is kept yet.
     unarmed: bool,
 }
@@ -124,8 +124,8 @@ impl Ledger {
     fn unread(&mut self, tag: &[u8]) {
         match tag {
             b"SAVEPOINT\0" => self.savepoints.push((Box::default(), self.open.len())),
-            b"ROLLBACK\0" => self.undone = true,
-            b"BEGIN\0" | b"START TRANSACTION\0" if self.undone => self.roll_back(),
+            b"ROLLBACK\0" => self.undone = Some(self.open.len()),
+            b"BEGIN\0" | b"START TRANSACTION\0" => self.forget_undone(),
             b"COMMIT\0" => self.commit(),
             _ => {}
         }
@@ -133,24 +133,34 @@ impl Ledger {
 
     /// ReadyForQuery has come: outside of a transaction block everything is decided.
     pub(super) fn ready(&mut self, status: Transaction) {
-        let failed = std::mem::take(&mut self.failed) | std::mem::take(&mut self.undone);
-        match (status, failed) {
+        match (status, std::mem::take(&mut self.failed)) {
             (Transaction::Idle, true) => self.roll_back(),
-            (Transaction::Idle, false) => self.commit(),
-            _ => {}
+            (Transaction::Idle, false) => {
+                self.forget_undone();
+                self.commit();
+            }
+            _ => self.undone = None,
         }
+    }
+
+    /// What was rolled back was the whole transaction: what came before it is gone, what came after it is not.
+    fn forget_undone(&mut self) {
+        let Some(gone) = self.undone.take().map(|changes| changes.min(self.open.len())) else { return };
+        self.open.drain(..gone);
+        self.savepoints.retain(|(_, changes)| *changes >= gone);
+        self.savepoints.iter_mut().for_each(|(_, changes)| *changes -= gone);
     }
 
     fn commit(&mut self) {
         self.committed.append(&mut self.open);
         self.savepoints.clear();
-        self.undone = false;
+        self.undone = None;
     }
 
     fn roll_back(&mut self) {
         self.open.clear();
         self.savepoints.clear();
-        self.undone = false;
+        self.undone = None;
     }
 
     /// A savepoint that is not known is older than all changes.
