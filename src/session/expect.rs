@@ -40,6 +40,13 @@ pub(super) enum Who {
     Try,
 }
 
+impl Who {
+    /// Whether the client must not see the reply.
+    pub(super) fn is_skipped(&self) -> bool {
+        matches!(self, Self::Skip | Self::Doomed | Self::Try)
+    }
+}
+
 /// One expected reply.
 #[derive(Debug)]
 pub(super) struct Expect {
@@ -117,7 +124,7 @@ impl Expect {
 
     /// Whether the client must not see the reply.
     pub(super) fn is_skipped(&self) -> bool {
-        matches!(self.who, Who::Skip | Who::Doomed | Who::Try)
+        self.who.is_skipped()
     }
 
     pub(super) fn is_fake(&self) -> bool {

@@ -349,7 +349,7 @@ enum Addressee {
 
 impl Addressee {
     fn of(who: &Who) -> Self {
-        if matches!(who, Who::Skip | Who::Doomed | Who::Try) { Self::Us } else { Self::Client }
+        if who.is_skipped() { Self::Us } else { Self::Client }
     }
 
     fn verdict(self) -> Verdict {
