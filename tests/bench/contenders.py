@@ -129,11 +129,19 @@ class Pgweir:
         self.name = name
         self.version = output([program, "--version"]).split()[-1]
 
+    def config(self, server):
+        whole = PGWEIR.format(port=server.port, backends=BACKENDS, user=USER, clients=IDLE_CLIENTS + 200)
+        return whole + self.more
+
+    def accepts(self, home, server, more):
+        """Whether this build knows what `more` configures."""
+        file = home / "check.toml"
+        file.write_text(self.config(server) + more)
+        return subprocess.run([self.program, "check", file], capture_output=True).returncode == 0
+
     @contextlib.contextmanager
     def start(self, home, server):
-        config = PGWEIR.format(port=server.port, backends=BACKENDS, user=USER, clients=IDLE_CLIENTS + 200)
-        config += self.more
-        with throwaway.Pgweir(home, config, self.program) as pgweir:
+        with throwaway.Pgweir(home, self.config(server), self.program) as pgweir:
             yield Contender(self.name, pgweir.port, pgweir.process.pid)
 
 
