@@ -113,8 +113,8 @@ sections! {
     Keepalive { idle, interval, retries }
     Backoff { first, longest }
     Limits {
-        startup_packet, message, held_message, buffer, backend_statements, statements, patterns, client_statements, pipeline,
-        profiles, notifications, channels, listeners, waiters, pools
+        startup_packet, message, held_message, held_query, buffer, backend_statements, statements, patterns, client_statements,
+        pipeline, profiles, notifications, channels, listeners, waiters, pools
     }
     Budgets { read, list, write }
     Session { stateful_functions }

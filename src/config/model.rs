@@ -283,6 +283,8 @@ pub struct Limits {
     pub message: usize,
     /// Longest message that must be held whole (a Parse, a name, a password), in bytes.
     pub held_message: usize,
+    /// Longest simple query that is held whole and read before it runs, in bytes.
+    pub held_query: usize,
     /// Bytes of one read, and so what is buffered for each direction of an active session.
     pub buffer: usize,
     /// Prepared statements kept on one backend.

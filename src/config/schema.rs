@@ -339,6 +339,12 @@ const LIMITS: &[Key] = &[
         "Longest message that must be held whole: a statement to prepare, a name, a password.",
     ),
     key(
+        "held_query",
+        size(8 * KIB, GIB),
+        "\"1MB\"",
+        "Longest simple query that is held whole, and read, before it runs. A longer one streams past, and is taken to do anything. At most `held_message`, whatever it says.",
+    ),
+    key(
         "buffer",
         size(4 * KIB, 16 * MIB),
         "\"64KB\"",

@@ -153,7 +153,7 @@ impl Serve {
             return Ok(Step::NeedsMore);
         };
         let here = unread.len() - HEADER;
-        let needed = needed(header, unread.get(HEADER..).unwrap_or_default());
+        let needed = needed(header, unread.get(HEADER..).unwrap_or_default(), limits);
         if needed > limits.held {
             self.route.limit_hits.hit(Limit::HeldMessage);
             return Err(Ending::too_long(header, limits.held));
@@ -190,6 +190,9 @@ impl Serve {
                 return Ok(Step::Consumed);
             }
         };
+        if header.tag == tag::client::QUERY && header.body > limits.query {
+            self.route.limit_hits.hit(Limit::HeldQuery);
+        }
         let whole = HEADER + body.len();
         if let Some(from) = forwarded {
             active.to_backend.push(unread.get(from..whole).unwrap_or_default());
@@ -210,8 +213,8 @@ impl Serve {
 }
 
 /// Bytes of a frame's body that must be here before it is judged, given those that are.
-fn needed(header: Header, here: &[u8]) -> usize {
-    if Session::needs_whole(header.tag, header.body) {
+fn needed(header: Header, here: &[u8], limits: MessageLimits) -> usize {
+    if Session::needs_whole(header.tag, header.body, limits.query) {
         return header.body;
     }
     let beginning = header.body.min(BEGINNING);

@@ -72,6 +72,8 @@ pub struct MessageLimits {
     pub any: usize,
     /// One that must be held whole.
     pub held: usize,
+    /// A simple query that is held whole; no more than `held`.
+    pub query: usize,
 }
 
 impl Limits {
@@ -84,7 +86,11 @@ impl Limits {
             reset_on_return: pool.reset_on_return,
             priority: pool.priority,
             slow_threshold: pool.slow_threshold,
-            messages: MessageLimits { any: limits.message, held: limits.held_message },
+            messages: MessageLimits {
+                any: limits.message,
+                held: limits.held_message,
+                query: limits.held_query.min(limits.held_message),
+            },
         }
     }
 

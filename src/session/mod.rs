@@ -75,9 +75,6 @@ pub use state::Keeps;
 use state::State;
 use turn::{Effect, Expect, Kind, Turn, Who};
 
-/// Bytes of the longest text that is waited for to be read whole.
-const LONGEST_READ_TEXT: usize = 64 * 1024;
-
 /// How long a session keeps a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -298,13 +295,14 @@ impl Session {
         &self.profile
     }
 
-    /// Whether a frame of this type, with a body of so many bytes, must be here whole before it is judged.
+    /// Whether a frame of this type, with a body of so many bytes, must be here whole before it is judged, where simple
+    /// queries of up to `longest_query` bytes are read.
     #[must_use]
-    pub fn needs_whole(tag: u8, body: usize) -> bool {
+    pub fn needs_whole(tag: u8, body: usize, longest_query: usize) -> bool {
         match tag {
             client::PARSE | client::DESCRIBE | client::CLOSE | client::EXECUTE => true,
             // A longer text may do anything.
-            client::QUERY => body <= LONGEST_READ_TEXT,
+            client::QUERY => body <= longest_query,
             _ => false,
         }
     }

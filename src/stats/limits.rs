@@ -9,6 +9,7 @@ pub enum Limit {
     Channels,
     ClientStatements,
     HeldMessage,
+    HeldQuery,
     IdleInTransaction,
     Listeners,
     LoginTimeout,
@@ -30,10 +31,11 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Channels,
         Self::ClientStatements,
         Self::HeldMessage,
+        Self::HeldQuery,
         Self::IdleInTransaction,
         Self::Listeners,
         Self::LoginTimeout,
@@ -61,6 +63,7 @@ impl Limit {
             Self::Channels => "limits.channels",
             Self::ClientStatements => "limits.client_statements",
             Self::HeldMessage => "limits.held_message",
+            Self::HeldQuery => "limits.held_query",
             Self::IdleInTransaction => "pool.idle_in_transaction_timeout",
             Self::Listeners => "limits.listeners",
             Self::LoginTimeout => "listen.login_timeout",
@@ -153,7 +156,7 @@ mod tests {
         }
         hits.counter(Limit::Waiters).fetch_add(1, Ordering::Relaxed);
         let counts = hits.counts();
-        assert_eq!((counts.of(Limit::Channels), counts.of(Limit::Waiters)), (1, 22));
+        assert_eq!((counts.of(Limit::Channels), counts.of(Limit::Waiters)), (1, 23));
         let mut before = counts;
         hits.hit(Limit::Pools);
         assert_eq!(hits.counts().since(&before).collect::<Vec<_>>(), [(Limit::Pools, 1)]);

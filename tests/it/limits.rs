@@ -46,7 +46,7 @@ async fn a_message_that_must_be_held_whole_has_a_limit() {
     client.send(&[frame::parse("s", &long, &[]), frame::sync()].concat()).await;
     let frames = client.until(b'Z').await;
     assert!(code(&frames).is_some(), "{frames:?}");
-    // A Query needs not be held: it streams.
+    // A Query needs not be held: what is too long to be read streams.
     let streamed = format!("select length('{}')", "x".repeat(200_000));
     assert_eq!(other.value(&streamed).await, "200000");
 }
@@ -134,15 +134,22 @@ async fn limits_that_were_met_are_named_in_the_log_with_how_often() {
         one.send(&[frame::parse(name, "select 1", &[]), frame::sync()].concat()).await;
         one.until(b'Z').await;
     }
-    three.send(&frame::parse("", &format!("select '{}'", "x".repeat(10_000)), &[])).await;
+    one.query("rollback").await;
+    let long = format!("select '{}'", "x".repeat(10_000));
+    assert_eq!(two.value(&format!("select 1 /* {long} */")).await, "1");
+    three.send(&frame::parse("", &long, &[])).await;
     three.until_end().await;
     drop((one, two, three, fourth));
     proxy.signal("TERM");
     proxy.wait_exit().await;
     let log = proxy.log();
-    for (key, times) in
-        [("pool.timeout", 2), ("limits.client_statements", 1), ("limits.held_message", 1), ("listen.max_clients", 1)]
-    {
+    for (key, times) in [
+        ("pool.timeout", 2),
+        ("limits.client_statements", 1),
+        ("limits.held_message", 1),
+        ("limits.held_query", 1),
+        ("listen.max_clients", 1),
+    ] {
         let line = log.lines().find(|line| line.contains("a limit was met") && line.contains(key));
         let line = line.unwrap_or_else(|| panic!("{key} is not named:\n{log}"));
         assert!(line.contains(&format!("\"times\":{times},")), "{line}");

@@ -363,11 +363,25 @@ async fn a_pool_that_denies_pins_refuses_what_would_need_one_and_serves_the_rest
 }
 
 #[tokio::test]
+async fn a_query_of_a_hundred_kilobytes_is_judged_as_a_short_one_before_it_runs() {
+    let proxy = pgweir().set("pool.pin", "'deny'").start().await;
+    let mut client = proxy.wire().await;
+    client.query("create table s_bulk (n int, t text)").await;
+    let rows: Vec<String> = (0..5000).map(|n| format!("({n}, 'a row with some text')")).collect();
+    let insert = format!("insert into s_bulk values {}", rows.join(", "));
+    assert!(insert.len() > 100_000);
+    assert_eq!(code(&client.query(&insert).await), None);
+    let refused = client.query(&format!("{insert}; create temp table s_denied_too (n int)")).await;
+    assert_eq!(code(&refused).as_deref(), Some("0A000"), "{refused:?}");
+    assert_eq!(proxy.wire().await.value("select count(*) from s_bulk").await, "5000");
+}
+
+#[tokio::test]
 async fn what_a_very_long_text_defines_behind_its_beginning_is_known_to_others() {
     let makes = "create function s_long() returns trigger language plpgsql as $$ begin \
                  perform pg_advisory_lock(1850); return new; end $$; create table s_long (n int)";
     postgres().await.execute(makes).await;
-    let proxy = pgweir().pool_size(1).start().await;
+    let proxy = pgweir().pool_size(1).set("limits.held_query", "'64KB'").start().await;
     let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
     for _ in 0..2 {
         assert_eq!(code(&one.query("insert into s_long values (1)").await), None);

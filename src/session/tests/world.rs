@@ -268,7 +268,7 @@ impl World {
         let body = &frame[5..];
         let seen = match header.tag {
             client::BIND if self.wish.cut => view::Bind::read(body).map_or(body.len(), |bind| bind.names_len()),
-            tag if self.wish.cut && !Session::needs_whole(tag, body.len()) => body.len() / 2,
+            tag if self.wish.cut && !Session::needs_whole(tag, body.len(), 1 << 16) => body.len() / 2,
             _ => body.len(),
         };
         let frame = Frame { tag: header.tag, len: header.body, body: &body[..seen] };

@@ -285,20 +285,40 @@ async fn a_read_without_a_limit_that_returns_much_is_pointed_out() {
     assert!(!world.row("select n from crowd limit 1").is_unbounded_read());
 }
 
+/// An INSERT of so many rows of some forty bytes.
+fn many_rows(table: &str, rows: usize) -> String {
+    let values = vec!["('a value of some twenty bytes and more')"; rows].join(", ");
+    format!("insert into {table} (a) values {values}")
+}
+
 #[tokio::test]
 async fn a_text_too_long_to_be_held_is_counted_by_its_beginning() {
-    let world = World::start("").await;
+    let world = World::start("[limits]\nheld_query = '64KB'").await;
     let mut client = world.client().await;
     client.query("create table if not exists long_ones (a text)").await;
     for rows in [3000, 4000] {
-        let values = vec!["('a value of some twenty bytes and more')"; rows].join(", ");
-        client.query(&format!("insert into long_ones (a) values {values}")).await;
+        client.query(&many_rows("long_ones", rows)).await;
     }
     client.query("drop table long_ones").await;
     settle(&mut client).await;
     let row = world.row("insert into long_ones (a) values (");
     assert_eq!((row.calls, row.rows, row.errors), (2, 7000, 0));
     assert_eq!(row.pattern.expect("named").kind, Kind::Unknown);
+}
+
+#[tokio::test]
+async fn an_insert_of_any_number_of_rows_is_one_pattern() {
+    let world = World::start("").await;
+    let mut client = world.client().await;
+    client.query("create table if not exists bulk_ones (a text)").await;
+    for rows in [2, 30, 4000] {
+        client.query(&many_rows("bulk_ones", rows)).await;
+    }
+    client.query("drop table bulk_ones").await;
+    settle(&mut client).await;
+    let row = world.row(&many_rows("bulk_ones", 1));
+    assert_eq!((row.calls, row.rows, row.errors), (3, 4032, 0));
+    assert_eq!(row.pattern.expect("named").kind, Kind::Write);
 }
 
 #[tokio::test]
