@@ -9,7 +9,7 @@ use super::active::{Active, Ownership};
 use super::ending::Ending;
 use super::serve::Serve;
 use super::shortage::shortage_fault;
-use crate::session::Running;
+use crate::session::{Keeps, Running};
 use crate::stats::Limit;
 use crate::wire::build::Fault;
 use crate::wire::sqlstate;
@@ -66,13 +66,14 @@ impl Serve {
                     return Ok(());
                 };
                 active.measured.waited = now.saturating_duration_since(asked);
+                let (keeps, tag) = active.held.map_or((Keeps::empty(), 0), |(wait, tag)| (wait.keeps(), tag));
                 let fault = shortage_fault(
                     &self.route.database,
                     &self.route.user,
+                    keeps,
                     &waiting.give_up(now),
                     self.route.pool.timeout(),
                 );
-                let tag = active.held.map_or(0, |(_, tag)| tag);
                 self.no_lease(active, tag, &fault)
             }
             Ownership::Waiting { .. } => Ok(()),

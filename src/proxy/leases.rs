@@ -65,7 +65,7 @@ impl Serve {
                 self.aside.drew_on = None;
                 return self.ask_for_lease(active, wait, tag, now);
             }
-            Err(error) => self.no_lease(active, tag, &self.lease_error(&error))?,
+            Err(error) => self.no_lease(active, tag, &self.lease_error(&error, wait.keeps()))?,
         }
         Ok(true)
     }
@@ -111,7 +111,10 @@ impl Serve {
                         self.aside.drew_on = None;
                         return self.ask_for_lease(active, Wait::Lease, tag, now);
                     }
-                    error => self.no_lease(active, tag, &self.lease_error(&error))?,
+                    error => {
+                        let keeps = active.held.map_or(Keeps::empty(), |(wait, _)| wait.keeps());
+                        self.no_lease(active, tag, &self.lease_error(&error, keeps))?;
+                    }
                 }
                 Ok(true)
             }
@@ -245,8 +248,8 @@ impl Serve {
         lease.release(how, now);
     }
 
-    /// What the client is told whose wish is not waited for.
-    fn lease_error(&self, error: &LeaseError<Refusal>) -> Fault {
+    /// What the client is told whose wish, for a backend that it `keeps` because of this, is not waited for.
+    fn lease_error(&self, error: &LeaseError<Refusal>, keeps: Keeps) -> Fault {
         match error {
             LeaseError::Refused(refusal) => refusal_fault(refusal),
             LeaseError::TooManyWaiting { limit } => Fault::error(
@@ -255,7 +258,7 @@ impl Serve {
             )
             .hint("Raise pool.size, or limits.waiters in pgweir's configuration."),
             LeaseError::Closed => super::serve::shutting_down(),
-            LeaseError::Pin(refused) => pin_fault(&self.route.database, &self.route.user, Keeps::empty(), refused),
+            LeaseError::Pin(refused) => pin_fault(&self.route.database, &self.route.user, keeps, refused),
             LeaseError::BackendGone => backend_gone(),
         }
     }

@@ -8,12 +8,18 @@ use crate::session::Keeps;
 use crate::wire::build::Fault;
 use crate::wire::sqlstate;
 
-/// What a client is told whose wait was given up after `waited`.
+/// What a client is told whose wait, for a backend that it `keeps` because of this, was given up after `waited`.
 #[must_use]
-pub fn shortage_fault(database: &str, user: &str, shortage: &Shortage<Refusal>, waited: Duration) -> Fault {
+pub fn shortage_fault(
+    database: &str,
+    user: &str,
+    keeps: Keeps,
+    shortage: &Shortage<Refusal>,
+    waited: Duration,
+) -> Fault {
     match shortage {
         Shortage::Backends(pool) => lease_fault(database, user, pool, waited),
-        Shortage::Pins(pins) => pins_in_vain(database, user, Keeps::empty(), pins, waited),
+        Shortage::Pins(pins) => pins_in_vain(database, user, keeps, pins, waited),
         Shortage::One { holder, .. } => {
             let who = match holder {
                 0 => "another session".to_owned(),

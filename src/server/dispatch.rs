@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::net::{Peer, Stream};
 use crate::pool::{Lease, LeaseError, Return, Wish};
 use crate::proxy::{self, Occupied, Route, Serving, Worker};
-use crate::session::Session;
+use crate::session::{Keeps, Session};
 use crate::settings::{self, Settings};
 use crate::sql::LONGEST_NAME;
 use crate::stats::Limit;
@@ -384,7 +384,7 @@ async fn lease(route: &Route, worker: &Worker) -> Result<Lease<Dialer>, Vec<u8>>
         Ok(leased) => leased.map_err(refused),
         Err(_) => {
             let shortage = waiting.give_up(Instant::now());
-            let mut fault = proxy::shortage_fault(&route.database, &route.user, &shortage, patience);
+            let mut fault = proxy::shortage_fault(&route.database, &route.user, Keeps::empty(), &shortage, patience);
             fault.severity = build::Severity::Fatal;
             Err(fault.to_frame())
         }

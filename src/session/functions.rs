@@ -299,7 +299,7 @@ impl Functions {
     pub(super) fn learn_said(&self, asked: Asked, callee: Callee, body: &[u8]) -> bool {
         let Code { effects, callees, redefines } = Code::of_body(body);
         // In PL/pgSQL, EXECUTE runs whatever a string says.
-        let leaves = effects.any_of(Effects::LEAVES.without(Effects::CALLS));
+        let leaves = effects.any_of(Effects::LEAVES.without(Effects::CALLS) | Effects::DEFINES);
         let unnamed = unnamed_settings(body, &Lexing::default());
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
         self.add(asked, callee, |known| {

@@ -178,6 +178,15 @@ pub enum Wait {
 }
 
 impl Wait {
+    /// Why the backend would be kept.
+    #[must_use]
+    pub fn keeps(self) -> Keeps {
+        match self {
+            Self::Pin(keeps) | Self::PinnedLease(keeps) => keeps,
+            _ => Keeps::empty(),
+        }
+    }
+
     /// Whether no backend is leased yet.
     #[must_use]
     pub fn is_for_lease(self) -> bool {

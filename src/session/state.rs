@@ -213,6 +213,10 @@ impl State {
                 parts |= part;
             }
         }
+        // What is made without a schema is temporary where the search path says so, which may be known by nobody.
+        if self.ran.any_of(Effects::DEFINES) {
+            parts |= Parts::TEMPORARY_OBJECTS;
+        }
         parts
     }
 

@@ -108,10 +108,22 @@ impl Session {
         }
     }
 
-    /// What a shared backend listens to is not left on one's own.
+    /// What a shared backend listens to is not left on one's own; what is made may be temporary without saying so.
     fn effects_of_pattern(&self, pattern: &Pattern) -> Effects {
-        let effects = pattern.traits.effects;
-        if self.is_shared(pattern) { effects.without(Effects::LISTENS) } else { effects }
+        let mut effects = pattern.traits.effects;
+        if self.is_shared(pattern) {
+            effects = effects.without(Effects::LISTENS);
+        }
+        if effects.any_of(Effects::DEFINES) && self.is_path_temporary() {
+            effects |= Effects::TEMPORARY;
+        }
+        effects
+    }
+
+    /// Whether the session has its temporary schema in its search path, as far as that is known.
+    fn is_path_temporary(&self) -> bool {
+        let path = self.profile.get(SEARCH_PATH);
+        path.is_some_and(|path| memchr::memmem::find(path, b"pg_temp").is_some())
     }
 
     /// The pattern of a text that must be known now.

@@ -351,14 +351,38 @@ async fn sessions_that_keep_backends_leave_one_to_the_others() {
 }
 
 #[tokio::test]
+async fn what_is_temporary_by_the_search_path_alone_stays_with_its_session() {
+    // In a database of its own: where there are operators of users' or event triggers, everything is asked about.
+    postgres().await.execute("create database s_bare").await;
+    let proxy = pgweir().pool_size(1).set("pool.timeout", "'300ms'").start().await;
+    let ways = [
+        ("set search_path = pg_temp, public", "create table s_made (n int)"),
+        ("begin; set local search_path = pg_temp", "create table s_made as select 1 as n; commit"),
+        ("begin; select set_config('search_path', 'nowhere, pg_temp', true)", "select 1 as n into s_made; commit"),
+        ("set search_path = pg_temp", "select public.s_makes()"),
+    ];
+    let mut other = WireClient::login(proxy.address(), "postgres", "s_bare").await;
+    other.query("create function s_makes() returns void language sql as 'create table s_made (n int)'").await;
+    for (path, make) in ways {
+        let mut one = WireClient::login(proxy.address(), "postgres", "s_bare").await;
+        assert_eq!((code(&one.query(path).await), code(&one.query(make).await)), (None, None), "{make}");
+        let refused = other.query("select * from s_made").await;
+        assert_eq!(code(&refused).as_deref(), Some("53300"), "the only backend stays with its session: {path}; {make}");
+        assert_eq!(code(&one.query("drop table pg_temp.s_made").await), None, "{path}; {make}");
+        assert_eq!(other.value("select to_regclass('s_made') is null").await, "t", "{path}; {make}");
+    }
+}
+
+#[tokio::test]
 async fn a_pool_that_denies_pins_refuses_what_would_need_one_and_serves_the_rest() {
     let proxy = pgweir().set("pool.pin", "'deny'").start().await;
     let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
     let refused = one.query("create temp table s_denied (n int)").await;
     let refused = if code(&refused).is_some() { refused } else { one.until_end().await };
     assert_eq!(code(&refused).as_deref(), Some("0A000"));
-    let hint = refused.iter().find_map(|frame| frame.field(b'H')).unwrap_or_default();
-    assert!(hint.contains("pin = \"allow\""), "{hint}");
+    let field = |letter| refused.iter().find_map(|frame| frame.field(letter)).unwrap_or_default();
+    assert!(field(b'D').contains("temporary objects"), "the feature is named: {}", field(b'D'));
+    assert!(field(b'H').contains("pin = \"allow\""), "and the way out: {}", field(b'H'));
     assert_eq!(two.value("select 1").await, "1");
 }
 
