@@ -52,8 +52,11 @@ impl Eras {
     }
 }
 
+/// The number of a Parse whose copy is good for nobody after it: it was read by settings of the moment.
+pub const OUT_OF_DATE: u64 = 0;
+
 /// Whether the one Parse may have found other definitions than the other, later one.
 #[must_use]
 pub fn predates(parse: u64, later: u64) -> bool {
-    parse >> WITHIN < later >> WITHIN
+    parse == OUT_OF_DATE || parse >> WITHIN < later >> WITHIN
 }

@@ -11,7 +11,7 @@ mod names;
 mod registry;
 mod shape;
 
-pub use era::predates;
+pub use era::{OUT_OF_DATE, predates};
 pub use held::Held;
 pub use names::{Named, Names};
 pub use registry::{Kind, Origin, Registry, Standing, Statement};

@@ -60,10 +60,11 @@ impl Turn {
         if failed || statement.kind == StatementKind::Private {
             return Fitness::Fit;
         }
-        if predates(copy, *parse) {
+        let of_the_moment = self.momentary.contains(&statement.id);
+        if predates(copy, *parse) && !of_the_moment {
             return Fitness::Unfit;
         }
-        if statement.is_doubtful(copy) {
+        if statement.is_doubtful(copy) && !of_the_moment {
             return match statement.is_outdated(*parse) {
                 true if statement.is_outdated(copy) => Fitness::Fit,
                 true if shape.is_none() => Fitness::Stale,
@@ -75,7 +76,7 @@ impl Turn {
             (Some(told), Some(is)) if *told != is && just_described => Fitness::Stale,
             // Either may be out of date.
             (Some(told), Some(is)) if *told != is => Fitness::Unfit,
-            (Some(_), None) if copy > *parse => Fitness::Undescribed,
+            (Some(_), None) if copy > *parse || of_the_moment => Fitness::Undescribed,
             _ => Fitness::Fit,
         }
     }

@@ -147,6 +147,9 @@ impl Session {
             self.looked(leased, now);
         }
         self.settle_outdated();
+        if self.turn.as_ref().is_some_and(|turn| turn.status == Transaction::Idle && !turn.is_behind()) {
+            self.state.end_local();
+        }
         if self.rules.hold == Hold::Session && self.is_between_transactions() {
             // Nobody will look at what they have left, but others may have to hear of it.
             self.settle_unsure(now);

@@ -3,6 +3,7 @@
 //! backend its session has at the moment, with as many bytes. A prepared text keeps the ids that its client wrote: it
 //! is parsed anew, with the backends of that moment, whenever it is bound later than in the batch that parsed it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Leased, Outgoing, Session, Verdict, Wait};
@@ -15,6 +16,10 @@ use crate::wire::view::{self, Parse, query_text};
 const FIRST: i64 = 4_194_305;
 /// Views with a column of process ids begin with one of these.
 const LISTS: [&[u8]; 2] = [b"pg_locks", b"pg_stat_"];
+/// Bytes of an array of one dimension before its first element.
+const ARRAY_HEAD: usize = 20;
+/// The OIDs of int4 and int8.
+const INTEGERS: [i32; 2] = [23, 20];
 /// Places in one frame that are looked at.
 const MOST: usize = 64;
 
@@ -151,15 +156,13 @@ impl Session {
         Ok(Some(text))
     }
 
-    /// The same for the values of a Bind.
-    pub(super) fn must_name_in_values(&mut self, weighed: &Weighed, frame: &Frame<'_>) -> Option<Verdict> {
+    /// The same for the values of a Bind of this statement.
+    pub(super) fn must_name_in_values(&mut self, statement: &Statement, frame: &Frame<'_>) -> Option<Verdict> {
         frame.is_whole().then_some(())?;
-        let may = matches!(weighed, Weighed::Known(pattern) if may_mention(pattern));
+        let may = may_be_about_processes(statement.weighed(), &statement.text);
         self.must_name(may, || {
             let values = view::bound_values(frame.body).unwrap_or_default().into_iter();
-            let mentions = values.filter(|value| is_mention(value.bytes, value.binary));
-            let mentions = mentions.map(|value| Mention { at: value.at, len: value.bytes.len(), binary: value.binary });
-            mentions.take(MOST).collect()
+            values.flat_map(|value| mentions_of(value.bytes, value.at, value.binary)).take(MOST).collect()
         })
     }
 
@@ -233,14 +236,52 @@ fn may_be_about_processes(weighed: &Weighed, text: &[u8]) -> bool {
 
 /// Where a text mentions processes, as numbers or as strings.
 fn mentions_in(text: &[u8], lexing: Lexing) -> Vec<Mention> {
-    let mention = |token: crate::sql::Token| {
+    let mentions = |token: crate::sql::Token| {
         let quoted = usize::from(token.kind == TokenKind::Text(Quoting::Plain));
-        let (at, len) = (token.start + quoted, (token.end - token.start).saturating_sub(2 * quoted));
-        let digits = text.get(at..at + len).unwrap_or_default();
-        let is = (token.kind == TokenKind::Number || quoted == 1) && is_mention(digits, false);
-        is.then_some(Mention { at, len, binary: false })
+        let at = token.start + quoted;
+        let digits = text.get(at..token.end - quoted).filter(|_| token.kind == TokenKind::Number || quoted == 1);
+        mentions_of(digits.unwrap_or_default(), at, false)
     };
-    Lexer::new(text, lexing).filter_map(mention).take(MOST).collect()
+    Lexer::new(text, lexing).flat_map(mentions).take(MOST).collect()
+}
+
+/// Where a value that stands `at` this place mentions processes: it is a number, or an array of some.
+fn mentions_of(value: &[u8], at: usize, binary: bool) -> Vec<Mention> {
+    let parts = match value {
+        [b'{', .., b'}'] if !binary => numbers_of_text(value),
+        _ if binary && value.len() > ARRAY_HEAD => numbers_of_array(value).unwrap_or_default(),
+        _ => vec![0..value.len()],
+    };
+    let is = |part: &Range<usize>| value.get(part.clone()).is_some_and(|number| is_mention(number, binary));
+    parts.into_iter().filter(is).map(|part| Mention { at: at + part.start, len: part.len(), binary }).collect()
+}
+
+/// The runs of digits in an array as text.
+fn numbers_of_text(array: &[u8]) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for (place, _) in array.iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit()) {
+        match found.last_mut() {
+            Some(run) if run.end == place => run.end += 1,
+            _ => found.push(place..place + 1),
+        }
+    }
+    found
+}
+
+/// The elements of an array of one dimension in binary: dimensions, flags and type, then length and lower bound, and
+/// each element behind its own length, -1 for NULL.
+fn numbers_of_array(array: &[u8]) -> Option<Vec<Range<usize>>> {
+    let number = |at: usize| array.get(at..at + 4)?.first_chunk().map(|bytes| i32::from_be_bytes(*bytes));
+    if number(0)? != 1 || !INTEGERS.contains(&number(8)?) {
+        return None;
+    }
+    let (mut found, mut at) = (Vec::new(), ARRAY_HEAD);
+    while let Some(len) = number(at) {
+        let len = usize::try_from(len).unwrap_or(0);
+        found.push(at + 4..at + 4 + len);
+        at += 4 + len;
+    }
+    Some(found)
 }
 
 /// Writes a process id with as many bytes as there are.

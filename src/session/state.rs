@@ -67,6 +67,25 @@ const KEEPERS: [(Keeps, Parts, Effects, Effects); 5] = [
     (Keeps::CHANNELS, Parts::CHANNELS, Effects::LISTENS, Effects::UNLISTENS),
 ];
 
+bitflags! {
+    /// How settings by which statements are read may differ from those that are known.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    struct Altered: u8 {
+        /// Until the transaction ends.
+        const HERE = 1;
+        /// Until the backend is asked.
+        const FROM_NOW_ON = 1 << 1;
+    }
+}
+
+/// After these settings may be others that nobody has asked for yet.
+const ALTERS: Effects = Effects::SETTINGS
+    .with(Effects::ROLE)
+    .with(Effects::CALLS)
+    .with(Effects::EXECUTES)
+    .with(Effects::ANYTHING)
+    .with(Effects::DISCARDS);
+
 /// What one session has left on its backends, and may have left on the one it has leased.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -75,6 +94,8 @@ pub(super) struct State {
     keeps: Keeps,
     /// Settings may have been made whose names nobody knows: whoever gets the backend next must not have them.
     unnamed: bool,
+    /// What statements mean may be otherwise than the session's profile says.
+    altered: Altered,
     /// The backend has something that nothing but its end removes.
     stays: bool,
     /// Nothing for most sessions.
@@ -93,6 +114,29 @@ struct UserNames {
 impl State {
     /// Notes that a text with these effects is being sent.
     pub(super) fn note(&mut self, effects: Effects) {
+        self.altered.set(Altered::FROM_NOW_ON, self.altered.contains(Altered::FROM_NOW_ON) || effects.any_of(ALTERS));
+        // So does set_config for the transaction, of which no more is known.
+        self.altered.set(Altered::HERE, self.altered.contains(Altered::HERE) || effects.any_of(Effects::UNSETS));
+        self.note_unaltering(effects);
+    }
+
+    /// Notes that settings are made for the transaction at hand.
+    pub(super) fn note_local(&mut self) {
+        self.altered |= Altered::HERE;
+    }
+
+    /// The transaction has ended, and with it what was set for it alone.
+    pub(super) fn end_local(&mut self) {
+        self.altered -= Altered::HERE;
+    }
+
+    /// Whether statements may be read and planned otherwise than the session's profile says.
+    pub(super) fn is_altered(&self) -> bool {
+        !self.altered.is_empty()
+    }
+
+    /// Notes a text with these effects that changes nothing by which statements are read.
+    pub(super) fn note_unaltering(&mut self, effects: Effects) {
         self.ran |= effects;
         self.stays |= effects.any_of(Effects::LOADS | Effects::STAYS);
         if effects.any_of(Effects::LOADS) {
@@ -232,6 +276,7 @@ impl State {
     /// It is being asked: what runs from now on may leave something anew.
     pub(super) fn asked(&mut self) {
         self.ran = Effects::NONE;
+        self.altered -= Altered::FROM_NOW_ON;
     }
 
     /// Nobody else may have the backend after the session.
@@ -257,6 +302,7 @@ impl State {
     pub(super) fn discard(&mut self) {
         self.set_prepared(Vec::new());
         self.ran = Effects::NONE;
+        self.altered = Altered::empty();
         self.unnamed = false;
         self.keeps &= Keeps::LIBRARY;
     }

@@ -14,7 +14,9 @@ use super::own_names::{drops, is_by_name};
 use super::portals::Meant;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::{self, Kind as StatementKind, Named, Names, Standing, Statement, may_freeze, predates};
+use crate::prepared::{
+    self, Kind as StatementKind, Named, Names, OUT_OF_DATE, Standing, Statement, may_freeze, predates,
+};
 use crate::sql::{Effects, Weighed};
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
@@ -162,9 +164,11 @@ impl Session {
         let found = found.filter(means_this).map(|(_, statement)| statement);
         let weigh = || self.weigh(parse.text);
         registry.pass(now);
-        // A temporary table may go by the name of another session's, with other columns; a constant of the clock is of
-        // when its own client has prepared it.
-        if self.state.may_have_temporary() || (!parse.name.is_empty() && may_freeze(parse.text)) {
+        // A temporary table may go by the name of another session's, with other columns; settings of the transaction
+        // say where names are looked for and how constants are read; one of the clock is of when its own client has
+        // prepared it.
+        let means_its_own = self.state.may_have_temporary() || self.is_read_otherwise();
+        if means_its_own || (!parse.name.is_empty() && may_freeze(parse.text)) {
             return match parse.name {
                 b"" => registry.private(parse.text, parse.types, weigh()),
                 _ => registry.unshared(parse.text, parse.types, self.origin(parse.text)),
@@ -220,7 +224,7 @@ impl Session {
         if let Some(verdict) = self.must_make_way(weighed) {
             return verdict;
         }
-        if let Some(verdict) = self.must_name_in_values(weighed, frame) {
+        if let Some(verdict) = self.must_name_in_values(statement, frame) {
             return verdict;
         }
         let followed = self.followed(weighed, &statement.text);
@@ -387,6 +391,11 @@ impl Session {
         build::write_parse(&mut out.to_backend, &statement.name, text, &statement.types);
         let effect = match statement.kind {
             StatementKind::Private => Effect::Unnamed(Some(statement.id)),
+            // Nobody else may use it, nor the session itself with another backend.
+            StatementKind::Shared if self.is_read_otherwise() => {
+                self.turn.get_or_insert_default().momentary.push(statement.id);
+                Effect::Hold(statement.id, OUT_OF_DATE)
+            }
             StatementKind::Shared => Effect::Hold(statement.id, statement.next_parse()),
         };
         let turn = self.turn.get_or_insert_default();

@@ -106,6 +106,8 @@ pub(super) struct Turn {
     pub(super) crowded: bool,
     /// Commands at work that may drop statements.
     pub(super) forgetting: usize,
+    /// Shared statements of which the backend's copy is read by settings of the moment.
+    pub(super) momentary: Vec<u64>,
     /// The backend's last words were passed on.
     pub(super) fatal: bool,
     pub(super) reset: Reset,

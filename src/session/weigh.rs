@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use super::code::{Code, without_a_name};
 use super::functions::{Callee, Judgement, Outdated, extend};
 use super::state::names_settings;
+use super::turn::Turn;
 use super::{Keeps, Sequences, Session};
 use crate::prepared::{Origin, Statement};
-use crate::settings::{CLIENT_ENCODING, SEARCH_PATH};
+use crate::settings::{CLIENT_ENCODING, SEARCH_PATH, is_plan_neutral};
 use crate::sql::{
     Command, Definitions, Digest, Effects, Encoding, Kind, Lexer, Lexing, Pattern, TokenKind, Traits, Unnamed, Weighed,
     begins_a_name, custom_names, do_bodies, first_word, is_meant, runs_given, spelled_names, unnamed_settings,
@@ -194,6 +195,12 @@ impl Session {
             self.note_outdated(outdated);
         }
         let effects = self.effects_of_pattern(pattern);
+        if traits.commands.iter().all(is_neutral) {
+            return self.state.note_unaltering(effects);
+        }
+        if traits.commands.iter().any(is_local) {
+            self.state.note_local();
+        }
         self.note_sequences(effects);
         // A DO block may notify in more ways than its words tell.
         if effects.any_of(Effects::NOTIFIES | Effects::RUNS) {
@@ -297,6 +304,12 @@ impl Session {
             }
         }
         bodies
+    }
+
+    /// Whether statements may be read otherwise just now than the session's settings say, as far as those are known.
+    pub(super) fn is_read_otherwise(&self) -> bool {
+        let calls_unread = |turn: &Turn| turn.unknown.iter().any(|callee| matches!(callee, Callee::Function(_)));
+        self.state.is_altered() || self.turn.as_ref().is_some_and(|turn| calls_unread(turn))
     }
 
     /// Notes that definitions change: at once, for the session itself, and when its transaction ends, for what others
@@ -428,6 +441,27 @@ fn own_setting(command: &Command) -> Option<&[u8]> {
         }
         _ => None,
     }
+}
+
+/// Whether it sets or resets only what statements are neither read nor planned by.
+fn is_neutral(command: &Command) -> bool {
+    match command {
+        Command::Set { name, .. } | Command::Unset { name, .. } | Command::Reset(Some(name)) => {
+            is_plan_neutral(name.as_bytes())
+        }
+        _ => false,
+    }
+}
+
+/// Whether it sets something for the transaction alone.
+fn is_local(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Set { local: true, .. }
+            | Command::Unset { local: true, .. }
+            | Command::SetRole { local: true }
+            | Command::SetSessionAuthorization { local: true }
+    )
 }
 
 /// Whether a text names a function that tells what was drawn from a sequence, strings and comments included.

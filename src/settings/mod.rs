@@ -8,7 +8,7 @@ mod profile;
 mod startup;
 
 pub use profile::{
-    AUTHORIZATION, CLIENT_ENCODING, Carried, Profile, Profiles, ROLE, SEARCH_PATH, is_utf8, set_config, write_text,
-    write_transition,
+    AUTHORIZATION, CLIENT_ENCODING, Carried, Profile, Profiles, ROLE, SEARCH_PATH, is_plan_neutral, is_utf8,
+    set_config, write_text, write_transition,
 };
 pub use startup::{Known, Settings, Startups, requested};

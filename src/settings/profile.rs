@@ -19,6 +19,12 @@ const PLAN_NEUTRAL: [&[u8]; 7] = [
     b"statement_timeout",
 ];
 
+/// Whether a setting, by its name in lower case, changes neither what a statement means nor how it is planned.
+#[must_use]
+pub fn is_plan_neutral(name: &[u8]) -> bool {
+    PLAN_NEUTRAL.contains(&name)
+}
+
 /// Settings of which any session may set any value that was valid before, whatever becomes of roles, rights and
 /// libraries.
 const NEVER_REFUSED: [&[u8]; 20] = [
@@ -87,7 +93,7 @@ impl Profile {
     fn new(mut settings: Vec<(Box<[u8]>, Box<[u8]>)>) -> Self {
         settings.sort();
         let mut hasher = foldhash::fast::FixedState::with_seed(0).build_hasher();
-        for (name, value) in settings.iter().filter(|(name, _)| !PLAN_NEUTRAL.contains(&&**name)) {
+        for (name, value) in settings.iter().filter(|(name, _)| !is_plan_neutral(name)) {
             (name, value).hash(&mut hasher);
         }
         let timeouts = settings.iter().filter(|(name, _)| TIMEOUTS.contains(&&**name));

@@ -34,6 +34,33 @@ async fn a_session_is_found_and_signalled_by_the_process_id_that_it_was_told() {
 }
 
 #[tokio::test]
+async fn a_bound_process_id_is_understood_in_the_first_execution_of_a_statement_and_in_arrays() {
+    let proxy = pgweir().pool_size(3).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.query("begin").await;
+    let (id, unknown) = (one.process_id(), i32::MAX - 7);
+    let array = |ids: [i32; 2]| {
+        let elements = ids.map(|id| [4_i32.to_be_bytes(), id.to_be_bytes()].concat()).concat();
+        [[1, 0, 23, 2, 1].map(i32::to_be_bytes).concat(), elements].concat()
+    };
+    let ways = [
+        ("= $1", 0, id.to_string().into_bytes()),
+        ("= $1::int", 1, id.to_be_bytes().to_vec()),
+        ("= any($1)", 0, format!("{{{unknown},{id}}}").into_bytes()),
+        ("= any($1::int[])", 1, array([unknown, id])),
+    ];
+    for (condition, format, value) in ways {
+        let sql = format!("select count(*) from pg_stat_activity where pid {condition}");
+        let bind = frame::bind_with("", "", &[format], &[Some(value.into())], &[]);
+        two.send(&[frame::parse("", &sql, &[]), bind, frame::execute("", 0), frame::sync()].concat()).await;
+        let answer = two.until(b'Z').await;
+        assert!(answer.iter().any(|frame| frame.summary() == "DataRow(1)"), "{condition}: {answer:?}");
+    }
+    let literal = format!("select count(*) from pg_stat_activity where pid = any('{{{unknown}, {id}}}')");
+    assert_eq!(two.value(&literal).await, "1");
+}
+
+#[tokio::test]
 async fn a_prepared_text_means_the_backend_that_a_session_has_when_it_is_bound() {
     let proxy = pgweir().pool_size(3).start().await;
     let (mut one, mut two, mut other) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);

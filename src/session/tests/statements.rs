@@ -341,8 +341,14 @@ fn batches_that_are_flushed_are_repeated_too() {
 #[test]
 fn a_batch_that_cannot_be_repeated_fails_once() {
     let dotted = |text: &str| text.replace('\0', ".");
-    let after_another =
-        vec![parse("", "insert a"), bind("", ""), execute("", 0), parse("t", "select 1"), bind("", "t"), sync()];
+    let after_another = vec![
+        parse("", "insert into a values (1)"),
+        bind("", ""),
+        execute("", 0),
+        parse("t", "select 1"),
+        bind("", "t"),
+        sync(),
+    ];
     let two = vec![parse("t", "select 1"), sync(), bind("", "t"), sync(), sync()];
     for frames in [after_another, two] {
         let mut world = changed();
