@@ -80,12 +80,13 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             anyhow!("insight.store: cannot open \"{}\": {}", file.display(), anyhow::Error::new(fault).root_cause())
         })?;
     }
-    let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new(), hub, Arc::clone(&insight));
+    let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new(), Arc::clone(&hub), Arc::clone(&insight));
     let (listeners, addresses, door) = listen(&config)?;
     let unix_socket = door.as_ref().map(|door| door.path().to_owned());
     let (lanes, mut threads) = spawn_workers(&config, &insight, &stop)?;
     let control = Arc::new(Control::new(&config, server_tls));
     routes.administration().add(Arc::new(occupancy::ControlPlane(Arc::clone(&control))));
+    routes.administration().add(hub);
     threads.push(spawn_parser(&routes)?);
     threads.extend(spawn_merger(&insight)?);
     let live = Arc::new(Live::new(config));

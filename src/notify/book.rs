@@ -158,6 +158,11 @@ impl Book {
         self.channels.is_empty() && (!self.up || (self.waiting.is_empty() && self.asked.is_empty()))
     }
 
+    /// Whether nobody listens to anything or wants to.
+    pub(super) fn is_silent(&self) -> bool {
+        self.channels.is_empty()
+    }
+
     /// Whether anybody's notifications would be delivered.
     pub(super) fn is_heard(&self) -> bool {
         self.up && !self.channels.is_empty()

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,9 +18,9 @@ use super::listener::Listener;
 use super::mailbox::Mailbox;
 use super::subscriber::Subscriber;
 use super::ticket::Ticket;
-use crate::backend::{Dialer, Endpoint, Holders, Target};
+use crate::backend::{Dialer, Endpoint, Holders, Occupant, Target};
 use crate::clients::Client;
-use crate::config::{self, Backoff};
+use crate::config::{self, Backoff, Host};
 use crate::pool::{Budget, Pool, PoolKey};
 
 /// Whose sessions share a listening backend.
@@ -106,6 +109,8 @@ pub struct Hub {
     /// How many of them there are, to be read without the lock.
     count: AtomicUsize,
     limits: Mutex<Limits>,
+    /// A listening backend was closed.
+    closed: Notify,
 }
 
 impl Hub {
@@ -121,6 +126,7 @@ impl Hub {
             listeners: Mutex::default(),
             count: AtomicUsize::new(0),
             limits: Mutex::new(limits),
+            closed: Notify::new(),
         })
     }
 
@@ -222,6 +228,30 @@ impl Hub {
         self.tasks.spawn_on(task, &self.runtime);
     }
 
+    /// A listening backend is closed, and nobody is about to open another one.
+    pub(super) fn has_closed(&self, listener: &Arc<Listener>) {
+        self.forget_if_unused(listener);
+        self.closed.notify_waiters();
+    }
+
+    /// Closes the backends in this database that nobody listens by, and returns when they are.
+    async fn vacate(&self, hosts: &[Host], database: &str) {
+        let all: Vec<_> = self.listeners.lock().values().cloned().collect();
+        let here = |listener: &Arc<Listener>| {
+            let there = listener.plan().target.endpoint();
+            there.dbname == database && *there.hosts == *hosts
+        };
+        let leaving: Vec<_> = all.into_iter().filter(|l| here(l) && l.dismiss_if_unheard()).collect();
+        loop {
+            let mut closed = pin!(self.closed.notified());
+            closed.as_mut().enable();
+            if !leaving.iter().any(|listener| listener.is_served()) {
+                return;
+            }
+            closed.await;
+        }
+    }
+
     /// Forgets a listener that has neither subscribers nor a task.
     pub(super) fn forget_if_unused(&self, listener: &Arc<Listener>) {
         let mut listeners = self.listeners.lock();
@@ -230,5 +260,17 @@ impl Hub {
             listeners.remove(&listener.key);
             self.count.store(listeners.len(), Ordering::Release);
         }
+    }
+}
+
+/// Those who listen stay, as directly they would.
+impl Occupant for Hub {
+    fn leave<'a>(
+        &'a self,
+        hosts: &'a [Host],
+        database: &'a str,
+        _until: Instant,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(self.vacate(hosts, database))
     }
 }

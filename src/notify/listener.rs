@@ -55,6 +55,7 @@ impl Listener {
     /// As [`Book::hold`]; makes sure that somebody sees to it.
     pub(super) fn hold(self: &Arc<Self>, mailbox: &Arc<Mailbox>, channel: &Channel, phase: Phase) -> Ticket {
         let (promise, ticket) = Promise::new(&mailbox.client);
+        self.dismissed.store(false, Ordering::Release);
         let mut desk = self.desk.lock();
         let until = Instant::now() + desk.plan.timeout;
         desk.book.hold(mailbox, channel, phase, promise, until);
@@ -142,6 +143,22 @@ impl Listener {
             self.wake.notify_one();
         }
         disused
+    }
+
+    /// Without anybody who listens it is to be closed. Whether that is so.
+    pub(super) fn dismiss_if_unheard(&self) -> bool {
+        let desk = self.desk.lock();
+        let dismissed = desk.served && desk.book.is_silent();
+        if dismissed {
+            self.dismissed.store(true, Ordering::Release);
+            self.wake.notify_one();
+        }
+        dismissed
+    }
+
+    /// Whether a task serves it.
+    pub(super) fn is_served(&self) -> bool {
+        self.desk.lock().served
     }
 
     /// Nobody has it, and no task serves it.

@@ -59,7 +59,7 @@ pub(super) async fn serve(listener: Arc<Listener>) {
             listener.on_book(|book, calls| book.give_up(None, &NotHeard::Closed, calls));
         }
         if listener.retire(stopped) {
-            listener.hub.forget_if_unused(&listener);
+            listener.hub.has_closed(&listener);
             return;
         }
     }

@@ -1,7 +1,7 @@
 //! LISTEN in transaction mode: sessions that listen share one connection of their own and keep no backend.
 
 use crate::differential::rng::Rng;
-use crate::harness::{Frame, Proxy, WireClient, code, eventually, frame, own_postgres, pgweir};
+use crate::harness::{Frame, Proxy, WireClient, code, eventually, frame, own_postgres, pgweir, postgres};
 
 /// The process id that a NotificationResponse shows.
 fn sender(frame: &Frame) -> i32 {
@@ -339,4 +339,26 @@ async fn whatever_a_session_does_in_its_transactions_it_hears_what_it_would_hear
         let channels = said(&mut direct, &ask, &mut heard_directly).await;
         assert_eq!(said(&mut through, &ask, &mut heard).await, channels, "seed {seed}");
     }
+}
+
+#[tokio::test]
+async fn a_database_to_which_nobody_listens_any_more_can_be_dropped_at_once() {
+    let cluster = postgres().await;
+    cluster.execute("create database n_left").await;
+    let proxy = pgweir().pool_size(2).start().await;
+    let mut gone = WireClient::login(proxy.address(), "postgres", "n_left").await;
+    let mut silent = WireClient::login(proxy.address(), "postgres", "n_left").await;
+    gone.query("listen n_left_one").await;
+    gone.send(&frame::terminate()).await;
+    gone.until_end().await;
+    silent.query("set client_encoding = 'latin1'").await;
+    silent.query("listen n_left_two").await;
+    silent.query("unlisten n_left_two").await;
+    let mut admin = proxy.wire().await;
+    assert_eq!(code(&admin.query("drop database n_left").await), None);
+    // Whoever goes on listening is in the way, as directly.
+    cluster.execute("create database n_heard").await;
+    let mut heard = WireClient::login(proxy.address(), "postgres", "n_heard").await;
+    heard.query("listen n_heard").await;
+    assert_eq!(code(&admin.query("drop database n_heard").await).as_deref(), Some("55006"));
 }
