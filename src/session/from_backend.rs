@@ -50,6 +50,7 @@ impl Session {
             (backend::ERROR_RESPONSE, expected) => self.error(frame, expected, leased, out, now),
             (backend::PARAMETER_STATUS, expected) => self.parameter_status(frame, expected, leased, out),
             (backend::NOTICE_RESPONSE, Some((_, Addressee::Us))) if !turn.is_doomed() => Ok(Verdict::Swallow),
+            (backend::NOTICE_RESPONSE, _) if frame.is_whole() => Ok(turn.notice(frame, out)),
             (backend::NOTICE_RESPONSE | backend::NOTIFICATION_RESPONSE, _) => Ok(Verdict::Forward),
             (backend::PARSE_COMPLETE, Some((Kind::Parse, to)))
             | (backend::BIND_COMPLETE, Some((Kind::Bind, to)))
@@ -197,7 +198,7 @@ impl Session {
         turn.measured = None;
         let mut own_words = own_words(turn, report.code);
         if own_words.is_none() && frame.is_whole() {
-            own_words = turn.repositioned(frame.body);
+            own_words = turn.repositioned(frame);
         }
         let about = turn.head_named().filter(|named| named.statement.kind == StatementKind::Shared).cloned();
         if let Some(named) = about.filter(|_| own_words.is_none() && frame.is_whole()) {

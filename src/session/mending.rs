@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::turn::{Expect, Kind, Turn, Who};
-use super::{Outgoing, Session, reports};
+use super::{Outgoing, Session, Verdict, reports};
 use crate::prepared::Statement;
 use crate::settings::{AUTHORIZATION, Profile, ROLE, write_text};
 use crate::sql::{Command, Discard, Effects, Lexer, Lexing, Token, TokenKind, Weighed, statements};
@@ -71,11 +71,18 @@ impl Turn {
         self.queue.front().and_then(|expect| expect.mended.as_ref()).is_some_and(|mended| mended.ours)
     }
 
-    /// An error about the Query at the head whose position is one in the client's own text; `None` where it is that
-    /// already.
-    pub(super) fn repositioned(&self, body: &[u8]) -> Option<Box<[u8]>> {
+    /// An error or a notice about the Query at the head whose position is one in the client's own text; `None` where it
+    /// is that already.
+    pub(super) fn repositioned(&self, Frame { tag, body, .. }: &Frame<'_>) -> Option<Box<[u8]>> {
         let mended = self.queue.front()?.mended.as_ref()?;
-        reports::moved(body, |position| mended.position(position))
+        reports::moved(*tag, body, |position| mended.position(position))
+    }
+
+    /// What the client is told that `frame` says.
+    pub(super) fn notice(&self, frame: &Frame<'_>, out: &mut Outgoing) -> Verdict {
+        let Some(words) = self.repositioned(frame) else { return Verdict::Forward };
+        out.before.extend_from_slice(&words);
+        Verdict::Swallow
     }
 
     /// A statement of the Query at the head is done. Whether it was one of pgweir's.

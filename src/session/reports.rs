@@ -21,7 +21,7 @@ pub(super) fn stale() -> Box<[u8]> {
     let code = sqlstate::FEATURE_NOT_SUPPORTED.as_bytes();
     let said: [(u8, &[u8]); 5] =
         [(b'S', b"ERROR"), (b'V', b"ERROR"), (b'C', code), (b'M', STALE), (b'R', STALE_ROUTINE)];
-    write_error(said.into_iter())
+    write_report(backend::ERROR_RESPONSE, said.into_iter())
 }
 
 /// The error with its message quoting a statement by the name `theirs` where it quotes it by `ours`; `None` where
@@ -35,21 +35,23 @@ pub(super) fn renamed(body: &[u8], ours: &[u8], theirs: &[u8]) -> Option<Box<[u8
     let at = places.next()?;
     let (before, after) = (message.get(..at)?, message.get(at + ours.len()..)?);
     let message = [before, theirs, after].concat();
-    Some(write_error(fields(body).map(|(kind, value)| (kind, if kind == b'M' { &*message } else { value }))))
+    let fields = fields(body).map(|(kind, value)| (kind, if kind == b'M' { &*message } else { value }));
+    Some(write_report(backend::ERROR_RESPONSE, fields))
 }
 
-/// The error with another position; `None` where it has none, or the same.
-pub(super) fn moved(body: &[u8], position: impl FnOnce(usize) -> usize) -> Option<Box<[u8]>> {
+/// The error or notice, by its tag, with another position; `None` where it has none, or the same.
+pub(super) fn moved(tag: u8, body: &[u8], position: impl FnOnce(usize) -> usize) -> Option<Box<[u8]>> {
     let said =
         fields(body).find(|(kind, _)| *kind == b'P').and_then(|(_, at)| std::str::from_utf8(at).ok()?.parse().ok())?;
     let meant = position(said);
     let meant = (meant != said).then(|| meant.to_string())?;
-    Some(write_error(fields(body).map(|(kind, value)| (kind, if kind == b'P' { meant.as_bytes() } else { value }))))
+    let fields = fields(body).map(|(kind, value)| (kind, if kind == b'P' { meant.as_bytes() } else { value }));
+    Some(write_report(tag, fields))
 }
 
 /// The error's frame as it came; of a long one, what is here of it.
 pub(super) fn as_it_came(body: &[u8]) -> Box<[u8]> {
-    write_error(fields(body))
+    write_report(backend::ERROR_RESPONSE, fields(body))
 }
 
 /// The fields of an error: (type, value).
@@ -63,9 +65,9 @@ fn fields(body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-fn write_error<'a>(fields: impl Iterator<Item = (u8, &'a [u8])>) -> Box<[u8]> {
+fn write_report<'a>(tag: u8, fields: impl Iterator<Item = (u8, &'a [u8])>) -> Box<[u8]> {
     let mut frame = Vec::new();
-    build::write_frame(&mut frame, backend::ERROR_RESPONSE, |to| {
+    build::write_frame(&mut frame, tag, |to| {
         for (kind, value) in fields {
             to.push(kind);
             to.extend_from_slice(value);
