@@ -250,7 +250,7 @@ fn mentions_of(value: &[u8], at: usize, binary: bool) -> Vec<Mention> {
     let parts = match value {
         [b'{', .., b'}'] if !binary => numbers_of_text(value),
         _ if binary && value.len() > ARRAY_HEAD => numbers_of_array(value).unwrap_or_default(),
-        _ => vec![0..value.len()],
+        _ => std::iter::once(0..value.len()).collect(),
     };
     let is = |part: &Range<usize>| value.get(part.clone()).is_some_and(|number| is_mention(number, binary));
     parts.into_iter().filter(is).map(|part| Mention { at: at + part.start, len: part.len(), binary }).collect()
