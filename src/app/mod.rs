@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Console;
 use crate::auth::{Credentials, MockKey};
+use crate::backend::Occupant;
 use crate::clients::Signal;
 use crate::config::{Config, Live};
 use crate::control::Control;
@@ -85,7 +86,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let unix_socket = door.as_ref().map(|door| door.path().to_owned());
     let (lanes, mut threads) = spawn_workers(&config, &insight, &stop)?;
     let control = Arc::new(Control::new(&config, server_tls));
-    routes.administration().add(Arc::new(occupancy::ControlPlane(Arc::clone(&control))));
+    routes.administration().add(Arc::clone(&control) as Arc<dyn Occupant>);
     routes.administration().add(hub);
     threads.push(spawn_parser(&routes)?);
     threads.extend(spawn_merger(&insight)?);

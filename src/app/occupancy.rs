@@ -1,25 +1,34 @@
 //! Who beside the pools keeps connections to PostgreSQL, and leaves a database that a command needs alone.
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::backend::Occupant;
 use crate::config::Host;
 use crate::control::Control;
+use crate::notify::Hub;
 
 /// The control plane.
-#[derive(Debug)]
-pub(super) struct ControlPlane(pub(super) Arc<Control>);
-
-impl Occupant for ControlPlane {
+impl Occupant for Control {
     fn leave<'a>(
         &'a self,
         hosts: &'a [Host],
         database: &'a str,
         until: Instant,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(self.0.leave(hosts, database, until))
+        Box::pin(Self::leave(self, hosts, database, until))
+    }
+}
+
+/// The shared listening backends.
+impl Occupant for Hub {
+    fn leave<'a>(
+        &'a self,
+        hosts: &'a [Host],
+        database: &'a str,
+        _until: Instant,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(self.vacate(hosts, database))
     }
 }

@@ -155,7 +155,7 @@ impl Book {
 
     /// Nobody wants anything, and nothing is owed.
     pub(super) fn is_unused(&self) -> bool {
-        self.channels.is_empty() && (!self.up || (self.waiting.is_empty() && self.asked.is_empty()))
+        self.is_silent() && (!self.up || (self.waiting.is_empty() && self.asked.is_empty()))
     }
 
     /// Whether nobody listens to anything or wants to.
@@ -165,7 +165,7 @@ impl Book {
 
     /// Whether anybody's notifications would be delivered.
     pub(super) fn is_heard(&self) -> bool {
-        self.up && !self.channels.is_empty()
+        self.up && !self.is_silent()
     }
 
     /// Channels and the sessions that wait for each, added up.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,7 +10,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +17,7 @@ use super::listener::Listener;
 use super::mailbox::Mailbox;
 use super::subscriber::Subscriber;
 use super::ticket::Ticket;
-use crate::backend::{Dialer, Endpoint, Holders, Occupant, Target};
+use crate::backend::{Dialer, Endpoint, Holders, Target};
 use crate::clients::Client;
 use crate::config::{self, Backoff, Host};
 use crate::pool::{Budget, Pool, PoolKey};
@@ -234,8 +233,9 @@ impl Hub {
         self.closed.notify_waiters();
     }
 
-    /// Closes the backends in this database that nobody listens by, and returns when they are.
-    async fn vacate(&self, hosts: &[Host], database: &str) {
+    /// Closes the backends in this database that nobody listens by, and returns when they are closed. Those who listen
+    /// stay, as directly they would.
+    pub async fn vacate(&self, hosts: &[Host], database: &str) {
         let all: Vec<_> = self.listeners.lock().values().cloned().collect();
         let here = |listener: &Arc<Listener>| {
             let there = listener.plan().target.endpoint();
@@ -260,17 +260,5 @@ impl Hub {
             listeners.remove(&listener.key);
             self.count.store(listeners.len(), Ordering::Release);
         }
-    }
-}
-
-/// Those who listen stay, as directly they would.
-impl Occupant for Hub {
-    fn leave<'a>(
-        &'a self,
-        hosts: &'a [Host],
-        database: &'a str,
-        _until: Instant,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(self.vacate(hosts, database))
     }
 }

@@ -55,8 +55,8 @@ impl Listener {
     /// As [`Book::hold`]; makes sure that somebody sees to it.
     pub(super) fn hold(self: &Arc<Self>, mailbox: &Arc<Mailbox>, channel: &Channel, phase: Phase) -> Ticket {
         let (promise, ticket) = Promise::new(&mailbox.client);
-        self.dismissed.store(false, Ordering::Release);
         let mut desk = self.desk.lock();
+        self.dismissed.store(false, Ordering::Release);
         let until = Instant::now() + desk.plan.timeout;
         desk.book.hold(mailbox, channel, phase, promise, until);
         let unserved = !std::mem::replace(&mut desk.served, true);

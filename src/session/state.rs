@@ -114,9 +114,13 @@ struct UserNames {
 impl State {
     /// Notes that a text with these effects is being sent.
     pub(super) fn note(&mut self, effects: Effects) {
-        self.altered.set(Altered::FROM_NOW_ON, self.altered.contains(Altered::FROM_NOW_ON) || effects.any_of(ALTERS));
-        // So does set_config for the transaction, of which no more is known.
-        self.altered.set(Altered::HERE, self.altered.contains(Altered::HERE) || effects.any_of(Effects::UNSETS));
+        if effects.any_of(ALTERS) {
+            self.altered |= Altered::FROM_NOW_ON;
+        }
+        if effects.any_of(Effects::UNSETS) {
+            // As set_config for the transaction does, of which no more is known.
+            self.note_local();
+        }
         self.note_unaltering(effects);
     }
 
