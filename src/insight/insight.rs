@@ -338,8 +338,10 @@ impl Shared {
         let Some(hours) = by_hours else {
             return (windows.first(span.start).max(*since), windows.span(table, span));
         };
-        // From the first hour on whose minutes are all known; what is over of the hour at hand is in the hours.
-        let whole = minutes.map_or(0, |first| hour_of(first) + u64::from(start_of(hour_of(first)) < first));
+        // From the first hour on whose minutes are all known; what is over of the hour at hand is in the hours. Of the
+        // minute in which this process started, another may have counted some.
+        let known = minutes.max(*since);
+        let whole = known.map_or(0, |first| hour_of(first) + u64::from(start_of(hour_of(first)) < first));
         let border = start_of(whole);
         let late = border.min(windows.current().unwrap_or(border)).max(span.start);
         let mut sums = windows.span(table, &(late..span.end));

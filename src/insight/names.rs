@@ -29,7 +29,8 @@ struct Known {
 
 impl Names {
     pub(super) fn new(limit: usize) -> Self {
-        let known = Known { numbers: HashMap::default(), texts: vec![OTHER.into()] };
+        let other: Arc<str> = OTHER.into();
+        let known = Known { numbers: HashMap::from_iter([(Arc::clone(&other), 0)]), texts: vec![other] };
         Self { limit, longest: LONGEST, known: RwLock::new(known) }
     }
 
@@ -81,7 +82,7 @@ pub(super) struct Places {
     known: RwLock<KnownPlaces>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct KnownPlaces {
     numbers: HashMap<(Arc<str>, Arc<str>), Place, RandomState>,
     pairs: Vec<(Arc<str>, Arc<str>)>,
@@ -89,7 +90,8 @@ struct KnownPlaces {
 
 impl Places {
     pub(super) fn new(limit: usize) -> Self {
-        let known = KnownPlaces { numbers: HashMap::default(), pairs: vec![(OTHER.into(), OTHER.into())] };
+        let other: (Arc<str>, Arc<str>) = (OTHER.into(), OTHER.into());
+        let known = KnownPlaces { numbers: HashMap::from_iter([(other.clone(), Place(0))]), pairs: vec![other] };
         Self { limit, known: RwLock::new(known) }
     }
 

@@ -301,3 +301,31 @@ fn a_process_that_ends_in_the_first_minute_of_an_hour_loses_nothing_of_the_one_b
     let summary = second.summary(&Filter { since: Some(MINUTE * 120), ..Filter::default() });
     assert_eq!(row(&summary, text).map(|row| row.calls), Some(3));
 }
+
+#[test]
+fn a_process_that_starts_in_the_first_minute_of_an_hour_tells_what_the_one_before_counted_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("insight.redb");
+    let text = "select a from t";
+    let hour = start() + MINUTE * 60;
+    {
+        let first = insight(100);
+        first.keep_hours(&file).expect("a file");
+        first.recorder().record(execution(text));
+        first.merge(hour + MINUTE / 6);
+        first.end_hours();
+    }
+    let second = insight(100);
+    second.keep_hours(&file).expect("the same file");
+    let recorder = second.recorder();
+    let calls = |now: SystemTime| {
+        second.merge(now);
+        let summary = second.summary(&Filter { since: Some(MINUTE * 120), ..Filter::default() });
+        row(&summary, text).map(|row| row.calls)
+    };
+    assert_eq!(calls(hour + MINUTE / 2), Some(1));
+    recorder.record(execution(text));
+    assert_eq!(calls(hour + MINUTE / 2), Some(2));
+    assert_eq!(calls(hour + MINUTE), Some(2), "and when the minute is over");
+    assert_eq!(calls(hour + MINUTE * 70), Some(2), "and the hour");
+}
