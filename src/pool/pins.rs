@@ -19,13 +19,14 @@ pub enum PinReason {
     AdvisoryLock,
     /// Something asked which backend it is.
     BackendIdentity,
+    /// A seed, a replication slot or origin, a base backup.
+    BackendState,
     HeldCursor,
     Library,
     Listening,
     PreparedStatement,
-    Role,
     Sequence,
-    /// A setting that no catalog lists.
+    /// Settings with names that are not known, with too many, or beyond the session's reach.
     Setting,
     TemporaryObject,
     /// What could leave anything, and cannot be read.
@@ -36,11 +37,11 @@ impl PinReason {
     pub const ALL: [Self; 11] = [
         Self::AdvisoryLock,
         Self::BackendIdentity,
+        Self::BackendState,
         Self::HeldCursor,
         Self::Library,
         Self::Listening,
         Self::PreparedStatement,
-        Self::Role,
         Self::Sequence,
         Self::Setting,
         Self::TemporaryObject,
@@ -53,11 +54,11 @@ impl PinReason {
         match self {
             Self::AdvisoryLock => "advisory_lock",
             Self::BackendIdentity => "backend_identity",
+            Self::BackendState => "backend_state",
             Self::HeldCursor => "held_cursor",
             Self::Library => "library",
             Self::Listening => "listening",
             Self::PreparedStatement => "prepared_statement",
-            Self::Role => "role",
             Self::Sequence => "sequence",
             Self::Setting => "setting",
             Self::TemporaryObject => "temporary_object",
@@ -71,13 +72,13 @@ impl PinReason {
         match self {
             Self::AdvisoryLock => "session advisory locks",
             Self::BackendIdentity => "the identity of the backend",
+            Self::BackendState => "a seed, a replication slot or origin, or a base backup",
             Self::HeldCursor => "cursors WITH HOLD",
             Self::Library => "a loaded library",
             Self::Listening => "LISTEN",
             Self::PreparedStatement => "SQL-level PREPARE",
-            Self::Role => "a role",
             Self::Sequence => "values drawn from sequences",
-            Self::Setting => "settings of its own",
+            Self::Setting => "settings that cannot be carried",
             Self::TemporaryObject => "temporary objects",
             Self::Unknown => "code that cannot be read",
         }

@@ -142,12 +142,14 @@ impl Serve {
 pub(super) fn reasons(keeps: Keeps) -> PinReasons {
     let named = [
         (Keeps::ADVISORY_LOCKS, PinReason::AdvisoryLock),
+        (Keeps::BACKEND_STATE, PinReason::BackendState),
         (Keeps::CHANNELS, PinReason::Listening),
         (Keeps::HELD_CURSORS, PinReason::HeldCursor),
         (Keeps::LIBRARY, PinReason::Library),
         (Keeps::PREPARED_STATEMENTS, PinReason::PreparedStatement),
         (Keeps::PROCESS_ID, PinReason::BackendIdentity),
         (Keeps::SEQUENCES, PinReason::Sequence),
+        (Keeps::SETTINGS, PinReason::Setting),
         (Keeps::TEMPORARY_OBJECTS, PinReason::TemporaryObject),
         (Keeps::UNKNOWN, PinReason::Unknown),
     ];

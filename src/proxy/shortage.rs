@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pinning::reasons;
 use crate::backend::Refusal;
 use crate::pool::{Exhausted, PinFault, PinsExhausted, Shortage};
 use crate::session::Keeps;
@@ -89,7 +90,7 @@ pub(super) fn pin_fault(database: &str, user: &str, keeps: Keeps, refused: &PinF
 }
 
 fn what_stays(keeps: Keeps) -> String {
-    let named = if keeps.is_empty() { String::new() } else { format!(" ({keeps})") };
+    let named = if keeps.is_empty() { String::new() } else { format!(" ({})", reasons(keeps)) };
     format!("The statement leaves something on its backend that cannot be carried to another{named}.")
 }
 

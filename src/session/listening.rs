@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::state::Keeps;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Hold, Outgoing, Session, Verdict, Wait};
-use crate::sql::{Command, Effects, Pattern, Weighed};
+use crate::sql::{Command, Effects, LONGEST_NAME, Name, Pattern, Weighed};
 use crate::wire::build;
 use crate::wire::tag::backend;
 use crate::wire::view::Transaction;
@@ -37,7 +37,13 @@ impl Session {
     /// The pattern of a text that is to be done by a shared listening backend.
     pub(super) fn shared_listen(&self, weighed: &Weighed) -> Option<Arc<Pattern>> {
         let Weighed::Known(pattern) = weighed else { return None };
-        let alone = matches!(&*pattern.traits.commands, [Command::Listen(_) | Command::Unlisten(_)]);
+        // PostgreSQL says so when it cuts off a name.
+        let is_whole = |name: &Name| name.len() < LONGEST_NAME;
+        let alone = match &*pattern.traits.commands {
+            [Command::Listen(name) | Command::Unlisten(Some(name))] => is_whole(name),
+            [Command::Unlisten(None)] => true,
+            _ => false,
+        };
         // What its own backend listens to must end there, too.
         let own =
             self.state.keeps().contains(Keeps::CHANNELS) && matches!(&*pattern.traits.commands, [Command::Unlisten(_)]);

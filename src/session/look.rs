@@ -185,7 +185,7 @@ impl Session {
         self.learn_callees(&look, now);
         self.state.learn(look.parts, look.keeps);
         if look.beyond_reach {
-            self.state.keep_for_good(Keeps::UNKNOWN);
+            self.state.keep_for_good(Keeps::SETTINGS);
         }
         if look.parts.contains(Parts::PREPARED_STATEMENTS) {
             self.state.set_prepared(std::mem::take(&mut look.prepared));

@@ -27,19 +27,12 @@ bitflags! {
         /// It was told its backend's process ID.
         const PROCESS_ID = 1 << 7;
         const UNKNOWN = 1 << 8;
+        /// Whose names are not known, of which there are too many, or that are beyond the session's reach.
+        const SETTINGS = 1 << 9;
+        /// A seed, a replication slot or origin, a base backup.
+        const BACKEND_STATE = 1 << 10;
         /// What is only kept where there is room.
         const BETTER_KEPT = Self::SEQUENCES.bits() | Self::PROCESS_ID.bits();
-    }
-}
-
-impl std::fmt::Display for Keeps {
-    /// In words, for whoever waits for such a backend.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let words = self
-            .iter_names()
-            .filter(|(_, keeps)| keeps.bits().is_power_of_two())
-            .map(|(name, _)| name.to_ascii_lowercase().replace('_', " "));
-        f.write_str(&words.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -143,12 +136,7 @@ impl State {
     pub(super) fn note_unaltering(&mut self, effects: Effects) {
         self.ran |= effects;
         self.stays |= effects.any_of(Effects::LOADS | Effects::STAYS);
-        if effects.any_of(Effects::LOADS) {
-            self.keeps |= Keeps::LIBRARY;
-        }
-        if effects.any_of(Effects::HOLDS) {
-            self.keeps |= Keeps::UNKNOWN;
-        }
+        self.keeps |= keeps_unasked(effects);
         // What is prepared is not read.
         self.unnamed |= effects.any_of(Effects::PREPARES | Effects::EXECUTES);
     }
@@ -178,7 +166,7 @@ impl State {
                 continue;
             }
             if known.len() >= CUSTOM_SETTINGS {
-                self.keeps |= Keeps::UNKNOWN;
+                self.keeps |= Keeps::SETTINGS;
                 return;
             }
             known.push(name);
@@ -241,9 +229,11 @@ impl State {
         if self.ran.any_of(Effects::CALLS | Effects::ANYTHING | Effects::DISCARDS) {
             return Parts::all();
         }
-        // As long as the backend is kept anyway, nobody needs to know.
-        let ends = KEEPERS.iter().any(|(keeps, _, _, ends)| self.keeps.intersects(*keeps) && self.ran.any_of(*ends));
-        if !self.keeps.is_empty() && !ends {
+        // As long as the backend is kept anyway, nobody needs to know but for what else it is kept.
+        let changes = KEEPERS
+            .iter()
+            .any(|(keeps, _, makes, ends)| self.ran.any_of(if self.keeps.intersects(*keeps) { *ends } else { *makes }));
+        if !self.keeps.is_empty() && !changes {
             return Parts::empty();
         }
         if self.ran.any_of(Effects::EXECUTES) {
@@ -320,7 +310,14 @@ pub(super) fn names_settings(effects: Effects) -> bool {
 /// What will keep the backend once a text with these effects has run.
 pub(super) fn will_keep(effects: Effects) -> Keeps {
     let kept = KEEPERS.iter().filter(|(_, _, makes, _)| effects.any_of(*makes));
-    let keeps = kept.fold(Keeps::empty(), |all, (keeps, ..)| all | *keeps);
-    let others = [(Effects::LOADS, Keeps::LIBRARY), (Effects::HOLDS, Keeps::UNKNOWN)];
-    others.into_iter().filter(|(makes, _)| effects.any_of(*makes)).fold(keeps, |all, (_, keeps)| all | keeps)
+    kept.fold(keeps_unasked(effects), |all, (keeps, ..)| all | *keeps)
+}
+
+/// What keeps the backend after a text with these effects, and cannot be asked for.
+fn keeps_unasked(effects: Effects) -> Keeps {
+    let mut keeps = Keeps::empty();
+    keeps.set(Keeps::LIBRARY, effects.any_of(Effects::LOADS));
+    keeps.set(Keeps::BACKEND_STATE, effects.any_of(Effects::STAYS));
+    keeps.set(Keeps::SETTINGS, effects.any_of(Effects::HOLDS) && !effects.any_of(Effects::STAYS));
+    keeps
 }

@@ -105,7 +105,7 @@ impl Session {
         match unnamed {
             Unnamed::No => {}
             Unnamed::Maybe => self.state.note_unnamed(),
-            Unnamed::Likely => self.state.keep(Keeps::UNKNOWN),
+            Unnamed::Likely => self.state.keep(Keeps::SETTINGS),
         }
     }
 

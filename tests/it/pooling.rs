@@ -248,3 +248,25 @@ async fn backends_that_are_only_better_kept_go_to_whoever_needs_one() {
         assert_eq!(code(&two.query("select 1").await), None, "after {keeping}");
     }
 }
+
+#[tokio::test]
+async fn a_session_is_counted_for_everything_that_it_keeps_its_backend_for() {
+    let proxy = pgweir().pool_size(2).set("admin.users", "['postgres']").start().await;
+    let client = connect(&proxy, "postgres").await;
+    let console = proxy.connect(&proxy.url("postgres", "pgweir")).await.expect("the console");
+    let pins = async || -> String {
+        let pools = "SHOW POOLS (pins) WHERE user = 'postgres'";
+        console.query_one(pools, &[]).await.expect("a pool").get(0)
+    };
+    for (statement, counted) in [
+        ("select pg_advisory_lock(1901)", "1 for session advisory locks"),
+        ("create temp table pooling_counted (n int)", "1 for session advisory locks and 1 for temporary objects"),
+        ("select pg_advisory_unlock(1901)", "1 for temporary objects"),
+        ("prepare pooling_counted as select 1", "1 for SQL-level PREPARE and 1 for temporary objects"),
+        ("drop table pooling_counted", "1 for SQL-level PREPARE"),
+        ("deallocate pooling_counted", ""),
+    ] {
+        client.batch_execute(statement).await.expect(statement);
+        eventually(statement, async || pins().await == counted).await;
+    }
+}

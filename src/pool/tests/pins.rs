@@ -37,8 +37,8 @@ fn who_is_refused_a_pin_reads_who_holds_them_and_what_for() {
 fn a_set_of_reasons_holds_what_was_put_in() {
     let all: PinReasons = PinReason::ALL.into_iter().collect();
     assert_eq!(all.iter().collect::<Vec<_>>(), PinReason::ALL);
-    let some = all.without(PinReason::Role.into());
-    assert!(!some.contains(PinReason::Role) && some.contains(PinReason::Unknown));
+    let some = all.without(PinReason::Setting.into());
+    assert!(!some.contains(PinReason::Setting) && some.contains(PinReason::Unknown));
     assert!(PinReasons::NONE.is_empty() && PinReasons::NONE.iter().next().is_none());
 }
 
