@@ -5,10 +5,12 @@
 //! was told and what the backend says now are compared then. How old a copy is tells whether it may be out of date, and
 //! whether the client would have been refused without pgweir.
 
+use super::functions::Outdated;
 use super::reports;
 use super::turn::{Expect, Kind, Turn, Who};
 use super::{Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{Held, Kind as StatementKind, Named, Names, Shape, predates};
+use crate::sql::Definitions;
 use crate::wire::Frame;
 use crate::wire::build;
 use crate::wire::view::Transaction;
@@ -47,6 +49,12 @@ impl Session {
 }
 
 impl Turn {
+    /// Whether the session has changed what statements mean, or may have, and it is not known yet what becomes of that.
+    pub(super) fn redefines(&self) -> bool {
+        let changes = |outdated: &Outdated| outdated.definitions.contains(Definitions::MEANINGS);
+        self.outdated.as_ref().is_some_and(changes)
+    }
+
     /// Judges a copy by the number of its Parse. Who prepared the statement before its columns changed gets
     /// PostgreSQL's error, best from PostgreSQL.
     pub(super) fn fitness(&mut self, named: &Named, copy: Option<u64>, held: &Held) -> Fitness {

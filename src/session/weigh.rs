@@ -306,10 +306,12 @@ impl Session {
         bodies
     }
 
-    /// Whether statements may be read otherwise just now than the session's settings say, as far as those are known.
+    /// Whether statements may be read otherwise just now than the session's settings say, as far as those are known, or
+    /// than others read them, who do not see yet what the session has defined.
     pub(super) fn is_read_otherwise(&self) -> bool {
         let calls_unread = |turn: &Turn| turn.unknown.iter().any(|callee| matches!(callee, Callee::Function(_)));
-        self.state.is_altered() || self.turn.as_ref().is_some_and(|turn| calls_unread(turn))
+        let reads_otherwise = |turn: &Turn| turn.redefines() || calls_unread(turn);
+        self.state.is_altered() || self.turn.as_ref().is_some_and(|turn| reads_otherwise(turn))
     }
 
     /// Notes that definitions change: at once, for the session itself, and when its transaction ends, for what others
