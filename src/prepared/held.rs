@@ -11,6 +11,8 @@ pub struct Held {
     statements: HashMap<u64, HeldCopy, foldhash::fast::RandomState>,
     /// The statement that the unnamed one is at the moment.
     unnamed: Option<u64>,
+    /// What is known of its result.
+    unnamed_shape: Option<Shape>,
     /// Statements of the session that has the backend, under its own names.
     own: Vec<Box<[u8]>>,
     clock: u64,
@@ -31,7 +33,7 @@ impl Held {
     /// An empty set that wants to stay within `limit` named statements.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { statements: HashMap::default(), unnamed: None, own: Vec::new(), clock: 0, limit }
+        Self { statements: HashMap::default(), unnamed: None, unnamed_shape: None, own: Vec::new(), clock: 0, limit }
     }
 
     /// The number of the Parse that made the backend's copy of a statement, if it has one.
@@ -43,7 +45,10 @@ impl Held {
     /// The columns of a statement's result, as the backend has described its copy.
     #[must_use]
     pub fn shape_of(&self, id: u64) -> Option<Shape> {
-        self.statements.get(&id)?.shape
+        match self.statements.get(&id) {
+            Some(copy) => copy.shape,
+            None => self.unnamed_shape.filter(|_| self.unnamed == Some(id)),
+        }
     }
 
     /// Notes that a copy was still good when this Parse had been: it is as good as one that it has made.
@@ -55,8 +60,10 @@ impl Held {
 
     /// Notes how the backend has described its copy of a statement.
     pub fn describe(&mut self, id: u64, shape: Shape) {
-        if let Some(copy) = self.statements.get_mut(&id) {
-            copy.shape = Some(shape);
+        match self.statements.get_mut(&id) {
+            Some(copy) => copy.shape = Some(shape),
+            None if self.unnamed == Some(id) => self.unnamed_shape = Some(shape),
+            None => {}
         }
     }
 
@@ -85,6 +92,7 @@ impl Held {
 
     pub fn set_unnamed(&mut self, id: Option<u64>) {
         self.unnamed = id;
+        self.unnamed_shape = None;
     }
 
     /// The statement to close before one more is parsed: the least recently used one that is not `leaving` already,

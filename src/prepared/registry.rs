@@ -10,7 +10,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::time::Instant;
 
-use super::era::Eras;
+use super::era::{Eras, predates};
 use crate::sql::{Pattern, Weighed};
 
 /// Sightings of an unnamed text before it is measured as a candidate for promotion.
@@ -233,6 +233,12 @@ impl Statement {
     #[must_use]
     pub fn is_doubtful(&self, parse: u64) -> bool {
         parse <= self.age.doubtful.load(Ordering::Relaxed)
+    }
+
+    /// Whether definitions may have changed since this Parse.
+    #[must_use]
+    pub fn is_of_an_earlier_era(&self, parse: u64) -> bool {
+        predates(parse, self.eras.first_number())
     }
 
     /// How a client's unnamed statement with this text is to be treated.

@@ -65,8 +65,15 @@ impl Turn {
             let stale = !failed && shape.is_none() && statement.is_outdated(*parse);
             return if stale { Fitness::Stale } else { Fitness::Unfit };
         };
-        if failed || statement.kind == StatementKind::Private {
+        if failed {
             return Fitness::Fit;
+        }
+        if statement.kind == StatementKind::Private {
+            return match (shape, held.shape_of(statement.id)) {
+                (Some(told), Some(is)) if *told != is && just_described => Fitness::Stale,
+                (Some(told), Some(is)) if *told != is => Fitness::Unfit,
+                _ => Fitness::Fit,
+            };
         }
         let of_the_moment = self.momentary.contains(&statement.id);
         if predates(copy, *parse) && !of_the_moment {
@@ -97,7 +104,7 @@ impl Turn {
             self.head.described = Some(id);
         }
         let is_known = leased.held.shape_of(id).is_some() && named.shape.is_some();
-        if is_known || named.statement.kind == StatementKind::Private || !frame.is_whole() {
+        if is_known || !frame.is_whole() {
             return;
         }
         let Some(shape) = Shape::read(frame.tag, frame.body) else { return };

@@ -370,14 +370,18 @@ impl Session {
             Fitness::Stale => return Err(self.raise_stale(out)),
             Fitness::Undescribed => {}
             Fitness::Unfit => {
-                if copy.is_some() {
+                if copy.is_some() && named.statement.kind == StatementKind::Shared {
                     self.inject_close(named.statement.id, out);
                 }
                 self.inject_parse(&named.statement, &named.statement.text, leased, out);
             }
         }
         let failed = self.transaction() == Transaction::Failed;
-        if named.shape.is_none() || failed { Ok((named, false)) } else { Err(self.inject_describe(named, out)) }
+        // An unnamed one is bound right after it has been described, which shall not take two more ways.
+        let is_recent =
+            named.statement.kind == StatementKind::Private && !named.statement.is_of_an_earlier_era(named.parse);
+        let is_fit = named.shape.is_none() || failed || is_recent;
+        if is_fit { Ok((named, false)) } else { Err(self.inject_describe(named, out)) }
     }
 
     pub(super) fn inject_parse(
