@@ -113,7 +113,8 @@ sections! {
     Keepalive { idle, interval, retries }
     Backoff { first, longest }
     Limits {
-        startup_packet, message, held_message, held_query, buffer, backend_statements, statements, patterns, client_statements,
+        startup_packet, message, held_message, held_query, buffer, backend_statements, statements,
+        statement_memory, patterns, client_statements, client_statement_memory,
         pipeline, profiles, notifications, channels, listeners, waiters, pools
     }
     Budgets { read, list, write }

@@ -291,6 +291,8 @@ pub struct Limits {
     pub backend_statements: usize,
     /// Distinct statements remembered for all clients.
     pub statements: usize,
+    /// Bytes of these, as long as no client holds them.
+    pub statement_memory: usize,
     /// Patterns and functions whose traits are remembered.
     pub patterns: usize,
     /// Bytes of notifications that may wait for one client.
@@ -301,6 +303,8 @@ pub struct Limits {
     pub listeners: usize,
     /// Prepared statements one client may hold.
     pub client_statements: usize,
+    /// Bytes of their texts.
+    pub client_statement_memory: usize,
     /// Messages that one client may have sent ahead of their replies.
     pub pipeline: usize,
     /// Distinct sets of session settings that are remembered.

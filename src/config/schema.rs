@@ -359,12 +359,24 @@ const LIMITS: &[Key] = &[
     ),
     key("statements", count(1, 100_000_000), "50000", "Distinct statements remembered for all clients together."),
     key(
+        "statement_memory",
+        size(MIB, 1024 * GIB),
+        "\"256MB\"",
+        "Bytes of statements remembered for all clients together: beyond that those are forgotten that no client holds.",
+    ),
+    key(
         "patterns",
         count(100, 10_000_000),
         "10000",
         "Patterns (statements that differ only in literals) and functions whose traits are remembered; some 3 KB each.",
     ),
     key("client_statements", count(1, 10_000_000), "5000", "Prepared statements that one client may hold."),
+    key(
+        "client_statement_memory",
+        size(64 * KIB, 64 * GIB),
+        "\"64MB\"",
+        "Bytes of the texts of prepared statements that one client may hold.",
+    ),
     key("pipeline", count(1, 100_000_000), "100000", "Messages that one client may send ahead of their replies."),
     key("profiles", count(1, 10_000_000), "10000", "Distinct sets of session settings that are remembered."),
     key(

@@ -1,7 +1,7 @@
 //! Protocol-level prepared statements, remapped: clients' names on one side, statements that backends hold under
 //! pgweir's names on the other.
 //!
-//! [`Registry`] knows every distinct statement once, for all clients. [`Names`] is what one client calls them,
+//! [`Registry`] knows every distinct [`Statement`] once, for all clients. [`Names`] is what one client calls them,
 //! [`Held`] what one backend has; `era` tells when that is too old for who prepares now. When something is parsed,
 //! bound or closed is decided in `session`.
 
@@ -10,12 +10,14 @@ mod held;
 mod names;
 mod registry;
 mod shape;
+mod statement;
 
 pub use era::{OUT_OF_DATE, predates};
 pub use held::Held;
-pub use names::{Named, Names};
-pub use registry::{Kind, Origin, Registry, Standing, Statement};
+pub use names::{Allowance, Exceeded, Named, Names};
+pub use registry::Registry;
 pub use shape::Shape;
+pub use statement::{Kind, Origin, Standing, Statement};
 
 /// A name that no statement ever has on a backend: describing it fails there, which is how an error of ours fails
 /// the backend's transaction too.

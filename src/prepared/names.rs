@@ -29,6 +29,20 @@ impl Named {
     }
 }
 
+/// How many statements one client may have named, and how many bytes their texts may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    pub statements: usize,
+    pub memory: usize,
+}
+
+/// What of an [`Allowance`] is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exceeded {
+    Statements,
+    Memory,
+}
+
 /// Names that a client has given and PostgreSQL has accepted, as their [`Names::key`]; the empty name is the unnamed
 /// statement.
 #[derive(Debug, Default)]
@@ -41,6 +55,16 @@ pub struct Names(
 struct All {
     unnamed: Option<Named>,
     named: HashMap<Box<[u8]>, Named, foldhash::fast::RandomState>,
+    /// Bytes of the texts of those with a name.
+    memory: usize,
+}
+
+impl All {
+    fn remove(&mut self, name: &[u8]) {
+        if let Some(gone) = self.named.remove(name) {
+            self.memory -= gone.statement.text.len();
+        }
+    }
 }
 
 impl Names {
@@ -62,12 +86,25 @@ impl Names {
             (None, None) => {}
             (named, all) if name.is_empty() => all.get_or_insert_default().unnamed = named,
             (Some(named), all) => {
-                all.get_or_insert_default().named.insert(name.into(), named);
+                let all = all.get_or_insert_default();
+                all.remove(name);
+                all.memory += named.statement.text.len();
+                all.named.insert(name.into(), named);
             }
-            (None, Some(all)) => {
-                all.named.remove(name);
-            }
+            (None, Some(all)) => all.remove(name),
         }
+    }
+
+    /// Whether one more statement with this text may be named.
+    ///
+    /// # Errors
+    /// What there is no room in.
+    pub fn room_for(&self, text: &[u8], allowance: &Allowance) -> Result<(), Exceeded> {
+        let (statements, memory) = self.0.as_ref().map_or((0, 0), |all| (all.named.len(), all.memory));
+        if statements >= allowance.statements {
+            return Err(Exceeded::Statements);
+        }
+        if memory.saturating_add(text.len()) > allowance.memory { Err(Exceeded::Memory) } else { Ok(()) }
     }
 
     /// The name that this Parse gave.
@@ -82,7 +119,7 @@ impl Names {
 
     /// Notes what the client is told of the result of what this Parse made.
     pub fn describe(&mut self, named: &Named, shape: Shape) {
-        let Some(All { unnamed, named: all }) = self.0.as_deref_mut() else { return };
+        let Some(All { unnamed, named: all, .. }) = self.0.as_deref_mut() else { return };
         if let Some(described) = unnamed.iter_mut().chain(all.values_mut()).find(|other| other.is(named)) {
             described.shape = Some(shape);
         }
@@ -99,7 +136,7 @@ impl Names {
             .0
             .take()
             .and_then(|all| all.unnamed)
-            .map(|unnamed| Box::new(All { unnamed: Some(unnamed), named: HashMap::default() }));
+            .map(|unnamed| Box::new(All { unnamed: Some(unnamed), ..All::default() }));
     }
 
     /// Named statements.

@@ -18,7 +18,7 @@ use crate::insight::{Insight, Tags};
 use crate::net::ServerTls;
 use crate::notify::{self, Hub, Plan};
 use crate::pool::{Blueprint, Budget, Emptiness, PoolKey, Pools, PoolsExhausted};
-use crate::prepared::Registry;
+use crate::prepared::{Allowance, Registry};
 use crate::proxy::{Limits, Route};
 use crate::session::{Functions, Hold, LimitsMet, Measuring, ReadTags, Rules, Sequences};
 use crate::settings::{Profiles, Startups};
@@ -63,7 +63,8 @@ impl Routes {
         let limit_hits = Arc::new(LimitHits::default().counting(Limit::MaxPatterns, insight.met()));
         let hits = Arc::clone(&limit_hits);
         let pools = Arc::new(Pools::new(config.limits.pools, config.limits.waiters, tasks, hits));
-        let registry = Registry::new(config.limits.statements).counting(limit_hits.counter(Limit::Statements));
+        let registry = Registry::new(config.limits.statements, config.limits.statement_memory)
+            .counting(limit_hits.counter(Limit::Statements), limit_hits.counter(Limit::StatementMemory));
         let profiles = Profiles::new(config.limits.profiles).counting(limit_hits.counter(Limit::Profiles));
         Self {
             routes: DashMap::new(),
@@ -269,7 +270,10 @@ impl Routes {
                 PoolMode::Transaction => Hold::Transaction,
             },
             promote_unnamed: pool.promote_unnamed,
-            client_statements: config.limits.client_statements,
+            allowance: Allowance {
+                statements: config.limits.client_statements,
+                memory: config.limits.client_statement_memory,
+            },
             pipeline: config.limits.pipeline,
             registry: Arc::clone(&self.registry),
             profiles: Arc::clone(&self.profiles),
@@ -283,6 +287,7 @@ impl Routes {
             },
             met: LimitsMet {
                 client_statements: self.limit_hits.counter(Limit::ClientStatements),
+                client_statement_memory: self.limit_hits.counter(Limit::ClientStatementMemory),
                 pipeline: self.limit_hits.counter(Limit::Pipeline),
             },
         }

@@ -1,11 +1,14 @@
 //! Errors that pgweir raises in the client's batch.
 
+use std::sync::atomic::Ordering;
+
 use tokio::time::Instant;
 
 use super::turn::{Expect, Kind, Who};
 use super::{Outgoing, Session};
-use crate::prepared::{NEVER, Statement};
+use crate::prepared::{Allowance, Exceeded, NEVER, Statement};
 use crate::wire::build::{self, Fault};
+use crate::wire::sqlstate;
 
 impl Session {
     /// Raises an error of ours where the backend must fail too, so that a transaction cannot commit past it.
@@ -27,5 +30,26 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Describe, Who::Substitute(error)), []);
         turn.open_batch();
+    }
+
+    /// There is no room for one more name.
+    pub(super) fn exceeded(&self, exceeded: Exceeded) -> Fault {
+        let (met, Allowance { statements, memory }) = (&self.rules.met, self.rules.allowance);
+        let (counter, message, key) = match exceeded {
+            Exceeded::Statements => (
+                &met.client_statements,
+                format!("a client may have at most {statements} prepared statements"),
+                "client_statements",
+            ),
+            Exceeded::Memory => (
+                &met.client_statement_memory,
+                format!("the prepared statements of a client may have at most {memory} bytes"),
+                "client_statement_memory",
+            ),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Fault::error(sqlstate::PROGRAM_LIMIT_EXCEEDED, message).hint(format!(
+            "Close statements that are not used any more, or raise limits.{key} in pgweir's configuration."
+        ))
     }
 }

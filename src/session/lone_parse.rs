@@ -33,7 +33,7 @@ impl Session {
     fn known_to_parse(&self, parse: &Parse<'_>) -> Option<Named> {
         let name = Names::key(parse.name);
         let is_new = !name.is_empty() && self.names.get(name).is_none() && !self.state.has_prepared(name);
-        let room = self.names.len() < self.rules.client_statements;
+        let room = self.names.room_for(parse.text, &self.rules.allowance).is_ok();
         let refused = self.rules.hold == Hold::Statement && opens_block(parse.text);
         let warned_of = !self.lexing().conforming && parse.text.contains(&b'\\');
         let fresh = self.turn.as_ref().is_none_or(|turn| turn.is_settled() && !turn.open_batch);

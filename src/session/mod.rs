@@ -57,7 +57,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-use crate::prepared::{Held, Names, Registry};
+use crate::prepared::{Allowance, Held, Names, Registry};
 use crate::settings::{Carried, Profile, Profiles};
 use crate::sql::Patterns;
 use crate::wire::build::{self, Fault};
@@ -113,7 +113,7 @@ pub struct Rules {
     pub hold: Hold,
     pub promote_unnamed: bool,
     /// Statements one client may name.
-    pub client_statements: usize,
+    pub allowance: Allowance,
     /// Replies one client may be owed.
     pub pipeline: usize,
     pub registry: Arc<Registry>,
@@ -129,6 +129,7 @@ pub struct Rules {
 #[derive(Debug, Default)]
 pub struct LimitsMet {
     pub client_statements: Arc<AtomicU64>,
+    pub client_statement_memory: Arc<AtomicU64>,
     pub pipeline: Arc<AtomicU64>,
 }
 

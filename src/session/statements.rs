@@ -1,7 +1,6 @@
 //! Frames from the client that name statements: what stands for a name, and what must be on the backend for it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
@@ -52,12 +51,12 @@ impl Session {
             match turn.named(&self.names, name) {
                 Known::Later => return Verdict::Hold(Wait::Replies),
                 Known::Now(Some(_)) => return self.refuse_duplicate(&parse, out),
-                Known::Now(None) if self.names.len() >= self.rules.client_statements => {
-                    self.rules.met.client_statements.fetch_add(1, Ordering::Relaxed);
-                    self.fail_there(&too_many_statements(self.rules.client_statements), out);
-                    return Verdict::Swallow;
+                Known::Now(None) => {
+                    if let Err(exceeded) = self.names.room_for(parse.text, &self.rules.allowance) {
+                        self.fail_there(&self.exceeded(exceeded), out);
+                        return Verdict::Swallow;
+                    }
                 }
-                Known::Now(None) => {}
             }
         }
         let mut parse = parse;
@@ -487,11 +486,4 @@ fn unknown_statement(name: &[u8]) -> Fault {
         format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name))
     };
     Fault::error(sqlstate::INVALID_STATEMENT_NAME, message)
-}
-
-fn too_many_statements(limit: usize) -> Fault {
-    Fault::error(sqlstate::PROGRAM_LIMIT_EXCEEDED, format!("a client may have at most {limit} prepared statements"))
-        .hint(
-            "Close statements that are not used any more, or raise limits.client_statements in pgweir's configuration.",
-        )
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limit {
     Channels,
+    ClientStatementMemory,
     ClientStatements,
     HeldMessage,
     HeldQuery,
@@ -26,13 +27,15 @@ pub enum Limit {
     Profiles,
     QueryTimeout,
     StartupPacket,
+    StatementMemory,
     Statements,
     Waiters,
 }
 
 impl Limit {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Channels,
+        Self::ClientStatementMemory,
         Self::ClientStatements,
         Self::HeldMessage,
         Self::HeldQuery,
@@ -52,6 +55,7 @@ impl Limit {
         Self::Profiles,
         Self::QueryTimeout,
         Self::StartupPacket,
+        Self::StatementMemory,
         Self::Statements,
         Self::Waiters,
     ];
@@ -61,6 +65,7 @@ impl Limit {
     pub fn key(self) -> &'static str {
         match self {
             Self::Channels => "limits.channels",
+            Self::ClientStatementMemory => "limits.client_statement_memory",
             Self::ClientStatements => "limits.client_statements",
             Self::HeldMessage => "limits.held_message",
             Self::HeldQuery => "limits.held_query",
@@ -80,6 +85,7 @@ impl Limit {
             Self::Profiles => "limits.profiles",
             Self::QueryTimeout => "pool.query_timeout",
             Self::StartupPacket => "limits.startup_packet",
+            Self::StatementMemory => "limits.statement_memory",
             Self::Statements => "limits.statements",
             Self::Waiters => "limits.waiters",
         }

@@ -69,6 +69,31 @@ async fn a_client_may_hold_so_many_statements_and_no_more() {
 }
 
 #[tokio::test]
+async fn the_statements_of_a_client_may_take_so_much_memory_and_no_more() {
+    let proxy = pgweir().pool_size(1).set("limits.client_statement_memory", "'64KB'").start().await;
+    let mut client = proxy.wire().await;
+    let text = |number: usize| format!("select {number} /* {} */", "x".repeat(20_000));
+    let mut parse = async |name: &str, number| {
+        client.send(&[frame::parse(name, &text(number), &[]), frame::sync()].concat()).await;
+        client.until(b'Z').await
+    };
+    for number in 0..3 {
+        assert_eq!(code(&parse(&format!("s{number}"), number).await), None);
+    }
+    let refused = parse("s3", 3).await;
+    assert_eq!(code(&refused).as_deref(), Some("54000"));
+    let hint = refused.iter().find_map(|frame| frame.field(b'H')).unwrap_or_default();
+    assert!(hint.contains("limits.client_statement_memory"), "{hint}");
+    assert_eq!(code(&parse("", 4).await), None, "the unnamed statement is one at a time");
+    client.send(&[frame::named(b'C', b'S', "s0"), frame::sync()].concat()).await;
+    client.until(b'Z').await;
+    let mut other = proxy.wire().await;
+    assert_eq!(other.value("select 1").await, "1");
+    client.send(&[frame::parse("s3", &text(3), &[]), frame::sync()].concat()).await;
+    assert_eq!(code(&client.until(b'Z').await), None);
+}
+
+#[tokio::test]
 async fn waiters_have_a_limit() {
     let proxy = pgweir().pool_size(1).set("limits.waiters", "1").start().await;
     let mut holder = proxy.wire().await;

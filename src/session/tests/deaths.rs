@@ -16,7 +16,7 @@ pub(super) fn dies_at_every_step(scripts: &[Script], wish: Wish) {
     let scripts: Vec<_> = scripts.iter().map(|script| script.clone().startup(vec![("TimeZone", "CET")])).collect();
     let scripts = &scripts;
     let alone: Vec<_> = scripts.iter().map(direct).collect();
-    let registry = Arc::new(Registry::new(1000));
+    let registry = Arc::new(Registry::new(1000, usize::MAX));
     let mut whole = World::with_registry(scripts, wish, &registry);
     let steps = std::iter::repeat_with(|| whole.run_for(1)).take_while(|taken| *taken).count();
     for step in (0..steps).step_by(steps.div_ceil(STEPS).max(1)) {

@@ -10,7 +10,7 @@ use super::super::{Broken, Event, Hold, Leased, Outgoing, Rules, Session, Verdic
 use super::deaths::dies_at_every_step;
 use super::model::Model;
 use super::script::{Direct, FRESH, Say, Script, direct};
-use crate::prepared::{Held, Registry};
+use crate::prepared::{Allowance, Held, Registry};
 use crate::settings::{Carried, Profiles};
 use crate::wire::tag::client;
 use crate::wire::{Frame, Header, view};
@@ -82,14 +82,14 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(scripts: &[Script], wish: Wish) -> Self {
-        Self::with_registry(scripts, wish, &Arc::new(Registry::new(1000)))
+        Self::with_registry(scripts, wish, &Arc::new(Registry::new(1000, usize::MAX)))
     }
 
     pub(super) fn with_registry(scripts: &[Script], wish: Wish, registry: &Arc<Registry>) -> Self {
         let rules = Arc::new(Rules {
             hold: wish.hold,
             promote_unnamed: wish.promote,
-            client_statements: 50,
+            allowance: Allowance { statements: 50, memory: 1 << 20 },
             pipeline: wish.pipeline,
             met: crate::session::LimitsMet::default(),
             registry: Arc::clone(registry),
@@ -474,7 +474,7 @@ pub(super) fn same_as_direct(scripts: &[Script]) {
 
 pub(super) fn same_under(scripts: &[Script], wish: Wish) {
     let alone: Vec<_> = scripts.iter().map(direct).collect();
-    let registry = Arc::new(Registry::new(1000));
+    let registry = Arc::new(Registry::new(1000, usize::MAX));
     let run = |choose: &mut dyn FnMut(usize) -> usize| {
         let mut world = World::with_registry(scripts, wish, &registry);
         world.run(choose);
