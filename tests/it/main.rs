@@ -20,6 +20,7 @@ mod mentions;
 mod modes;
 mod notify;
 mod outage;
+mod pins;
 mod plans;
 mod pooling;
 mod replication;

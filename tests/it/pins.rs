@@ -1,0 +1,131 @@
+//! What keeps a session's backend where the configuration decides it: functions that are named, sequences, and a pool
+//! that refuses. How pins are counted.
+
+use crate::harness::{Builder, Proxy, WireClient, code, eventually, frame, pgweir, postgres};
+
+/// A pool of two backends, of which one may be kept, and a console.
+fn with_console() -> Builder {
+    pgweir().pool_size(2).set("admin.users", "['postgres']")
+}
+
+async fn console(proxy: &Proxy) -> WireClient {
+    WireClient::login(proxy.address(), "postgres", "pgweir").await
+}
+
+/// What backends of the pool are kept for just now, in words.
+async fn kept_for(console: &mut WireClient) -> String {
+    console.value("show pools (pins) where database = 'postgres'").await
+}
+
+async fn ends(mut client: WireClient) {
+    client.send(&frame::terminate()).await;
+    client.until_end().await;
+}
+
+#[tokio::test]
+async fn draws_keep_their_backend_from_the_first_one_on_where_sequences_pin() {
+    postgres().await.execute("create table pn_drawn (id serial, t text); create sequence pn_seq").await;
+    let draws = [
+        "select nextval('pn_drawn_id_seq')",
+        "insert into pn_drawn (t) values ('x')",
+        "select setval('pn_drawn_id_seq', 500)",
+        "begin; insert into pn_drawn (t) select 'x' from generate_series(1, 3); commit",
+    ];
+    for draw in draws {
+        let proxy = with_console().set("pool.sequences", "'pin'").start().await;
+        let (mut one, mut two, mut three) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+        let mut console = console(&proxy).await;
+        assert_eq!(code(&one.query(draw).await), None);
+        let shown = "1 for values drawn from sequences";
+        eventually(&format!("{shown} after {draw}"), async || kept_for(&mut console).await == shown).await;
+        let drawn = postgres().await.count("select last_value from pn_drawn_id_seq").await.to_string();
+        for other in [&mut two, &mut three] {
+            other.query("select nextval('pn_drawn_id_seq') from generate_series(1, 5)").await;
+        }
+        assert_eq!(one.value("select currval('pn_drawn_id_seq')").await, drawn, "{draw}");
+        if !draw.contains("setval") {
+            assert_eq!(one.value("select lastval()").await, drawn, "{draw}");
+        }
+        assert_eq!(kept_for(&mut console).await, shown, "{draw}");
+        one.query("discard all").await;
+        assert_eq!(code(&one.query("select currval('pn_drawn_id_seq')").await).as_deref(), Some("55000"), "{draw}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_is_kept_for_sequences_is_not_given_up_to_others_where_sequences_pin() {
+    postgres().await.execute("create sequence pn_insists").await;
+    let proxy = with_console().set("pool.sequences", "'pin'").set("pool.timeout", "'2s'").start().await;
+    let (mut one, mut two, mut three) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    assert_eq!(one.value("select nextval('pn_insists')").await, "1");
+    two.query("begin").await;
+    assert_eq!(code(&three.query("select nextval('pn_insists')").await).as_deref(), Some("53300"));
+    assert_eq!(one.value("select currval('pn_insists')").await, "1");
+    two.query("commit").await;
+    assert_eq!(three.value("select nextval('pn_insists')").await, "2", "a draw is never refused for want of a pin");
+    assert_eq!(one.value("select currval('pn_insists')").await, "1");
+}
+
+#[tokio::test]
+async fn where_sequences_are_off_neither_draws_nor_currval_bind_a_session_to_a_backend() {
+    postgres().await.execute("create sequence pn_off").await;
+    let proxy = with_console().set("pool.sequences", "'off'").start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    let mut console = console(&proxy).await;
+    for _ in 0..2 {
+        one.query("select currval('pn_off')").await;
+        one.query("select nextval('pn_off')").await;
+        // Whoever is answered anew has done with the statement before.
+        one.query("select 1").await;
+        assert_eq!(kept_for(&mut console).await, "");
+    }
+    // The only backend that there is yet, and on which one has drawn.
+    let idle = "show pools (idle) where database = 'postgres'";
+    eventually("it is idle", async || console.value(idle).await == "1").await;
+    two.query("begin").await;
+    let elsewhere = one.query("select currval('pn_off')").await;
+    assert_eq!(code(&elsewhere).as_deref(), Some("55000"), "it waits for nobody: {elsewhere:?}");
+    two.query("commit").await;
+}
+
+#[tokio::test]
+async fn what_a_backend_is_kept_for_is_shown_until_it_is_gone() {
+    let proxy = with_console().start().await;
+    let (mut one, mut console) = (proxy.wire().await, console(&proxy).await);
+    let locks_and_table = "begin; select pg_advisory_lock(1921); create temp table pn_shown (n int); commit";
+    for (statement, shown) in [
+        (locks_and_table, "1 for session advisory locks and 1 for temporary objects"),
+        ("load 'auto_explain'", "1 for session advisory locks, 1 for a loaded library and 1 for temporary objects"),
+        ("select pg_advisory_unlock(1921)", "1 for a loaded library and 1 for temporary objects"),
+        ("drop table pn_shown", "1 for a loaded library"),
+        ("discard all", "1 for a loaded library"),
+    ] {
+        assert_eq!(code(&one.query(statement).await), None, "{statement}");
+        eventually(&format!("{shown} after {statement}"), async || kept_for(&mut console).await == shown).await;
+    }
+    ends(one).await;
+    eventually("nothing is kept", async || kept_for(&mut console).await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_is_kept_for_one_thing_after_another_is_kept_until_the_last_is_gone() {
+    let proxy = with_console().start().await;
+    let (mut one, mut two, mut console) = (proxy.wire().await, proxy.wire().await, console(&proxy).await);
+    for statement in [
+        "select pg_advisory_lock(1922)",
+        "prepare pn_later as select 7",
+        "create temp table pn_later (n int)",
+        "select pg_advisory_unlock(1922)",
+    ] {
+        assert_eq!(code(&one.query(statement).await), None, "{statement}");
+        assert_eq!(two.value("select to_regclass('pn_later') is null").await, "t", "{statement}");
+    }
+    let shown = "1 for SQL-level PREPARE and 1 for temporary objects";
+    eventually(shown, async || kept_for(&mut console).await == shown).await;
+    one.query("drop table pn_later").await;
+    let shown = "1 for SQL-level PREPARE";
+    eventually(shown, async || kept_for(&mut console).await == shown).await;
+    assert_eq!(one.value("execute pn_later").await, "7");
+    one.query("deallocate pn_later").await;
+    eventually("nothing is kept", async || kept_for(&mut console).await.is_empty()).await;
+}
