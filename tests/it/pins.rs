@@ -1,7 +1,7 @@
 //! What keeps a session's backend where the configuration decides it: functions that are named, sequences, and a pool
 //! that refuses. How pins are counted.
 
-use crate::harness::{Builder, Proxy, WireClient, code, eventually, frame, pgweir, postgres};
+use crate::harness::{Builder, Frame, Proxy, WireClient, code, eventually, frame, pgweir, postgres};
 
 /// A pool of two backends, of which one may be kept, and a console.
 fn with_console() -> Builder {
@@ -17,9 +17,83 @@ async fn kept_for(console: &mut WireClient) -> String {
     console.value("show pools (pins) where database = 'postgres'").await
 }
 
+/// A field of the error in an answer by its letter, empty where there is none.
+fn told(frames: &[Frame], letter: u8) -> String {
+    frames.iter().find(|frame| frame.tag() == b'E').and_then(|frame| frame.field(letter)).unwrap_or_default()
+}
+
+/// One execution of an unnamed statement, and no Sync.
+fn unnamed(sql: &str) -> Vec<u8> {
+    [frame::parse("", sql, &[]), frame::bind("", "", &[]), frame::execute("", 0)].concat()
+}
+
 async fn ends(mut client: WireClient) {
     client.send(&frame::terminate()).await;
     client.until_end().await;
+}
+
+/// Whether a session that asks may not take this lock.
+async fn is_taken(client: &mut WireClient, lock: u32) -> bool {
+    client.value(&format!("select pg_try_advisory_xact_lock({lock})")).await == "f"
+}
+
+#[tokio::test]
+async fn what_a_function_in_c_leaves_stays_with_its_session_where_the_function_is_named() {
+    let makes = "create schema pn_named; \
+                 create function pn_named.locks(bigint) returns void language internal as 'pg_advisory_lock_int8'; \
+                 create function pn_named.calls(bigint) returns void language sql as 'select pn_named.locks($1)'";
+    postgres().await.execute(makes).await;
+    for named in ["pn_named.locks", "locks", "PN_Named.Locks"] {
+        let proxy = pgweir().pool_size(2).set("session.stateful_functions", &format!("['{named}']")).start().await;
+        let mut other = proxy.wire().await;
+        for call in ["pn_named.locks(1901)", "pn_named.calls(1901)"] {
+            for batch in
+                [frame::query(&format!("select {call}")), [unnamed(&format!("select {call}")), frame::sync()].concat()]
+            {
+                let mut one = proxy.wire().await;
+                one.send(&batch).await;
+                assert_eq!(code(&one.until(b'Z').await), None, "{call}");
+                for _ in 0..3 {
+                    assert!(is_taken(&mut other, 1901).await, "others have another backend: {call}, {named}");
+                    assert_eq!(one.value("select pg_advisory_unlock(1901)").await, "t", "{call}, {named}");
+                    one.query(&format!("select {call}")).await;
+                }
+                ends(one).await;
+                eventually("nothing is left", async || !is_taken(&mut other, 1901).await).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_function_in_c_that_is_not_named_keeps_no_backend() {
+    let makes = "create function pn_silent(bigint) returns void language internal as 'pg_advisory_lock_int8'";
+    postgres().await.execute(makes).await;
+    let proxy = with_console()
+        .pool_size(1)
+        .set("pool.timeout", "'2s'")
+        .set("session.stateful_functions", "['pn_other']")
+        .start()
+        .await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    assert_eq!(code(&one.query("select pn_silent(1902)").await), None);
+    assert_eq!(two.value("select pg_advisory_unlock(1902)").await, "t", "it is the same backend");
+    assert_eq!(kept_for(&mut console(&proxy).await).await, "");
+}
+
+#[tokio::test]
+async fn a_pool_that_denies_pins_ends_a_session_whose_named_function_has_left_something() {
+    let makes = "create function pn_refused(bigint) returns void language internal as 'pg_advisory_lock_int8'";
+    postgres().await.execute(makes).await;
+    let named = pgweir().pool_size(1).set("session.stateful_functions", "['pn_refused']");
+    let proxy = named.set("pool.pin", "'deny'").start().await;
+    let mut one = proxy.wire().await;
+    one.query("select pn_refused(1903)").await;
+    let last = one.until_end().await;
+    assert_eq!(code(&last).as_deref(), Some("0A000"), "{last:?}");
+    assert!(told(&last, b'D').contains("advisory locks"), "{last:?}");
+    let mut direct = WireClient::login(postgres().await.address(), "postgres", "postgres").await;
+    eventually("nothing is left", async || !is_taken(&mut direct, 1903).await).await;
 }
 
 #[tokio::test]
