@@ -162,6 +162,119 @@ async fn where_sequences_are_off_neither_draws_nor_currval_bind_a_session_to_a_b
     two.query("commit").await;
 }
 
+/// What keeps a backend, with the word for it in an error's detail.
+const KEEPING: [(&str, &str); 9] = [
+    ("select pg_advisory_lock(1911)", "advisory locks"),
+    ("select pg_try_advisory_lock_shared(1911)", "advisory locks"),
+    ("prepare pn_denied as select 1", "prepared statements"),
+    ("declare pn_denied cursor with hold for select 1", "held cursors"),
+    ("load 'auto_explain'", "library"),
+    ("create temp table pn_denied (n int)", "temporary objects"),
+    ("create temp view pn_denied as select 1 as n", "temporary objects"),
+    ("create temp sequence pn_denied", "temporary objects"),
+    ("select 1 as n into temp pn_denied", "temporary objects"),
+];
+
+/// How many things of those are on the session's backend.
+const LEFT: &str = "select (select count(*) from pg_locks where locktype = 'advisory' and objid = 1911) \
+    + (select count(*) from pg_cursors where is_holdable) + (select count(*) from pg_class where relname = 'pn_denied') \
+    + (select count(*) from pg_prepared_statements where from_sql and name = 'pn_denied') \
+    + (select count(*) from pg_settings where name like 'auto_explain.%')";
+
+fn assert_denied(frames: &[Frame], statement: &str, feature: &str, status: &str) {
+    let summaries: Vec<String> = frames.iter().map(Frame::summary).collect();
+    assert_eq!(summaries.iter().filter(|summary| summary.starts_with("ErrorResponse")).count(), 1, "{summaries:?}");
+    assert_eq!(code(frames).as_deref(), Some("0A000"), "{statement}: {frames:?}");
+    assert_eq!(summaries.last().map(String::as_str), Some(status), "{statement}: {summaries:?}");
+    assert_eq!(told(frames, b'S'), "ERROR", "{statement}");
+    assert!(told(frames, b'M').contains("\"postgres\"/\"postgres\""), "the pool is named: {frames:?}");
+    assert!(told(frames, b'D').contains(feature), "{statement}: the feature is named: {frames:?}");
+    let hint = told(frames, b'H');
+    assert!(hint.contains("mode = \"session\"") && hint.contains("pin = \"allow\""), "and the way out: {hint}");
+}
+
+#[tokio::test]
+async fn a_pool_that_denies_pins_names_what_would_need_one_and_leaves_nothing_of_it() {
+    let proxy = pgweir().pool_size(1).set("pool.pin", "'deny'").start().await;
+    let (mut one, mut other) = (proxy.wire().await, proxy.wire().await);
+    for (statement, feature) in KEEPING {
+        assert_denied(&one.query(statement).await, statement, feature, "ReadyForQuery(I)");
+        one.send(&[unnamed(statement), frame::sync()].concat()).await;
+        assert_denied(&one.until(b'Z').await, statement, feature, "ReadyForQuery(I)");
+        let named = [frame::parse("pn", statement, &[]), frame::bind("", "pn", &[]), frame::execute("", 0)];
+        one.send(&[&named.concat()[..], &frame::sync()].concat()).await;
+        assert_denied(&one.until(b'Z').await, statement, feature, "ReadyForQuery(I)");
+        one.send(&[frame::named(b'C', b'S', "pn"), frame::sync()].concat()).await;
+        one.until(b'Z').await;
+        assert_eq!(one.value("select 1").await, "1", "the session lives on after {statement}");
+        assert_eq!(other.value(LEFT).await, "0", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn in_a_transaction_what_a_pool_denies_fails_before_it_runs_and_the_transaction_with_it() {
+    postgres().await.execute("create table pn_undone (n int)").await;
+    let proxy = pgweir().pool_size(1).set("pool.pin", "'deny'").start().await;
+    let (mut one, mut other) = (proxy.wire().await, proxy.wire().await);
+    for (statement, feature) in KEEPING {
+        for extended in [false, true] {
+            one.query("begin; insert into pn_undone values (1)").await;
+            if extended {
+                one.send(&[unnamed(statement), frame::sync()].concat()).await;
+            } else {
+                one.send(&frame::query(statement)).await;
+            }
+            assert_denied(&one.until(b'Z').await, statement, feature, "ReadyForQuery(E)");
+            assert_eq!(code(&one.query("select 1").await).as_deref(), Some("25P02"), "{statement}");
+            one.query("commit").await;
+            assert_eq!(other.value(LEFT).await, "0", "{statement}");
+        }
+    }
+    assert_eq!(other.value("select count(*) from pn_undone").await, "0");
+}
+
+#[tokio::test]
+async fn what_stands_beside_a_statement_that_a_pool_denies_is_not_run_either() {
+    postgres().await.execute("create table pn_beside (n int)").await;
+    let proxy = pgweir().pool_size(1).set("pool.pin", "'deny'").start().await;
+    let (mut one, mut other) = (proxy.wire().await, proxy.wire().await);
+    let insert = "insert into pn_beside values (1)";
+    for (statement, feature) in KEEPING {
+        let frames = one.query(&format!("{insert}; {statement}; {insert}")).await;
+        assert_denied(&frames, statement, feature, "ReadyForQuery(I)");
+        one.send(&[unnamed(insert), unnamed(statement), unnamed(insert), frame::sync()].concat()).await;
+        assert_denied(&one.until(b'Z').await, statement, feature, "ReadyForQuery(I)");
+        assert_eq!(other.value("select count(*) from pn_beside").await, "0", "{statement}");
+        assert_eq!(other.value(LEFT).await, "0", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_denies_pins_ends_a_session_whose_code_left_something_unforeseen() {
+    let proxy = pgweir().pool_size(1).set("pool.pin", "'deny'").start().await;
+    let mut one = proxy.wire().await;
+    one.query("do $$ begin execute 'create te' || 'mp table pn_unforeseen (n int)'; end $$").await;
+    let last = one.until_end().await;
+    assert_eq!(code(&last).as_deref(), Some("0A000"), "{last:?}");
+    assert_eq!(told(&last, b'S'), "FATAL");
+    assert!(told(&last, b'D').contains("temporary objects"), "{last:?}");
+    assert_eq!(proxy.wire().await.value("select to_regclass('pn_unforeseen') is null").await, "t");
+}
+
+#[tokio::test]
+async fn a_pool_that_denies_pins_draws_from_sequences_and_tells_process_ids() {
+    postgres().await.execute("create sequence pn_free").await;
+    for sequences in ["'auto'", "'pin'", "'off'"] {
+        let proxy = pgweir().pool_size(1).set("pool.pin", "'deny'").set("pool.sequences", sequences).start().await;
+        let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+        for _ in 0..2 {
+            let drawn = one.value("select nextval('pn_free')").await;
+            assert_eq!(one.value("select currval('pn_free')").await, drawn);
+            assert_eq!(one.value("select pg_backend_pid()").await, two.value("select pg_backend_pid()").await);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_a_backend_is_kept_for_is_shown_until_it_is_gone() {
     let proxy = with_console().start().await;
