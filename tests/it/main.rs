@@ -23,6 +23,7 @@ mod outage;
 mod pins;
 mod plans;
 mod pooling;
+mod replay;
 mod replication;
 mod report;
 mod scripts;
