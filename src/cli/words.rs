@@ -33,6 +33,7 @@ const EFFECTS: &[(Effects, &str)] = &[
     (Effects::SIGNALS, "names a process"),
     (Effects::HOLDS, "leaves something else in its backend"),
     (Effects::STAYS, "leaves what no DISCARD removes"),
+    (Effects::STATEFUL, "leaves something in its backend that cannot be read"),
     (Effects::DEFINES, "may run event triggers"),
     (Effects::TRUNCATES, "may empty tables that it does not name"),
     (Effects::ANYTHING, "may do anything: it cannot be told"),

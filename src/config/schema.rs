@@ -322,7 +322,7 @@ const SESSION: &[Key] = &[key(
     "stateful_functions",
     Kind::Names,
     "[]",
-    "Functions whose body cannot be read (in C, say) and that leave something on their backend: `\"schema.name\"`, or `\"name\"` in any schema. A client that calls one keeps its backend.",
+    "Functions whose body cannot be read (in C, say) and that leave something on their backend: `\"schema.name\"` or `\"name\"`; neither the schema nor capitals count. A client that calls one keeps its backend until it leaves, and the backend ends with it.",
 )];
 
 const GIB: u64 = 1 << 30;

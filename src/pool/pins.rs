@@ -80,7 +80,7 @@ impl PinReason {
             Self::Sequence => "values drawn from sequences",
             Self::Setting => "settings that cannot be carried",
             Self::TemporaryObject => "temporary objects",
-            Self::Unknown => "code that cannot be read",
+            Self::Unknown => "what cannot be read",
         }
     }
 

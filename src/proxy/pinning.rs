@@ -151,7 +151,7 @@ pub(super) fn reasons(keeps: Keeps) -> PinReasons {
         (Keeps::SEQUENCES, PinReason::Sequence),
         (Keeps::SETTINGS, PinReason::Setting),
         (Keeps::TEMPORARY_OBJECTS, PinReason::TemporaryObject),
-        (Keeps::UNKNOWN, PinReason::Unknown),
+        (Keeps::UNKNOWN.union(Keeps::UNREADABLE), PinReason::Unknown),
     ];
     named.into_iter().filter(|(keep, _)| keeps.intersects(*keep)).map(|(_, reason)| reason).collect()
 }

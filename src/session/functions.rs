@@ -120,6 +120,7 @@ impl Outdated {
 #[derive(Debug, Default)]
 struct Known {
     may_leave: bool,
+    stateful: bool,
     draws: bool,
     notifies: bool,
     redefines: bool,
@@ -137,6 +138,8 @@ struct Known {
 pub(super) struct Judgement {
     /// Something may stay behind, in the session or as one of these custom settings.
     pub(super) may_leave: bool,
+    /// Something stays behind of which nothing is known.
+    pub(super) stateful: bool,
     /// Values may be drawn from sequences.
     pub(super) draws: bool,
     pub(super) notifies: bool,
@@ -181,7 +184,7 @@ impl Functions {
     /// something behind.
     #[must_use]
     pub fn new(limit: usize, stateful: &[String]) -> Self {
-        let stateful = stateful.iter().map(|name| cut(&last_part(name.to_ascii_lowercase().as_bytes()))).collect();
+        let stateful = stateful.iter().map(|name| cut(&last_part(name.as_bytes()))).collect();
         Self {
             known: DashMap::default(),
             begun: Instant::now(),
@@ -192,6 +195,12 @@ impl Functions {
             hiding: AtomicBool::new(false),
             limit,
         }
+    }
+
+    /// Whether a function of this name, whatever its schema and however it is spelled, is one that the configuration
+    /// names.
+    pub(super) fn is_stateful(&self, name: &[u8]) -> bool {
+        self.stateful.iter().any(|stateful| stateful.eq_ignore_ascii_case(&last_part(name)))
     }
 
     /// What is believed now ends when this is another number.
@@ -224,6 +233,7 @@ impl Functions {
         let ended = self.visit(callees, |callee, known| match known {
             Some(known) if known.learnt == Some(age) || just_read.contains(callee) => {
                 judgement.may_leave |= known.may_leave;
+                judgement.stateful |= known.stateful;
                 judgement.draws |= known.draws;
                 judgement.notifies |= known.notifies;
                 judgement.redefines |= known.redefines;
@@ -288,8 +298,8 @@ impl Functions {
 
     /// A function with this name has this definition. Whether it asks what a session has drawn from sequences.
     pub(super) fn learn(&self, asked: Asked, name: &[u8], definition: &[u8]) -> bool {
-        if self.stateful.iter().any(|stateful| **stateful == *name) {
-            self.add(asked, Callee::Function(cut(name)), |known| known.may_leave = true);
+        if self.is_stateful(name) {
+            self.add(asked, Callee::Function(cut(name)), |known| (known.may_leave, known.stateful) = (true, true));
         }
         self.learn_said(asked, Callee::Function(cut(name)), body_of(definition))
     }

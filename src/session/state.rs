@@ -31,6 +31,8 @@ bitflags! {
         const SETTINGS = 1 << 9;
         /// A seed, a replication slot or origin, a base backup.
         const BACKEND_STATE = 1 << 10;
+        /// By functions that the configuration names.
+        const UNREADABLE = 1 << 11;
         /// What is only kept where there is room.
         const BETTER_KEPT = Self::SEQUENCES.bits() | Self::PROCESS_ID.bits();
     }
@@ -135,7 +137,7 @@ impl State {
     /// Notes a text with these effects that changes nothing by which statements are read.
     pub(super) fn note_unaltering(&mut self, effects: Effects) {
         self.ran |= effects;
-        self.stays |= effects.any_of(Effects::LOADS | Effects::STAYS);
+        self.stays |= effects.any_of(Effects::LOADS | Effects::STAYS | Effects::STATEFUL);
         self.keeps |= keeps_unasked(effects);
         // What is prepared is not read.
         self.unnamed |= effects.any_of(Effects::PREPARES | Effects::EXECUTES);
@@ -292,13 +294,13 @@ impl State {
         self.keeps
     }
 
-    /// DISCARD ALL has removed everything but loaded libraries.
+    /// DISCARD ALL has removed everything but loaded libraries, and whatever else lives in them.
     pub(super) fn discard(&mut self) {
         self.set_prepared(Vec::new());
         self.ran = Effects::NONE;
         self.altered = Altered::empty();
         self.unnamed = false;
-        self.keeps &= Keeps::LIBRARY;
+        self.keeps &= Keeps::LIBRARY | Keeps::UNREADABLE;
     }
 }
 
@@ -317,6 +319,7 @@ pub(super) fn will_keep(effects: Effects) -> Keeps {
 fn keeps_unasked(effects: Effects) -> Keeps {
     let mut keeps = Keeps::empty();
     keeps.set(Keeps::LIBRARY, effects.any_of(Effects::LOADS));
+    keeps.set(Keeps::UNREADABLE, effects.any_of(Effects::STATEFUL));
     keeps.set(Keeps::BACKEND_STATE, effects.any_of(Effects::STAYS));
     keeps.set(Keeps::SETTINGS, effects.any_of(Effects::HOLDS) && !effects.any_of(Effects::STAYS));
     keeps

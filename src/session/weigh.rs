@@ -118,6 +118,9 @@ impl Session {
         if effects.any_of(Effects::DEFINES) && self.is_path_temporary() {
             effects |= Effects::TEMPORARY;
         }
+        if pattern.traits.functions.iter().any(|name| self.rules.functions.is_stateful(name.as_bytes())) {
+            effects |= Effects::STATEFUL;
+        }
         effects
     }
 
@@ -349,6 +352,9 @@ impl Session {
     pub(super) fn note_called(&mut self, judgement: &Judgement) {
         if judgement.draws {
             self.note_sequences(Effects::DRAWS);
+        }
+        if judgement.stateful {
+            self.state.keep_for_good(Keeps::UNREADABLE);
         }
         if judgement.redefines {
             self.note_outdated(Outdated::everything());

@@ -5,7 +5,7 @@ use std::ops::{BitOr, BitOrAssign};
 
 /// A set of effects; each may happen, none must.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Effects(u32);
+pub struct Effects(u64);
 
 macro_rules! effects {
     ($($(#[doc = $doc:literal])* $name:ident $bit:literal,)*) => {
@@ -88,6 +88,9 @@ effects! {
     DEFINES 30,
     /// Tables are emptied that are not named: TRUNCATE … CASCADE, and TRUNCATE in a text that is not parsed.
     TRUNCATES 31,
+    /// A function is called that cannot be read and is known to leave something. No text says so; whoever knows the
+    /// function does.
+    STATEFUL 32,
 }
 
 impl Effects {
@@ -108,12 +111,19 @@ impl Effects {
             | Self::CALLS.0
             | Self::HOLDS.0
             | Self::RUNS.0
+            | Self::STATEFUL.0
             | Self::ANYTHING.0,
     );
 
     /// Those whose traces can be carried to no other backend.
     pub const PINS: Self = Self(
-        Self::TEMPORARY.0 | Self::LOCKS.0 | Self::HELD_CURSOR.0 | Self::PREPARES.0 | Self::LOADS.0 | Self::HOLDS.0,
+        Self::TEMPORARY.0
+            | Self::LOCKS.0
+            | Self::HELD_CURSOR.0
+            | Self::PREPARES.0
+            | Self::LOADS.0
+            | Self::HOLDS.0
+            | Self::STATEFUL.0,
     );
 
     /// Those that may free what [`PINS`](Self::PINS) left.

@@ -1,6 +1,8 @@
 //! How many backends there are, who gets them, when they go.
 
 use std::collections::HashSet;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -250,23 +252,52 @@ async fn backends_that_are_only_better_kept_go_to_whoever_needs_one() {
 }
 
 #[tokio::test]
-async fn a_session_is_counted_for_everything_that_it_keeps_its_backend_for() {
-    let proxy = pgweir().pool_size(2).set("admin.users", "['postgres']").start().await;
-    let client = connect(&proxy, "postgres").await;
-    let console = proxy.connect(&proxy.url("postgres", "pgweir")).await.expect("the console");
-    let pins = async || -> String {
-        let pools = "SHOW POOLS (pins) WHERE user = 'postgres'";
-        console.query_one(pools, &[]).await.expect("a pool").get(0)
-    };
-    for (statement, counted) in [
-        ("select pg_advisory_lock(1901)", "1 for session advisory locks"),
-        ("create temp table pooling_counted (n int)", "1 for session advisory locks and 1 for temporary objects"),
-        ("select pg_advisory_unlock(1901)", "1 for temporary objects"),
-        ("prepare pooling_counted as select 1", "1 for SQL-level PREPARE and 1 for temporary objects"),
-        ("drop table pooling_counted", "1 for SQL-level PREPARE"),
-        ("deallocate pooling_counted", ""),
-    ] {
-        client.batch_execute(statement).await.expect(statement);
-        eventually(statement, async || pins().await == counted).await;
+async fn a_login_like_an_earlier_one_needs_no_backend_though_all_of_them_are_taken() {
+    let user = role("p_again").await;
+    let proxy = pgweir().pool_size(2).set("pool.timeout", "'300ms'").start().await;
+    let named = frame::startup(
+        3,
+        0,
+        &[("user", &user), ("database", "postgres"), ("application_name", "p_again"), ("options", "-c work_mem=7MB")],
+    );
+    let mut holders = Vec::new();
+    for taking in ["begin", "create temp table p_again (n int)"] {
+        let mut holder = harness::WireClient::open(proxy.address()).await;
+        holder.send(&named).await;
+        holder.until(b'Z').await;
+        assert_eq!(code(&holder.query(taking).await), None);
+        holders.push(holder);
     }
+    let mut again = harness::WireClient::open(proxy.address()).await;
+    again.send(&named).await;
+    let frames = again.until(b'Z').await;
+    assert_eq!(frames.last().map(harness::Frame::summary).as_deref(), Some("ReadyForQuery(I)"), "{frames:?}");
+    let application = frames.iter().map(harness::Frame::summary).find(|told| told.contains("application_name"));
+    assert_eq!(application.as_deref(), Some("ParameterStatus(application_name=p_again)"));
+    assert_eq!(code(&again.query("select 1").await).as_deref(), Some("53300"), "there is none left for a statement");
+    holders[0].query("commit").await;
+    assert_eq!(again.value("show work_mem").await, "7MB");
+}
+
+#[tokio::test]
+async fn psql_connects_anew_while_its_own_transaction_has_the_only_backend() {
+    let user = role("p_psql").await;
+    let proxy = pgweir().pool_size(1).set("pool.timeout", "'5s'").start().await;
+    let script = "begin;\ncreate table p_psql (n int);\n\\c\nselect 'there is ' || coalesce(to_regclass('p_psql')::text, 'nothing');\n";
+    let url = proxy.url(&user, "postgres");
+    let run = tokio::task::spawn_blocking(move || {
+        let mut psql = Command::new("psql")
+            .args(["-XAt", "-v", "ON_ERROR_STOP=1", "-d", &url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("psql starts");
+        psql.stdin.take().expect("it is piped").write_all(script.as_bytes()).expect("psql reads");
+        psql.wait_with_output().expect("psql ends")
+    });
+    let output = within("psql ends", run).await.expect("it was waited for");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("You are now connected") && said.ends_with("there is nothing\n"), "{said}");
 }
