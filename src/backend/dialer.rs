@@ -140,6 +140,7 @@ impl Manager for Dialer {
                 carried: Carried { profile: self.profiles.fresh(), fresh: logged_in.statuses },
                 cancel: Arc::new(cancel),
                 undo: Undo::default(),
+                drew: None,
             })),
             Err(refusal) if refusal.is_temporary() => Err(ConnectFault::Unavailable(refusal)),
             Err(refusal) => Err(ConnectFault::Refused(refusal)),
@@ -166,6 +167,7 @@ impl Manager for Dialer {
             }
             backend.held.clear();
             backend.carried.profile = self.profiles.fresh();
+            backend.drew = None;
         }
         true
     }

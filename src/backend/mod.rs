@@ -46,6 +46,8 @@ pub struct Backend {
     pub undo: Undo,
     /// Who holds it, for the notifications that it causes.
     pub holder: Holder,
+    /// Who drew from sequences on it, by process id, where `currval` may tell of that.
+    pub drew: Option<i32>,
 }
 
 /// What a session left on a backend.

@@ -125,14 +125,17 @@ impl Serve {
         active.held = None;
         active.measured.waited += lease.leased_at().saturating_duration_since(asked);
         active.from_backend = Inbox::with_room(self.worker().take_room());
-        if self.aside.drew_on == Some(lease.id()) && lease.last_holder() != u64::try_from(self.handle.pid).unwrap_or(0)
-        {
+        let others_drew = lease.drew.is_some_and(|drew| drew != self.handle.pid);
+        if self.aside.drew_on == Some(lease.id()) && lease.drew != Some(self.handle.pid) {
             self.aside.drew_on = None;
         }
         self.handle.has_backend(clients::Backend { server: lease.cancel.server, process: lease.cancel.pid });
         lease.holder.lend(self.handle.pid, self.aside.subscriber.is_some());
         self.last_backend = Some(lease.id());
         self.session.leased(&mut for_session(&mut lease), &mut active.out);
+        if others_drew {
+            self.session.finds_draws_of_others();
+        }
         active.to_backend.push(&active.out.to_backend);
         active.out.to_backend.clear();
         active.ownership = Ownership::Leased(lease);
@@ -228,6 +231,9 @@ impl Serve {
         }
         if self.session.has_drawn() {
             self.aside.drew_on = Some(lease.id());
+            lease.drew = Some(self.handle.pid);
+        } else if self.session.has_discarded_draws() {
+            lease.drew = None;
         }
         self.session.released(&mut active.out);
         let bytes_from_clients = std::mem::take(&mut active.bytes_from_client);

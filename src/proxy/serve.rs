@@ -37,7 +37,7 @@ pub(super) struct Aside {
     /// What it occupies until its end.
     _seat: Seat,
     occupied: Occupied,
-    /// Where it last drew from a sequence, as long as nobody else had that backend since.
+    /// Where it last drew from a sequence, as long as nobody else has drawn there since.
     pub(super) drew_on: Option<BackendId>,
     /// What it listens to by a shared backend; nothing for most.
     pub(super) subscriber: Option<Box<Subscriber>>,

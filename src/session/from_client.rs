@@ -269,6 +269,7 @@ impl Session {
             return verdict;
         }
         let waits = self.must_pin(effects, leased).or_else(|| self.query_waits(&weighed, frame));
+        let waits = waits.or_else(|| self.discard_draws(effects, out).err());
         if let Some(verdict) = waits {
             self.turn.get_or_insert_default().head.weighed = Some(weighed);
             return verdict;

@@ -56,12 +56,6 @@ impl Session {
         !keeps.is_empty() && Keeps::BETTER_KEPT.contains(keeps) && !insists && self.is_between_transactions()
     }
 
-    /// Whether the session has drawn from a sequence since it leased its backend.
-    #[must_use]
-    pub fn has_drawn(&self) -> bool {
-        self.turn.as_ref().is_some_and(|turn| turn.drew)
-    }
-
     /// Whether anything of the session may be on its backend beyond its transaction.
     #[must_use]
     pub fn may_have_left_state(&self) -> bool {

@@ -24,6 +24,7 @@ mod channels;
 mod code;
 mod columns;
 mod copying;
+mod draws;
 mod ends;
 mod expect;
 mod failing;

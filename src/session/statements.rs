@@ -70,6 +70,9 @@ impl Session {
             Ok(statement) => statement,
             Err(verdict) => return verdict,
         };
+        if let Err(verdict) = self.discard_draws_for(&statement, out) {
+            return verdict;
+        }
         if let Err(verdict) = self.bring_executed(statement.weighed(), leased, out) {
             return verdict;
         }
@@ -204,6 +207,9 @@ impl Session {
         let Ok(bind) = Bind::read(frame.body) else {
             return self.forward(Kind::Bind);
         };
+        if let Err(verdict) = self.discard_draws_before(bind.statement, out) {
+            return verdict;
+        }
         let (named, vouches) = match self.usable((Kind::Bind, bind.statement), leased, out) {
             Ok(usable) => usable,
             Err(verdict) => return verdict,

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::channels::{Followed, Ledger};
 use super::copying::Copying;
 pub(super) use super::expect::{Effect, Expect, Kind, Pending, Who};
+use super::draws::Draws;
 use super::functions::{Callee, Outdated};
 use super::listening::Hearing;
 use super::look::Look;
@@ -76,8 +77,7 @@ pub(super) struct Turn {
     pub(super) administered: Vec<Arc<Pattern>>,
     /// One of these commands was done.
     pub(super) has_administered: bool,
-    /// Values were drawn from sequences.
-    pub(super) drew: bool,
+    pub(super) draws: Draws,
     /// Statements of the client's that the backend would not take: they are not valid any more.
     pub(super) invalid: Vec<Box<[u8]>>,
     /// What was called and is not known yet.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::code::{Code, without_a_name};
+use super::draws::Draws;
 use super::functions::{Callee, Judgement, Outdated, extend};
 use super::state::names_settings;
 use super::turn::Turn;
@@ -379,7 +380,7 @@ impl Session {
             Sequences::Pin => true,
         };
         if effects.any_of(Effects::DRAWS) {
-            self.turn.get_or_insert_default().drew = true;
+            self.turn.get_or_insert_default().draws = Draws::Own;
             if pins {
                 self.state.keep(Keeps::SEQUENCES);
             }

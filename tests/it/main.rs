@@ -27,6 +27,7 @@ mod replay;
 mod replication;
 mod report;
 mod scripts;
+mod sequences;
 mod state;
 mod tidy;
 mod tls;

@@ -1,0 +1,87 @@
+//! What sessions drew from sequences on backends that they share, of which `currval` and `lastval` tell.
+//!
+//! What another session drew must never be told: a key that belongs to somebody else's row is worse than an error. So
+//! what the backend knows of it is discarded before a statement asks, and PostgreSQL says that nothing was drawn.
+
+use super::outstanding::Known;
+use super::turn::{Effect, Expect, Kind, Who};
+use super::{Outgoing, Sequences, Session, Verdict, Wait};
+use crate::prepared::{Names, Statement};
+use crate::sql::Effects;
+use crate::wire::build;
+use crate::wire::view::Transaction;
+
+/// Whose draws a leased backend knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Draws {
+    /// Nobody's, or the session's own of an earlier lease.
+    #[default]
+    Kept,
+    /// Those of another session.
+    Others,
+    /// They were another's, and are discarded.
+    Discarded,
+    /// The session has drawn since it leased the backend.
+    Own,
+}
+
+impl Session {
+    /// Another session has drawn from sequences on the backend that has just been leased.
+    pub fn finds_draws_of_others(&mut self) {
+        self.turn.get_or_insert_default().draws = Draws::Others;
+    }
+
+    /// Whether the session has drawn from a sequence since it leased its backend.
+    #[must_use]
+    pub fn has_drawn(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.draws == Draws::Own)
+    }
+
+    /// Whether the backend knows of no draws any more.
+    #[must_use]
+    pub fn has_discarded_draws(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.draws == Draws::Discarded)
+    }
+
+    /// Whether a text with these effects may be told what another session has drawn.
+    fn asks_for_draws_of_others(&self, effects: Effects) -> bool {
+        let others = self.turn.as_ref().is_some_and(|turn| turn.draws == Draws::Others);
+        others && effects.any_of(Effects::READS_SEQUENCE) && !matches!(self.rules.sequences, Sequences::Off)
+    }
+
+    /// Has the backend forget what others drew, if a text with these effects asks. Within a batch that has begun it is
+    /// too late for that.
+    ///
+    /// # Errors
+    /// The text must wait: before it is known what becomes of earlier batches, their transaction may have failed.
+    pub(super) fn discard_draws(&mut self, effects: Effects, out: &mut Outgoing) -> Result<(), Verdict> {
+        if !self.asks_for_draws_of_others(effects) {
+            return Ok(());
+        }
+        let turn = self.turn.get_or_insert_default();
+        if turn.is_behind() {
+            return Err(Verdict::Hold(Wait::Replies));
+        }
+        if turn.status != Transaction::Failed && turn.may_begin_batch() {
+            build::write_query(&mut out.to_backend, b"discard sequences");
+            turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
+            turn.end_batch();
+            turn.draws = Draws::Discarded;
+        }
+        Ok(())
+    }
+
+    /// The same before a statement is parsed.
+    pub(super) fn discard_draws_for(&mut self, statement: &Statement, out: &mut Outgoing) -> Result<(), Verdict> {
+        self.discard_draws(self.effects_of(statement.weighed(), &statement.text), out)
+    }
+
+    /// The same before a statement is bound that has been parsed.
+    pub(super) fn discard_draws_before(&mut self, name: &[u8], out: &mut Outgoing) -> Result<(), Verdict> {
+        let Some(turn) = self.turn.as_ref().filter(|turn| turn.draws == Draws::Others) else { return Ok(()) };
+        match turn.named(&self.names, Names::key(name)) {
+            Known::Now(Some(named)) => self.discard_draws_for(&named.statement, out),
+            _ => Ok(()),
+        }
+    }
+}
