@@ -44,6 +44,8 @@ pub struct Functions {
     stateful: Vec<Box<[u8]>>,
     /// One was met that may set what nobody can ask for.
     hiding: AtomicBool,
+    /// One was met that asks what its session has drawn from sequences.
+    asking: AtomicBool,
     limit: usize,
 }
 
@@ -122,6 +124,7 @@ struct Known {
     may_leave: bool,
     stateful: bool,
     draws: bool,
+    asks_for_draws: bool,
     notifies: bool,
     redefines: bool,
     unnamed: Unnamed,
@@ -193,6 +196,7 @@ impl Functions {
             changes: AtomicU64::new(0),
             stateful,
             hiding: AtomicBool::new(false),
+            asking: AtomicBool::new(false),
             limit,
         }
     }
@@ -262,6 +266,18 @@ impl Functions {
         unnamed
     }
 
+    /// Whether any of these, as far as they have been read, asks what its session has drawn from sequences.
+    pub(super) fn ask_for_draws(&self, callees: impl Iterator<Item = Callee>) -> bool {
+        let mut asks = false;
+        if self.asking.load(Ordering::Relaxed) {
+            self.visit(callees, |_, known| {
+                asks |= known.is_some_and(|known| known.asks_for_draws);
+                true
+            });
+        }
+        asks
+    }
+
     /// Shows each of these, and what is called by those for which that says so, once. Whether that came to an end.
     fn visit(
         &self,
@@ -311,10 +327,13 @@ impl Functions {
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = effects.any_of(Effects::LEAVES.without(Effects::CALLS) | Effects::DEFINES);
         let unnamed = unnamed_settings(body, &Lexing::default());
+        let asks = effects.any_of(Effects::READS_SEQUENCE);
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
+        self.asking.fetch_or(asks, Ordering::Relaxed);
         self.add(asked, callee, |known| {
             known.may_leave |= leaves;
             known.draws |= effects.any_of(Effects::DRAWS);
+            known.asks_for_draws |= asks;
             known.notifies |= effects.any_of(Effects::NOTIFIES);
             known.redefines |= redefines;
             known.unnamed = known.unnamed.max(unnamed);
@@ -322,22 +341,25 @@ impl Functions {
             extend(&mut known.custom, spelled_names(body, &Lexing::default()));
             extend(&mut known.calls, callees);
         });
-        effects.any_of(Effects::READS_SEQUENCE)
+        asks
     }
 
     /// A function with this name is written in another language, whose name stands before its body. Whether it asks what
     /// a session has drawn from sequences.
     pub(super) fn learn_foreign(&self, asked: Asked, name: &[u8], said: &[u8]) -> bool {
         let Some(Code { effects, callees, redefines }) = Code::foreign(said) else { return false };
+        let asks = effects.any_of(Effects::READS_SEQUENCE);
         self.hiding.store(true, Ordering::Relaxed);
+        self.asking.fetch_or(asks, Ordering::Relaxed);
         self.add(asked, Callee::Function(cut(name)), |known| {
+            known.asks_for_draws |= asks;
             (known.may_leave, known.draws, known.notifies) = (true, true, true);
             known.redefines |= redefines;
             known.unnamed = known.unnamed.max(Unnamed::Maybe);
             extend(&mut known.custom, custom_names(said).map(String::into_bytes));
             extend(&mut known.calls, callees);
         });
-        effects.any_of(Effects::READS_SEQUENCE)
+        asks
     }
 
     /// Where this runs, this function may be called.

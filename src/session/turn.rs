@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::channels::{Followed, Ledger};
 use super::copying::Copying;
-pub(super) use super::expect::{Effect, Expect, Kind, Pending, Who};
 use super::draws::Draws;
+pub(super) use super::expect::{Effect, Expect, Kind, Pending, Who};
 use super::functions::{Callee, Outdated};
 use super::listening::Hearing;
 use super::look::Look;

@@ -69,7 +69,10 @@ impl Session {
             Weighed::Anything => Effects::ANYTHING,
             Weighed::Known(pattern) if pattern.traits.is_plain() => Effects::NONE,
             Weighed::Known(pattern) => {
-                let effects = self.effects_of_pattern(pattern);
+                let mut effects = self.effects_of_pattern(pattern);
+                if self.rules.functions.ask_for_draws(callees(pattern)) {
+                    effects |= Effects::READS_SEQUENCE;
+                }
                 let called = match &*pattern.traits.functions {
                     [] => Unnamed::No,
                     _ => self.given_by(text, self.rules.functions.unnamed(callees(pattern))),
