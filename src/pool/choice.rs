@@ -17,8 +17,6 @@ pub struct Taken<B> {
     pub from: Home,
     /// Older than it may be: close it and take another.
     pub expired: bool,
-    /// [`Slots::last_holder`]
-    pub last_holder: u64,
 }
 
 impl<B> Slots<B> {
@@ -63,7 +61,7 @@ impl<B> Slots<B> {
         entry.since = now;
         let expired = entry.expires.is_some_and(|at| at <= now);
         let id = BackendId { generation: entry.generation, seat };
-        Some(Taken { id, backend, from, expired, last_holder: entry.last_holder })
+        Some(Taken { id, backend, from, expired })
     }
 
     fn choose(&self, shelf: usize, wish: &Wish, fresh: &impl Fn(Instant) -> bool) -> Option<u32> {

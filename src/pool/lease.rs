@@ -34,7 +34,6 @@ pub(super) struct Grant {
     pub(super) leased_at: Instant,
     pub(super) home: Home,
     pub(super) duty: Duty,
-    pub(super) last_holder: u64,
 }
 
 /// A lease that is over, but for its backend.
@@ -58,7 +57,6 @@ pub struct Lease<M: Manager> {
     leased_at: Instant,
     home: Home,
     duty: Duty,
-    last_holder: u64,
     /// Not yet the pool's.
     traffic: Traffic,
     accounted_at: Instant,
@@ -66,10 +64,10 @@ pub struct Lease<M: Manager> {
 
 impl<M: Manager> Lease<M> {
     pub(super) fn new(pool: Pool<M>, backend: M::Backend, grant: Grant) -> Self {
-        let Grant { id, leased_at, home, duty, last_holder } = grant;
+        let Grant { id, leased_at, home, duty } = grant;
         let traffic = Traffic::default();
         let backend = Some(backend);
-        Self { pool, backend, id, leased_at, home, duty, last_holder, traffic, accounted_at: leased_at }
+        Self { pool, backend, id, leased_at, home, duty, traffic, accounted_at: leased_at }
     }
 
     #[must_use]
@@ -85,13 +83,6 @@ impl<M: Manager> Lease<M> {
     #[must_use]
     pub fn pool(&self) -> &Pool<M> {
         &self.pool
-    }
-
-    /// [`super::Wish::holder`] of the lease of this backend before this one: what that session left there may still
-    /// be there. 0 where it was nobody in particular, the pool itself (a reset), or where the backend is new.
-    #[must_use]
-    pub fn last_holder(&self) -> u64 {
-        self.last_holder
     }
 
     /// Counts what it was used for; the pool's figures have it a second later, or when the lease ends.

@@ -72,7 +72,7 @@ impl<M: Manager> Pool<M> {
             state.waits.record(Duration::ZERO);
             drop(state);
             let duty = if pinned { Duty::Pinned } else { Duty::Session };
-            let grant = Grant { id: taken.id, leased_at: now, home, duty, last_holder: taken.last_holder };
+            let grant = Grant { id: taken.id, leased_at: now, home, duty };
             let mut lease = Lease::new(self.clone(), taken.backend, grant);
             let manager = &self.0.manager;
             if !taken.expired && !manager.is_dead(&mut lease) && (!moved || manager.rehome(&mut lease)) {

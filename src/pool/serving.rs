@@ -232,9 +232,8 @@ impl<M: Manager> State<M> {
             return None;
         }
         let Came { id, backend, .. } = self.lingering.take_alike(wish.profile, Some(wish.worker))?;
-        let last_holder = self.slots.last_holder(id);
         let from = self.slots.pass_on(id, wish, now);
-        Some(Taken { id, backend, from, expired: false, last_holder })
+        Some(Taken { id, backend, from, expired: false })
     }
 
     /// Backends for whose settings nobody came are for everybody.
@@ -252,14 +251,13 @@ impl<M: Manager> State<M> {
     }
 
     fn hand(&mut self, ticket: Ticket, id: BackendId, backend: M::Backend, now: Instant, chores: &mut Chores<M>) {
-        let last_holder = self.slots.last_holder(id);
         let Some(waiter) = self.queue.waiter_mut(ticket) else {
             debug_assert!(false, "who was called is still there");
             return self.close_seat(id, Some(backend), chores);
         };
         let wish = waiter.wish;
         let from = self.slots.pass_on(id, &wish, now);
-        waiter.outcome = Outcome::Handed { id, backend, from, last_holder };
+        waiter.outcome = Outcome::Handed { id, backend, from };
         chores.wakers.extend(waiter.waker.take());
         if std::mem::take(&mut waiter.promised) {
             self.pins.keep_promise(id, Pin { reasons: wish.pin, holder: wish.holder, since: now });

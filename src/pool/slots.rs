@@ -85,8 +85,6 @@ pub(super) struct Seat<B> {
     pub(super) expires: Option<Instant>,
     /// [`Slots::retire`] was called after this backend was begun.
     retired: bool,
-    /// Who used it last; 0 is nobody yet, or nobody in particular.
-    pub(super) last_holder: u64,
 }
 
 /// Idle backends of one worker: most and least recently used.
@@ -187,7 +185,6 @@ impl<B> Slots<B> {
                     born: now,
                     expires: None,
                     retired: false,
-                    last_holder: 0,
                 });
                 seat
             }
@@ -197,7 +194,7 @@ impl<B> Slots<B> {
         let generation = entry.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         *entry = Seat { generation, occupancy: Occupancy::Connecting, home, since: now, born: now, ..*entry };
         entry.expires = None;
-        (entry.retired, entry.last_holder) = (false, 0);
+        entry.retired = false;
         self.connecting += 1;
         Some(BackendId { generation, seat })
     }
@@ -240,21 +237,6 @@ impl<B> Slots<B> {
         self.leased -= 1;
         self.idle += 1;
         Ok(())
-    }
-
-    /// Notes that whoever holds this lease has used the backend.
-    pub fn used(&mut self, id: BackendId) {
-        if let Some(seat) = self.seat_mut(id)
-            && let Occupancy::Leased { holder, .. } = seat.occupancy
-        {
-            seat.last_holder = holder;
-        }
-    }
-
-    /// Who used the backend before whoever has it now; 0 is nobody, or nobody in particular.
-    #[must_use]
-    pub fn last_holder(&self, id: BackendId) -> u64 {
-        self.seat(id).map_or(0, |seat| seat.last_holder)
     }
 
     /// Who holds a lease; 0 is nobody in particular.

@@ -46,7 +46,6 @@ pub(super) enum Outcome<M: Manager> {
         id: BackendId,
         backend: M::Backend,
         from: Home,
-        last_holder: u64,
     },
     Failed(LeaseError<M::Error>),
 }
@@ -205,7 +204,6 @@ impl<M: Manager> State<M> {
             }
             Duty::ProofForOne => return,
         }
-        self.slots.used(ended.id);
         self.traffic += ended.traffic;
         self.holds.record(ended.held);
     }

@@ -80,7 +80,7 @@ impl<M: Manager> Shared<M> {
             self.spawn(connect(opening));
         }
         for (taken, duty) in proofs {
-            let grant = Grant { id: taken.id, leased_at: now, home, duty, last_holder: taken.last_holder };
+            let grant = Grant { id: taken.id, leased_at: now, home, duty };
             let lease = Lease::new(Pool(Arc::clone(self)), taken.backend, grant);
             self.spawn(prove(lease, taken.from != home));
         }

@@ -116,14 +116,14 @@ impl<M: Manager> Waiting<M> {
     pub fn poll_at(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Result<Lease<M>, LeaseError<M::Error>>> {
         loop {
             let outcome = std::task::ready!(self.pick_up(cx, now));
-            let (id, backend, from, last_holder) = match outcome {
-                Outcome::Handed { id, backend, from, last_holder } => (id, backend, from, last_holder),
+            let (id, backend, from) = match outcome {
+                Outcome::Handed { id, backend, from } => (id, backend, from),
                 Outcome::Failed(error) => return Poll::Ready(Err(error)),
                 Outcome::Open => return Poll::Ready(Err(LeaseError::Closed)),
             };
             let home: Home = Some(self.wish.worker);
             let duty = if self.wish.pin.is_empty() { Duty::Session } else { Duty::Pinned };
-            let grant = Grant { id, leased_at: now, home, duty, last_holder };
+            let grant = Grant { id, leased_at: now, home, duty };
             let mut lease = Lease::new(self.pool.clone(), backend, grant);
             let manager = &self.pool.0.manager;
             if !manager.is_dead(&mut lease) && (from == home || manager.rehome(&mut lease)) {

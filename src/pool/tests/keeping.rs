@@ -303,22 +303,3 @@ async fn one_who_waits_for_a_certain_backend_in_vain_learns_who_holds_it() {
     let waiting = world.pool.wait(&must(id), now()).unwrap();
     assert_eq!(waiting.give_up(now()), Shortage::One { id, holder: 5 });
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_lease_knows_who_had_the_backend_before() {
-    let world = World::new(Pool { pre_ping: crate::config::PrePing::Always, ..config(1, 0) });
-    let by = |holder| Wish { holder, ..Wish::default() };
-    let first = world.lease_for(by(7)).await.unwrap();
-    assert_eq!(first.last_holder(), 0);
-    first.release(Return::Clean, now());
-    let second = world.lease_for(by(8)).await.unwrap();
-    assert_eq!(second.last_holder(), 7, "a ping is no use of it");
-    let third = world.pool.wait(&by(9), now()).unwrap();
-    let fourth = world.pool.wait(&by(10), now()).unwrap();
-    second.release(Return::Clean, now());
-    drop(third);
-    let fourth = fourth.now_or_never().unwrap().unwrap();
-    assert_eq!(fourth.last_holder(), 8, "who left before it had the lease did not use it");
-    fourth.release(Return::NeedsReset, now());
-    assert_eq!(world.lease_for(by(11)).await.unwrap().last_holder(), 0, "a reset leaves nothing");
-}
