@@ -79,7 +79,7 @@ pub enum Standing {
 }
 
 /// Every Parse of a statement, a client's or our own for a backend, has a number: the later, the higher. They tell
-/// what is older than a change of the tables that a statement reads, and, by [`predates`](super::predates), what may be
+/// what is older than a change of the tables that a statement reads, and, by [`predates`], what may be
 /// older than any change of definitions.
 #[derive(Debug, Default)]
 struct Age {

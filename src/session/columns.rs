@@ -9,7 +9,7 @@ use super::functions::Outdated;
 use super::reports;
 use super::turn::{Expect, Kind, Turn, Who};
 use super::{Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::{Held, Kind as StatementKind, Named, Names, Shape, predates};
+use crate::prepared::{Held, Kind as StatementKind, Named, Names, Shape, Statement, predates};
 use crate::sql::Definitions;
 use crate::wire::Frame;
 use crate::wire::build;
@@ -53,6 +53,14 @@ impl Turn {
     pub(super) fn redefines(&self) -> bool {
         let changes = |outdated: &Outdated| outdated.definitions.contains(Definitions::MEANINGS);
         self.outdated.as_ref().is_some_and(changes)
+    }
+
+    /// PostgreSQL has refused the backend's copy, whose columns have changed; of a change that is not committed others
+    /// know nothing.
+    pub(super) fn found_stale(&self, statement: &Statement, held: &Held) {
+        if let Some(parse) = held.parse_of(statement.id).filter(|_| !self.redefines()) {
+            statement.outdate(parse);
+        }
     }
 
     /// Judges a copy by the number of its Parse. Who prepared the statement before its columns changed gets

@@ -204,10 +204,8 @@ impl Session {
         if let Some(named) = about.filter(|_| own_words.is_none() && frame.is_whole()) {
             let statement = &named.statement;
             if reports::is_stale(&report, frame.body) {
-                // Of what is temporary, or not committed, others know nothing.
-                let own_business = self.state.may_have_temporary() || turn.redefines();
-                if let Some(parse) = leased.held.parse_of(statement.id).filter(|_| !own_business) {
-                    statement.outdate(parse);
+                if !self.state.may_have_temporary() {
+                    turn.found_stale(statement, leased.held);
                 }
                 if turn.send_again(statement, &mut out.to_backend) {
                     return Ok(Verdict::Swallow);
