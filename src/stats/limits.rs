@@ -162,7 +162,7 @@ mod tests {
         }
         hits.counter(Limit::Waiters).fetch_add(1, Ordering::Relaxed);
         let counts = hits.counts();
-        assert_eq!((counts.of(Limit::Channels), counts.of(Limit::Waiters)), (1, 23));
+        assert_eq!((counts.of(Limit::Channels), counts.of(Limit::Waiters)), (1, 25));
         let mut before = counts;
         hits.hit(Limit::Pools);
         assert_eq!(hits.counts().since(&before).collect::<Vec<_>>(), [(Limit::Pools, 1)]);
