@@ -308,6 +308,8 @@ async fn a_session_is_counted_for_everything_that_it_keeps_its_backend_for() {
         assert_eq!(code(&one.query(statement).await), None, "{statement}");
         eventually(statement, async || kept_for(&mut console).await == counted).await;
     }
+    let taken = console.value("show pools (pins_taken) where database = 'postgres'").await;
+    assert_eq!(taken, "1 for session advisory locks, 1 for SQL-level PREPARE and 1 for temporary objects");
 }
 
 #[tokio::test]

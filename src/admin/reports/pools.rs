@@ -51,6 +51,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ms("hold_p99_ms"),
     ms("hold_max_ms"),
     Column::further("pins", Type::Text),
+    Column::further("pins_taken", Type::Text),
     Column::new("last_error", Type::Text),
 ];
 
@@ -90,6 +91,7 @@ pub(super) fn row(pool: &PoolSnapshot<Refusal>) -> Row {
         Value::millis(holds.p99),
         Value::millis(holds.longest),
         Value::Text(pool.pins.to_string()),
+        Value::Text(pool.pins_total.to_string()),
         pool.last_error.as_ref().map_or(Value::Null, |error| Value::Text(error.to_string())),
     ]
 }
