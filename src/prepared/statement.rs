@@ -15,6 +15,7 @@ const JUDGED: u32 = 64;
 const SLOW: u32 = 48;
 /// What is slow: longer than twice the slowest measured execution and this.
 const SLACK_MICROS: u64 = 1000;
+
 /// One statement, as a Parse gave it.
 #[derive(Debug)]
 pub struct Statement {

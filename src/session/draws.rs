@@ -4,11 +4,9 @@
 //! what the backend knows of it is discarded before a statement asks, and PostgreSQL says that nothing was drawn.
 
 use super::outstanding::Known;
-use super::turn::{Effect, Expect, Kind, Who};
 use super::{Outgoing, Sequences, Session, Verdict, Wait};
 use crate::prepared::{Names, Statement};
 use crate::sql::Effects;
-use crate::wire::build;
 use crate::wire::view::Transaction;
 
 /// Whose draws a leased backend knows.
@@ -43,10 +41,10 @@ impl Session {
         self.turn.as_ref().is_some_and(|turn| turn.draws == Draws::Discarded)
     }
 
-    /// Whether a text with these effects may be told what another session has drawn.
-    fn asks_for_draws_of_others(&self, effects: Effects) -> bool {
+    /// Whether another session's draws are there, and are not to be told.
+    fn hides_draws(&self) -> bool {
         let others = self.turn.as_ref().is_some_and(|turn| turn.draws == Draws::Others);
-        others && effects.any_of(Effects::READS_SEQUENCE) && !matches!(self.rules.sequences, Sequences::Off)
+        others && !matches!(self.rules.sequences, Sequences::Off)
     }
 
     /// Has the backend forget what others drew, if a text with these effects asks. Within a batch that has begun it is
@@ -55,7 +53,7 @@ impl Session {
     /// # Errors
     /// The text must wait: before it is known what becomes of earlier batches, their transaction may have failed.
     pub(super) fn discard_draws(&mut self, effects: Effects, out: &mut Outgoing) -> Result<(), Verdict> {
-        if !self.asks_for_draws_of_others(effects) {
+        if !self.hides_draws() || !effects.any_of(Effects::READS_SEQUENCE) {
             return Ok(());
         }
         let turn = self.turn.get_or_insert_default();
@@ -63,22 +61,23 @@ impl Session {
             return Err(Verdict::Hold(Wait::Replies));
         }
         if turn.status != Transaction::Failed && turn.may_begin_batch() {
-            build::write_query(&mut out.to_backend, b"discard sequences");
-            turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
-            turn.end_batch();
             turn.draws = Draws::Discarded;
+            self.ask_alone(b"discard sequences", &mut out.to_backend);
         }
         Ok(())
     }
 
     /// The same before a statement is parsed.
     pub(super) fn discard_draws_for(&mut self, statement: &Statement, out: &mut Outgoing) -> Result<(), Verdict> {
+        if !self.hides_draws() {
+            return Ok(());
+        }
         self.discard_draws(self.effects_of(statement.weighed(), &statement.text), out)
     }
 
     /// The same before a statement is bound that has been parsed.
     pub(super) fn discard_draws_before(&mut self, name: &[u8], out: &mut Outgoing) -> Result<(), Verdict> {
-        let Some(turn) = self.turn.as_ref().filter(|turn| turn.draws == Draws::Others) else { return Ok(()) };
+        let Some(turn) = self.turn.as_ref().filter(|_| self.hides_draws()) else { return Ok(()) };
         match turn.named(&self.names, Names::key(name)) {
             Known::Now(Some(named)) => self.discard_draws_for(&named.statement, out),
             _ => Ok(()),

@@ -172,8 +172,8 @@ impl Session {
 }
 
 impl Session {
-    /// Has the backend run a text for us, outside of any transaction.
-    fn ask_alone(&mut self, text: &[u8], out: &mut Vec<u8>) {
+    /// Has the backend run a text for us, between two batches.
+    pub(super) fn ask_alone(&mut self, text: &[u8], out: &mut Vec<u8>) {
         build::write_query(out, text);
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
