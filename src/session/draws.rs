@@ -1,9 +1,12 @@
 //! What sessions drew from sequences on backends that they share, of which `currval` and `lastval` tell.
 //!
-//! What another session drew must never be told: a key that belongs to somebody else's row is worse than an error. So
+//! A session keeps the backend on which it drew where that is wanted and a pin is free. Where none is, what another session drew must never be told: a key that belongs to somebody else's row is worse than an error. So
 //! what the backend knows of it is discarded before a statement asks, and PostgreSQL says that nothing was drawn.
 
+use std::sync::atomic::Ordering;
+
 use super::outstanding::Known;
+use super::state::Keeps;
 use super::{Outgoing, Sequences, Session, Verdict, Wait};
 use crate::prepared::{Names, Statement};
 use crate::sql::Effects;
@@ -24,6 +27,27 @@ pub(super) enum Draws {
 }
 
 impl Session {
+    /// Notes that values were drawn from sequences, or asked for.
+    pub(super) fn note_sequences(&mut self, effects: Effects) {
+        if !effects.any_of(Effects::DRAWS | Effects::READS_SEQUENCE) {
+            return;
+        }
+        if effects.any_of(Effects::READS_SEQUENCE) {
+            self.rules.sequences.ask();
+        }
+        let pins = match &self.rules.sequences {
+            Sequences::Auto { asked } => asked.load(Ordering::Relaxed),
+            Sequences::Off => return,
+            Sequences::Pin => true,
+        };
+        if effects.any_of(Effects::DRAWS) {
+            self.turn.get_or_insert_default().draws = Draws::Own;
+            if pins {
+                self.state.keep(Keeps::SEQUENCES);
+            }
+        }
+    }
+
     /// Another session has drawn from sequences on the backend that has just been leased.
     pub fn finds_draws_of_others(&mut self) {
         self.turn.get_or_insert_default().draws = Draws::Others;

@@ -1,16 +1,14 @@
 //! What a client's texts may do to its session.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
 use super::code::{Code, without_a_name};
-use super::draws::Draws;
 use super::functions::{Callee, Judgement, Outdated, extend};
 use super::state::names_settings;
 use super::turn::Turn;
-use super::{Keeps, Sequences, Session};
+use super::{Keeps, Session};
 use crate::prepared::{Origin, Statement};
 use crate::settings::{CLIENT_ENCODING, SEARCH_PATH, is_plan_neutral};
 use crate::sql::{
@@ -366,27 +364,6 @@ impl Session {
         // What is not known yet may; it is asked about only this once.
         if judgement.notifies || !judgement.unknown.is_empty() {
             self.turn.get_or_insert_default().notified = true;
-        }
-    }
-
-    /// Notes that values were drawn from sequences, or asked for.
-    fn note_sequences(&mut self, effects: Effects) {
-        if !effects.any_of(Effects::DRAWS | Effects::READS_SEQUENCE) {
-            return;
-        }
-        if effects.any_of(Effects::READS_SEQUENCE) {
-            self.rules.sequences.ask();
-        }
-        let pins = match &self.rules.sequences {
-            Sequences::Auto { asked } => asked.load(Ordering::Relaxed),
-            Sequences::Off => return,
-            Sequences::Pin => true,
-        };
-        if effects.any_of(Effects::DRAWS) {
-            self.turn.get_or_insert_default().draws = Draws::Own;
-            if pins {
-                self.state.keep(Keeps::SEQUENCES);
-            }
         }
     }
 

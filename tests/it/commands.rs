@@ -1,26 +1,16 @@
 //! The command line beside serving: what is checked beforehand, said at a start that fails, and printed.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use crate::harness::proxy::binary;
 use crate::harness::tls::Authority;
-use crate::harness::{own_postgres, pgweir};
+use crate::harness::{fed, own_postgres, pgweir};
 
 /// Runs the program to its end, without any configuration of the environment.
 fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(binary().expect("there is a program to test"))
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("pgweir starts");
-    child.stdin.take().expect("stdin is piped").write_all(input.as_bytes()).expect("it reads");
-    child.wait_with_output().expect("it ends")
+    fed(Command::new(binary().expect("there is a program to test")).args(arguments).env_clear(), input)
 }
 
 fn text(bytes: &[u8]) -> String {

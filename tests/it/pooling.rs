@@ -1,14 +1,13 @@
 //! How many backends there are, who gets them, when they go.
 
 use std::collections::HashSet;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio_postgres::error::SqlState;
 
-use crate::harness::{self, Proxy, code, eventually, frame, pgweir, postgres, within};
+use crate::harness::{self, Proxy, code, eventually, fed, frame, pgweir, postgres, within};
 
 /// Backends that this proxy's clients of application `name` occupy or left behind, by a direct look.
 async fn backends_of(user: &str) -> i64 {
@@ -286,15 +285,7 @@ async fn psql_connects_anew_while_its_own_transaction_has_the_only_backend() {
     let script = "begin;\ncreate table p_psql (n int);\n\\c\nselect 'there is ' || coalesce(to_regclass('p_psql')::text, 'nothing');\n";
     let url = proxy.url(&user, "postgres");
     let run = tokio::task::spawn_blocking(move || {
-        let mut psql = Command::new("psql")
-            .args(["-XAt", "-v", "ON_ERROR_STOP=1", "-d", &url])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("psql starts");
-        psql.stdin.take().expect("it is piped").write_all(script.as_bytes()).expect("psql reads");
-        psql.wait_with_output().expect("psql ends")
+        fed(Command::new("psql").args(["-XAt", "-v", "ON_ERROR_STOP=1", "-d", &url]), script)
     });
     let output = within("psql ends", run).await.expect("it was waited for");
     let said = String::from_utf8_lossy(&output.stdout);

@@ -14,6 +14,8 @@ pub use postgres::{Cluster, own_postgres, postgres};
 pub use proxy::{Builder, Proxy, pgweir};
 pub use wire::WireClient;
 
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// The longest that anything in a test is waited for. It ends a hanging test with an explanation; nothing is ever
@@ -37,6 +39,15 @@ pub async fn eventually(what: &str, mut question: impl AsyncFnMut() -> bool) {
         }
     };
     within(what, asked).await;
+}
+
+/// Runs a program to its end with this input. Blocks.
+#[must_use]
+pub fn fed(program: &mut Command, input: &str) -> Output {
+    let piped = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("it starts");
+    child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("it ends")
 }
 
 /// The SQLSTATE of the first error among these frames.
