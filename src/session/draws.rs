@@ -1,7 +1,8 @@
 //! What sessions drew from sequences on backends that they share, of which `currval` and `lastval` tell.
 //!
-//! A session keeps the backend on which it drew where that is wanted and a pin is free. Where none is, what another session drew must never be told: a key that belongs to somebody else's row is worse than an error. So
-//! what the backend knows of it is discarded before a statement asks, and PostgreSQL says that nothing was drawn.
+//! A session keeps the backend on which it drew where that is wanted and a pin is free. Where none is, what another
+//! session drew must never be told: a key that belongs to somebody else's row is worse than an error. So what the
+//! backend knows of it is discarded before a statement asks, and PostgreSQL says that nothing was drawn.
 
 use std::sync::atomic::Ordering;
 
