@@ -280,6 +280,7 @@ impl Routes {
             patterns: Arc::clone(self.insight.patterns()),
             functions: Arc::new(Functions::new(config.limits.patterns, &config.session.stateful_functions)),
             measuring: self.measuring(),
+            channels_asked_late: AtomicBool::new(false),
             sequences: match pool.sequences {
                 config::Sequences::Auto => Sequences::Auto { asked: AtomicBool::new(false) },
                 config::Sequences::Off => Sequences::Off,

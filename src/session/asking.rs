@@ -196,8 +196,8 @@ mod tests {
         let first = said(false, &mut turn, &mut held);
         assert_eq!(
             turn.pending.len(),
-            7,
-            "the session, how to plan, functions in three ways, operators, and the Query itself"
+            8,
+            "the session, how to plan, functions in three ways, operators, what tells of sessions, and the Query itself"
         );
         assert!(first.contains("ANY ($1)") && first.contains("(ARRAY[E'f']::pg_catalog.name[])"));
         assert!(first.contains("SELECT 's', E'app.x', pg_catalog.current_setting(E'app.x', true)"));
@@ -208,7 +208,7 @@ mod tests {
             }
         }
         let then = said(false, &mut turn, &mut held);
-        assert_eq!((turn.pending.len(), then.matches("EXECUTE").count()), (1, 6));
+        assert_eq!((turn.pending.len(), then.matches("EXECUTE").count()), (1, 7));
     }
 
     #[test]

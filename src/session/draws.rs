@@ -97,7 +97,7 @@ impl Session {
         if !self.hides_draws() {
             return Ok(());
         }
-        self.discard_draws(self.effects_of(statement.weighed(), &statement.text), out)
+        self.discard_draws(self.effects_of_statement(statement), out)
     }
 
     /// The same before a statement is bound that has been parsed.

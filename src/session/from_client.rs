@@ -268,7 +268,7 @@ impl Session {
             self.turn.get_or_insert_default().head.weighed = Some(weighed).filter(|_| verdict != Verdict::Swallow);
             return verdict;
         }
-        let waits = self.must_pin(effects, leased).or_else(|| self.query_waits(&weighed, frame));
+        let waits = self.must_pin(effects, leased).or_else(|| self.query_waits((&weighed, effects), frame));
         let waits = waits.or_else(|| self.discard_draws(effects, out).err());
         if let Some(verdict) = waits {
             self.turn.get_or_insert_default().head.weighed = Some(weighed);
@@ -284,9 +284,9 @@ impl Session {
                 return verdict;
             }
         }
-        if is_by_name(&weighed) {
+        if is_by_name(&weighed, effects) {
             let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch());
-            self.bring_own_names(&weighed, begins, leased, out);
+            self.bring_own_names((&weighed, effects), begins, leased, out);
         }
         let forgets = !frame.is_whole() || (!weighed.is_plain() && may_forget(text));
         let executes_copy =
@@ -316,11 +316,13 @@ impl Session {
     }
 
     /// Whether a Query must wait for something else than its backend.
-    fn query_waits(&mut self, weighed: &Weighed, frame: &Frame<'_>) -> Option<Verdict> {
-        self.bring_channels(weighed)
+    fn query_waits(&mut self, (weighed, effects): (&Weighed, Effects), frame: &Frame<'_>) -> Option<Verdict> {
+        self.bring_channels((weighed, effects), query_text(frame.body))
             .or_else(|| self.must_make_way(weighed))
             .or_else(|| self.must_name_in_text(weighed, frame))
-            .or_else(|| (self.is_naming(weighed) || self.mends_later(weighed)).then_some(Verdict::Hold(Wait::Replies)))
+            .or_else(|| {
+                (self.is_naming(weighed, effects) || self.mends_later(weighed)).then_some(Verdict::Hold(Wait::Replies))
+            })
     }
 
     /// Answers a Query with an error of ours. In a transaction, or where one may be open, the backend must fail too,

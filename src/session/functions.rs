@@ -44,8 +44,8 @@ pub struct Functions {
     stateful: Vec<Box<[u8]>>,
     /// One was met that may set what nobody can ask for.
     hiding: AtomicBool,
-    /// One was met that asks what its session has drawn from sequences.
-    asking: AtomicBool,
+    /// What the session has on its backend that any is known to tell ([`Effects::TELLS`]).
+    telling: AtomicU64,
     limit: usize,
 }
 
@@ -124,7 +124,8 @@ struct Known {
     may_leave: bool,
     stateful: bool,
     draws: bool,
-    asks_for_draws: bool,
+    /// Of [`Effects::TELLS`].
+    tells: Effects,
     notifies: bool,
     redefines: bool,
     unnamed: Unnamed,
@@ -196,7 +197,7 @@ impl Functions {
             changes: AtomicU64::new(0),
             stateful,
             hiding: AtomicBool::new(false),
-            asking: AtomicBool::new(false),
+            telling: AtomicU64::new(0),
             limit,
         }
     }
@@ -266,16 +267,30 @@ impl Functions {
         unnamed
     }
 
-    /// Whether any of these, as far as they have been read, asks what its session has drawn from sequences.
-    pub(super) fn ask_for_draws(&self, callees: impl Iterator<Item = Callee>) -> bool {
-        let mut asks = false;
-        if self.asking.load(Ordering::Relaxed) {
-            self.visit(callees, |_, known| {
-                asks |= known.is_some_and(|known| known.asks_for_draws);
-                true
-            });
+    /// Somewhere in the database is something that tells this of a session ([`Effects::TELLS`]).
+    pub(super) fn expect_telling(&self, tells: Effects) {
+        self.telling.fetch_or(tells.among(Effects::TELLS).bits(), Ordering::Relaxed);
+    }
+
+    /// What anything in the database is known to tell of a session.
+    pub(super) fn telling(&self) -> Effects {
+        Effects::from_bits(self.telling.load(Ordering::Relaxed))
+    }
+
+    /// What these, and all that they call, tell of a session: what has not been read may tell what anything does that
+    /// is known of, but for draws, which are waited for.
+    pub(super) fn tell(&self, callees: impl Iterator<Item = Callee>) -> Effects {
+        let telling = self.telling();
+        if telling.is_empty() {
+            return Effects::NONE;
         }
-        asks
+        let unread = telling.without(Effects::READS_SEQUENCE);
+        let mut tells = Effects::NONE;
+        let ended = self.visit(callees, |_, known| {
+            tells |= known.map_or(unread, |known| known.tells);
+            true
+        });
+        if ended { tells } else { tells | unread }
     }
 
     /// Shows each of these, and what is called by those for which that says so, once. Whether that came to an end.
@@ -327,13 +342,13 @@ impl Functions {
         // In PL/pgSQL, EXECUTE runs whatever a string says.
         let leaves = effects.any_of(Effects::LEAVES.without(Effects::CALLS) | Effects::DEFINES);
         let unnamed = unnamed_settings(body, &Lexing::default());
-        let asks = effects.any_of(Effects::READS_SEQUENCE);
+        let tells = effects.among(Effects::TELLS);
         self.hiding.fetch_or(unnamed != Unnamed::No, Ordering::Relaxed);
-        self.asking.fetch_or(asks, Ordering::Relaxed);
+        self.expect_telling(tells);
         self.add(asked, callee, |known| {
             known.may_leave |= leaves;
             known.draws |= effects.any_of(Effects::DRAWS);
-            known.asks_for_draws |= asks;
+            known.tells |= tells;
             known.notifies |= effects.any_of(Effects::NOTIFIES);
             known.redefines |= redefines;
             known.unnamed = known.unnamed.max(unnamed);
@@ -341,25 +356,25 @@ impl Functions {
             extend(&mut known.custom, spelled_names(body, &Lexing::default()));
             extend(&mut known.calls, callees);
         });
-        asks
+        tells.any_of(Effects::READS_SEQUENCE)
     }
 
     /// A function with this name is written in another language, whose name stands before its body. Whether it asks what
     /// a session has drawn from sequences.
     pub(super) fn learn_foreign(&self, asked: Asked, name: &[u8], said: &[u8]) -> bool {
         let Some(Code { effects, callees, redefines }) = Code::foreign(said) else { return false };
-        let asks = effects.any_of(Effects::READS_SEQUENCE);
+        let tells = effects.among(Effects::TELLS);
         self.hiding.store(true, Ordering::Relaxed);
-        self.asking.fetch_or(asks, Ordering::Relaxed);
+        self.expect_telling(tells);
         self.add(asked, Callee::Function(cut(name)), |known| {
-            known.asks_for_draws |= asks;
+            known.tells |= tells;
             (known.may_leave, known.draws, known.notifies) = (true, true, true);
             known.redefines |= redefines;
             known.unnamed = known.unnamed.max(Unnamed::Maybe);
             extend(&mut known.custom, custom_names(said).map(String::into_bytes));
             extend(&mut known.calls, callees);
         });
-        asks
+        tells.any_of(Effects::READS_SEQUENCE)
     }
 
     /// Where this runs, this function may be called.

@@ -5,7 +5,9 @@
 //! that backend alone, which the session then keeps.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use super::from_client::opens_block;
 use super::state::Keeps;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Hold, Outgoing, Session, Verdict, Wait};
@@ -98,16 +100,23 @@ impl Session {
         Verdict::Swallow
     }
 
-    /// Before a text that asks which channels the session listens to: its backend is told them, and listens as long as
-    /// it has it. `None` where there is nothing to do.
-    pub(super) fn bring_channels(&mut self, weighed: &Weighed) -> Option<Verdict> {
-        let asks = self.effects_of(weighed, b"").any_of(Effects::READS_CHANNELS);
-        (asks && self.listening).then_some(())?;
+    /// Before a text that asks which channels the session listens to, or opens a transaction block in which one may ask:
+    /// its backend is told them, and listens as long as it has it. `None` where there is nothing to do.
+    pub(super) fn bring_channels(&mut self, (weighed, effects): (&Weighed, Effects), text: &[u8]) -> Option<Verdict> {
+        self.listening.then_some(())?;
+        let (asks, late) = (effects.any_of(Effects::READS_CHANNELS), &self.rules.channels_asked_late);
+        (asks || opens_a_block(weighed, text) || late.load(Ordering::Relaxed)).then_some(())?;
         let turn = self.turn.get_or_insert_default();
         turn.head.channels_awaited = false;
-        // In a block it would be too late: LISTEN takes effect with the commit.
-        (turn.status == Transaction::Idle && !turn.has_begun()).then_some(())?;
-        (!turn.brought_channels).then_some(Verdict::Hold(Wait::Channels))
+        if turn.brought_channels {
+            return None;
+        }
+        // In a transaction that has begun it would be too late: LISTEN takes effect with the commit.
+        if turn.status != Transaction::Idle || turn.has_begun() {
+            late.fetch_or(asks, Ordering::Relaxed);
+            return None;
+        }
+        Some(Verdict::Hold(Wait::Channels))
     }
 
     /// Has the backend listen to these channels too, so that it knows them.
@@ -178,6 +187,14 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Unnamed(None)]);
         turn.end_batch();
+    }
+}
+
+/// Whether a transaction block is open once a text has run, or was while it did.
+fn opens_a_block(weighed: &Weighed, text: &[u8]) -> bool {
+    match weighed {
+        Weighed::Known(pattern) => pattern.traits.commands.contains(&Command::Begin),
+        Weighed::Later(_) | Weighed::Anything => opens_block(text),
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::asking::Wanted;
 use super::functions::{Asked, Callee, cut};
 use super::state::{Keeps, Parts};
+use super::telling::told_in;
 use super::{Leased, Sequences, Session};
 use crate::settings::{AUTHORIZATION, CLIENT_ENCODING, Carried, Profile, ROLE, is_utf8};
 use crate::sql::{Effects, Unnamed};
@@ -132,7 +133,7 @@ impl Session {
         let plain = |said| if look.in_hex { from_hex(said) } else { Cow::Borrowed(said) };
         let (name, value) = (&*plain(name), &*plain(value));
         let functions = &self.rules.functions;
-        look.told |= !matches!(*what, b"" | b"s" | b"u" | b"t" | b"l" | b"c" | b"p" | b"n");
+        look.told |= !matches!(*what, b"" | b"s" | b"u" | b"t" | b"l" | b"c" | b"p" | b"n" | b"j");
         match *what {
             // Of a transaction that is over.
             b"s" if name.starts_with(b"transaction_") && name != b"transaction_timeout" => {}
@@ -161,6 +162,7 @@ impl Session {
             b"o" => functions.learn_call(look.asked, Callee::Operators, value),
             b"e" => functions.learn_call(look.asked, Callee::AllTables, value),
             b"k" => functions.learn_call(look.asked, Callee::Truncates, value),
+            b"j" => functions.expect_telling(told_in(name)),
             b"v" => functions.learn_call(look.asked, Callee::Defines, value),
             b"w" if functions.learn_said(look.asked, Callee::Reads(cut(name)), value) => self.rules.sequences.ask(),
             b"i" if functions.learn_said(look.asked, Callee::Function(cut(name)), value) => self.rules.sequences.ask(),

@@ -48,6 +48,7 @@ mod reports;
 mod spare;
 mod state;
 mod statements;
+mod telling;
 mod turn;
 mod weigh;
 
@@ -112,6 +113,9 @@ impl Sequences {
 #[derive(Debug)]
 pub struct Rules {
     pub sequences: Sequences,
+    /// Somebody who listens has asked for its channels in a batch that had begun, which was too late to bring them. From
+    /// then on they are brought before every batch of those who listen.
+    pub channels_asked_late: AtomicBool,
     pub hold: Hold,
     pub promote_unnamed: bool,
     /// Statements one client may name.

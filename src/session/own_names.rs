@@ -63,30 +63,36 @@ impl Session {
     /// one that is not valid any more leaves the others alone. `Err` where that must wait.
     pub(super) fn bring_listed(
         &mut self,
-        weighed: &Weighed,
+        statement: &Statement,
         leased: &Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
-        if !lists(weighed) {
+        let (weighed, effects) = (statement.weighed(), self.effects_of_statement(statement));
+        if !effects.any_of(Effects::READS_PREPARED) {
             return Ok(());
         }
         if self.turn.as_ref().is_some_and(|turn| !turn.may_begin_batch() || turn.deferred.is_some()) {
             return Ok(());
         }
-        if self.is_naming(weighed) {
+        if self.is_naming(weighed, effects) {
             return Err(self.wait_for_names());
         }
-        self.bring_own_names(weighed, true, leased, out);
+        self.bring_own_names((weighed, effects), true, leased, out);
         Ok(())
     }
 
     /// Has the client's statements on the backend under its own names, where a text is about to need them. Before a
     /// batch begins, one that is not valid any more leaves the others alone.
-    pub(super) fn bring_own_names(&mut self, weighed: &Weighed, begins: bool, leased: &Leased<'_>, out: &mut Outgoing) {
-        if !is_by_name(weighed) || self.transaction() == Transaction::Failed {
+    pub(super) fn bring_own_names(
+        &mut self,
+        (weighed, effects): (&Weighed, Effects),
+        begins: bool,
+        leased: &Leased<'_>,
+        out: &mut Outgoing,
+    ) {
+        if !is_by_name(weighed, effects) || self.transaction() == Transaction::Failed {
             return;
         }
-        let effects = self.effects_of(weighed, b"");
         let before = out.to_backend.len();
         if effects.any_of(Effects::READS_PREPARED) {
             for id in self.turn.get_or_insert_default().all_held(leased) {
@@ -99,7 +105,7 @@ impl Session {
         if let Some(name) = only_drops(weighed) {
             return self.bring_for_drop(name.as_bytes(), leased, out);
         }
-        let only = needed(weighed);
+        let only = needed(weighed, effects);
         let lists = begins && only.is_none();
         // One that is executed by its name, and is not valid, makes the transaction fail directly, too.
         let in_block = lists && self.transaction() == Transaction::Open;
@@ -151,7 +157,7 @@ impl Session {
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
         let Some(name) = executed(weighed).filter(|_| self.transaction() != Transaction::Failed) else { return Ok(()) };
-        if self.is_naming(weighed) {
+        if self.is_naming(weighed, Effects::EXECUTES) {
             return Err(Verdict::Hold(Wait::Replies));
         }
         match self.turn.get_or_insert_default().named(&self.names, name) {
@@ -242,7 +248,7 @@ impl Session {
         leased: &Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
-        if self.is_naming(named.statement.weighed()) {
+        if self.is_naming(named.statement.weighed(), self.effects_of_statement(&named.statement)) {
             return Err(self.wait_for_names());
         }
         self.bring_own_name((Names::key(name), named), leased, out);
@@ -251,15 +257,18 @@ impl Session {
 
     /// Whether a client's statement is used under the client's name for it. In a failed transaction nothing can be
     /// parsed, and nothing is done.
-    pub(super) fn goes_by_own_name(&self, name: &[u8], weighed: &Weighed) -> bool {
-        !name.is_empty() && is_by_name(weighed) && self.transaction() != Transaction::Failed
+    pub(super) fn goes_by_own_name(&self, name: &[u8], statement: &Statement) -> bool {
+        !name.is_empty()
+            && is_by_name(statement.weighed(), self.effects_of_statement(statement))
+            && self.transaction() != Transaction::Failed
     }
 
     /// Whether it is being settled which of the client's names are on the backend, and what they stand for; where they
     /// are to be listed, also whether a transaction is open.
-    pub(super) fn is_naming(&self, weighed: &Weighed) -> bool {
-        let settles = |turn: &Turn| turn.is_naming() || (lists(weighed) && turn.is_behind());
-        is_by_name(weighed) && self.turn.as_ref().is_some_and(|turn| settles(turn))
+    pub(super) fn is_naming(&self, weighed: &Weighed, effects: Effects) -> bool {
+        let lists = effects.any_of(Effects::READS_PREPARED);
+        let settles = |turn: &Turn| turn.is_naming() || (lists && turn.is_behind());
+        is_by_name(weighed, effects) && self.turn.as_ref().is_some_and(|turn| settles(turn))
     }
 
     /// A statement of a Query has dropped the next of the statements that the Query names.
@@ -290,21 +299,14 @@ impl Session {
     }
 }
 
-/// Whether a text needs statements under the client's names.
-pub(super) fn is_by_name(weighed: &Weighed) -> bool {
-    let Weighed::Known(pattern) = weighed else { return false };
-    pattern.traits.effects.any_of(BY_NAME) || drops(weighed).next().is_some()
-}
-
-/// Whether a text reads which statements there are.
-fn lists(weighed: &Weighed) -> bool {
-    matches!(weighed, Weighed::Known(pattern) if pattern.traits.effects.any_of(Effects::READS_PREPARED))
+/// Whether a text with these effects needs statements under the client's names.
+pub(super) fn is_by_name(weighed: &Weighed, effects: Effects) -> bool {
+    effects.any_of(BY_NAME) || drops(weighed).next().is_some()
 }
 
 /// The statements that a text needs by their names; `None` where it may need any.
-fn needed(weighed: &Weighed) -> Option<Vec<&[u8]>> {
+fn needed(weighed: &Weighed, effects: Effects) -> Option<Vec<&[u8]>> {
     let Weighed::Known(pattern) = weighed else { return None };
-    let effects = pattern.traits.effects;
     let names = pattern.traits.commands.iter().filter_map(|command| match command {
         Command::Execute(name) | Command::Prepare(name) | Command::Deallocate(Some(name)) => Some(name.as_bytes()),
         _ => None,

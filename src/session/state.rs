@@ -104,6 +104,8 @@ struct UserNames {
     custom: Vec<Box<[u8]>>,
     /// Statements, by SQL's PREPARE.
     prepared: Vec<Box<[u8]>>,
+    /// What these may tell of the session ([`Effects::TELLS`]).
+    told: Effects,
 }
 
 impl State {
@@ -207,10 +209,27 @@ impl State {
         self.names.as_ref().is_some_and(|names| may(&names.prepared))
     }
 
+    /// Notes that this is told by a text that may make such a statement, and perhaps by that.
+    pub(super) fn note_told(&mut self, tells: Effects) {
+        if !tells.is_empty() {
+            self.names.get_or_insert_default().told |= tells;
+        }
+    }
+
+    /// What a statement that SQL's PREPARE has made may tell of the session.
+    pub(super) fn told_when_executed(&self) -> Effects {
+        self.names.as_ref().map_or(Effects::NONE, |names| names.told)
+    }
+
     /// The statements that SQL's PREPARE has made are these.
     pub(super) fn set_prepared(&mut self, prepared: Vec<Box<[u8]>>) {
         match &mut self.names {
-            Some(names) => names.prepared = prepared,
+            Some(names) => {
+                if prepared.is_empty() {
+                    names.told = Effects::NONE;
+                }
+                names.prepared = prepared;
+            }
             None if prepared.is_empty() => {}
             None => self.names.get_or_insert_default().prepared = prepared,
         }

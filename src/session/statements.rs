@@ -76,10 +76,10 @@ impl Session {
         if let Err(verdict) = self.bring_executed(statement.weighed(), leased, out) {
             return verdict;
         }
-        if let Err(verdict) = self.bring_listed(statement.weighed(), leased, out) {
+        if let Err(verdict) = self.bring_listed(&statement, leased, out) {
             return verdict;
         }
-        if self.state.has_prepared(name) || self.goes_by_own_name(name, statement.weighed()) {
+        if self.state.has_prepared(name) || self.goes_by_own_name(name, &statement) {
             return self.parse_under_own_name((frame, &parse), statement, now, out);
         }
         let number = statement.next_parse();
@@ -186,7 +186,9 @@ impl Session {
             None => registry.private(parse.text, parse.types, weigh()),
             Some(shared) => {
                 let statement = match shared.standing() {
-                    Standing::Promoted if !is_by_name(shared.weighed()) => Arc::clone(&shared),
+                    Standing::Promoted if !is_by_name(shared.weighed(), self.effects_of_statement(&shared)) => {
+                        Arc::clone(&shared)
+                    }
                     Standing::Promoted | Standing::Candidate | Standing::Demoted => {
                         registry.private(parse.text, parse.types, shared.weighed().clone())
                     }
@@ -215,15 +217,15 @@ impl Session {
             Err(verdict) => return verdict,
         };
         let statement = &named.statement;
-        self.weigh_again(statement);
         let weighed = statement.weighed();
         let refusal = self.turn.as_mut().and_then(|turn| turn.head.refusal.take());
         if let Some(fault) = refusal {
             self.fail_there_for(fault.to_frame().into(), statement, now, out);
             return Verdict::Swallow;
         }
-        let waits = self.must_pin(self.effects_of(weighed, &statement.text), leased);
-        if let Some(verdict) = waits.or_else(|| self.bring_channels(weighed)) {
+        let effects = self.effects_of_statement(statement);
+        let waits = self.must_pin(effects, leased);
+        if let Some(verdict) = waits.or_else(|| self.bring_channels((weighed, effects), &statement.text)) {
             return verdict;
         }
         if let Some(verdict) = self.must_make_way(weighed) {
@@ -241,10 +243,10 @@ impl Session {
                 return Verdict::Swallow;
             }
         }
-        if self.is_naming(weighed) {
+        if self.is_naming(weighed, effects) {
             return Verdict::Hold(Wait::Replies);
         }
-        self.bring_own_names(weighed, false, leased, out);
+        self.bring_own_names((weighed, effects), false, leased, out);
         let verdict = self.bind_on_backend((frame, &bind), statement, out);
         self.note(weighed, &statement.text, now);
         self.note_values(weighed, frame);
@@ -267,7 +269,7 @@ impl Session {
         statement: &Statement,
         out: &mut Outgoing,
     ) -> Verdict {
-        let own = self.goes_by_own_name(bind.statement, statement.weighed());
+        let own = self.goes_by_own_name(bind.statement, statement);
         let name = if own { bind.statement } else { &statement.name };
         let mended = if frame.is_whole() { self.mended_values(statement, frame.body) } else { None };
         if let Some(values) = mended.as_ref().and_then(|body| body.get(bind.names_len()..)) {
@@ -303,7 +305,7 @@ impl Session {
             Ok(usable) => usable,
             Err(verdict) => return verdict,
         };
-        let own = self.goes_by_own_name(name, named.statement.weighed());
+        let own = self.goes_by_own_name(name, &named.statement);
         let on_backend = if own { name } else { &named.statement.name };
         build::write_describe_statement(&mut out.to_backend, on_backend);
         let turn = self.turn.get_or_insert_default();
@@ -346,9 +348,10 @@ impl Session {
             }
             Known::Now(Some(named)) => named,
         };
+        self.weigh_again(&named.statement);
         self.bring_executed(named.statement.weighed(), leased, out)?;
-        self.bring_listed(named.statement.weighed(), leased, out)?;
-        if self.goes_by_own_name(name, named.statement.weighed()) {
+        self.bring_listed(&named.statement, leased, out)?;
+        if self.goes_by_own_name(name, &named.statement) {
             return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
         }
         if named.statement.mentions && self.transaction() != Transaction::Failed {

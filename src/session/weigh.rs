@@ -27,7 +27,11 @@ const MOST_UNSURE: usize = 64;
 impl Session {
     /// What is known of a text.
     pub(super) fn weigh(&self, text: &[u8]) -> Weighed {
-        self.rules.patterns.weigh(text, &self.lexing())
+        match self.rules.patterns.weigh(text, &self.lexing()) {
+            // A view that it reads may tell what the backend must be given before.
+            Weighed::Later(_) if !self.rules.functions.telling().is_empty() => Weighed::Known(self.learn(text)),
+            weighed => weighed,
+        }
     }
 
     /// What is known of the text of a Parse, which others may have prepared before.
@@ -65,12 +69,9 @@ impl Session {
     pub(super) fn effects_of(&self, weighed: &Weighed, text: &[u8]) -> Effects {
         match weighed {
             Weighed::Anything => Effects::ANYTHING,
-            Weighed::Known(pattern) if pattern.traits.is_plain() => Effects::NONE,
+            Weighed::Known(pattern) if pattern.traits.is_plain() => self.rules.functions.tell(callees(pattern)),
             Weighed::Known(pattern) => {
-                let mut effects = self.effects_of_pattern(pattern);
-                if self.rules.functions.ask_for_draws(callees(pattern)) {
-                    effects |= Effects::READS_SEQUENCE;
-                }
+                let effects = self.effects_of_pattern(pattern) | self.told_by(pattern, text);
                 let called = match &*pattern.traits.functions {
                     [] => Unnamed::No,
                     _ => self.given_by(text, self.rules.functions.unnamed(callees(pattern))),
@@ -81,6 +82,11 @@ impl Session {
             // Its words look harmless.
             Weighed::Later(_) => Effects::NONE,
         }
+    }
+
+    /// The same of a statement that was prepared.
+    pub(super) fn effects_of_statement(&self, statement: &Statement) -> Effects {
+        self.effects_of(statement.weighed(), &statement.text)
     }
 
     /// Whether code that stands in a text with these effects may set what it does not name.
@@ -196,6 +202,7 @@ impl Session {
                 self.rules.sequences.ask();
             }
         }
+        self.note_telling(pattern, text);
         if let Some(outdated) = outdated_by(traits) {
             self.note_outdated(outdated);
         }
@@ -224,7 +231,7 @@ impl Session {
             self.state.note_unnamed();
             return self.note_effects(Effects::ANYTHING, text);
         }
-        let Bodies { callees: in_bodies, redefine } = self.bodies(effects, text);
+        let Bodies { callees: in_bodies, redefine, .. } = self.bodies(effects, text);
         if redefine {
             self.note_outdated(Outdated::everything());
         }
@@ -298,13 +305,14 @@ impl Session {
     }
 
     /// What the bodies of DO do, and other code in strings, in a text with these effects.
-    fn bodies(&self, effects: Effects, text: &[u8]) -> Bodies {
+    pub(super) fn bodies(&self, effects: Effects, text: &[u8]) -> Bodies {
         let mut bodies = Bodies::default();
         if effects.any_of(Effects::RUNS) {
             let lexing = self.lexing();
             let run = runs_given(text, &lexing).then(|| Code::read(text, &lexing));
             for code in do_bodies(text, &lexing).map(|body| Code::of_body(&body)).chain(run) {
                 bodies.callees.extend(code.callees);
+                bodies.tells |= code.effects.among(Effects::TELLS);
                 bodies.redefine |= code.redefines;
             }
         }
@@ -388,13 +396,15 @@ fn is_bare(text: &[u8], lexing: &Lexing) -> bool {
 
 /// What the bodies of DO in a text do.
 #[derive(Default)]
-struct Bodies {
-    callees: Vec<Callee>,
+pub(super) struct Bodies {
+    pub(super) callees: Vec<Callee>,
     redefine: bool,
+    /// Of [`Effects::TELLS`].
+    pub(super) tells: Effects,
 }
 
 /// What runs by name when the statements of a pattern do.
-fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
+pub(super) fn callees(pattern: &Pattern) -> impl Iterator<Item = Callee> {
     let Traits { functions, ambiguous, writes, reads, computes, effects, .. } = &pattern.traits;
     let called = functions.iter().map(|name| Callee::function(name.as_bytes()));
     let written = writes.iter().map(|table| Callee::triggers(table.as_bytes()));

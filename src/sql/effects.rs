@@ -126,6 +126,9 @@ impl Effects {
             | Self::STATEFUL.0,
     );
 
+    /// Those that make a text tell what its session alone has on its backend.
+    pub const TELLS: Self = Self(Self::READS_SEQUENCE.0 | Self::READS_PREPARED.0 | Self::READS_CHANNELS.0);
+
     /// Those that may free what [`PINS`](Self::PINS) left.
     pub const FREES: Self =
         Self(Self::FREES_LOCKS.0 | Self::CLOSES_CURSOR.0 | Self::DEALLOCATES.0 | Self::DISCARDS.0 | Self::DROPS.0);
@@ -152,6 +155,24 @@ impl Effects {
     #[must_use]
     pub const fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
+    }
+
+    /// Those that are among `others`, too.
+    #[must_use]
+    pub const fn among(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    /// As a number, of which [`from_bits`](Self::from_bits) makes the same.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// What [`bits`](Self::bits) gave.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
     }
 
     /// Their names, in capitals.

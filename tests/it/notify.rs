@@ -224,6 +224,22 @@ async fn who_listens_in_a_transaction_block_keeps_no_backend() {
 }
 
 #[tokio::test]
+async fn who_has_asked_for_its_channels_in_a_batch_that_had_begun_is_told_all_of_them_from_then_on() {
+    let proxy = pgweir().pool_size(2).start().await;
+    let mut client = listening(&proxy, "n_late").await;
+    let run = |text| [frame::parse("", text, &[]), frame::bind("", "", &[]), frame::execute("", 0)].concat();
+    let batch =
+        [run("select 'before'"), run("select count(*)::text from pg_listening_channels()"), frame::sync()].concat();
+    client.send(&batch).await;
+    client.until(b'Z').await;
+    client.send(&batch).await;
+    let answer: Vec<_> = client.until(b'Z').await.iter().map(Frame::summary).collect();
+    assert!(answer.contains(&"DataRow(1)".to_owned()), "{answer:?}");
+    let other = proxy.wire().await.value("select count(*)::text from pg_listening_channels()").await;
+    assert_eq!(other, "0");
+}
+
+#[tokio::test]
 async fn a_listen_beyond_the_limit_fails_its_transaction_where_it_stands() {
     let proxy = pgweir().pool_size(1).set("limits.channels", "1").start().await;
     let mut client = proxy.wire().await;

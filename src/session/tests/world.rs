@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::time::Instant;
 
@@ -95,6 +96,7 @@ impl World {
             registry: Arc::clone(registry),
             profiles: Arc::new(Profiles::new(100)),
             sequences: crate::session::Sequences::Off,
+            channels_asked_late: AtomicBool::new(false),
             patterns: Arc::new(crate::sql::Patterns::new(100)),
             functions: Arc::new(crate::session::Functions::new(100, &[])),
             measuring: Some(crate::session::Measuring { tags: None, parameters: true, texts: true }),
