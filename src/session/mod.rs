@@ -15,7 +15,7 @@
 //! | statements whose columns change, batches that are sent again | `columns`, `repeat` |
 //! | what a text may leave behind, and what it did | `weigh`, `functions`, what their code does `code`, then `state`, `look`, what is asked for that `questions` |
 //! | what is told of statements that end | `measuring`, `ends` |
-//! | what was drawn from sequences, and by whom | `draws` |
+//! | what a text tells of its session alone | `telling`; what was drawn from sequences, and by whom: `draws` |
 //! | RESET to what the client started with | `mending` |
 //! | LISTEN by a shared backend | `listening`, its transactions `channels` |
 //! | other connections: their process ids, commands that need them out of the way | `processes`, `making_way` |
