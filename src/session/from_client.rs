@@ -10,7 +10,7 @@ use super::channels::Ahead;
 use super::measuring::Measure;
 use super::mending::Mending;
 use super::outstanding::Known;
-use super::own_names::{drops, is_by_name};
+use super::own_names::drops;
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
@@ -268,7 +268,9 @@ impl Session {
             self.turn.get_or_insert_default().head.weighed = Some(weighed).filter(|_| verdict != Verdict::Swallow);
             return verdict;
         }
-        let waits = self.must_pin(effects, leased).or_else(|| self.query_waits((&weighed, effects), frame));
+        let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch());
+        let tells = if begins { self.perhaps_told(&weighed, query_text(frame.body)) } else { Effects::NONE };
+        let waits = self.must_pin(effects, leased).or_else(|| self.query_waits((&weighed, effects | tells), frame));
         let waits = waits.or_else(|| self.discard_draws(effects, out).err());
         if let Some(verdict) = waits {
             self.turn.get_or_insert_default().head.weighed = Some(weighed);
@@ -284,10 +286,7 @@ impl Session {
                 return verdict;
             }
         }
-        if is_by_name(&weighed, effects) {
-            let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch());
-            self.bring_own_names((&weighed, effects), begins, leased, out);
-        }
+        self.bring_own_names((&weighed, effects | tells), begins, leased, out);
         let forgets = !frame.is_whole() || (!weighed.is_plain() && may_forget(text));
         let executes_copy =
             || effects.any_of(Effects::EXECUTES) && self.names.named().any(|(_, named)| named.statement.copies);

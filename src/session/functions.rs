@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::BitOrAssign;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -156,6 +157,24 @@ pub(super) struct Judgement {
     pub(super) unknown: Vec<Callee>,
 }
 
+/// What lists something of a session's own.
+const LISTS: Effects = Effects::READS_PREPARED.with(Effects::READS_CHANNELS);
+
+/// What is told of a session, each of [`Effects::TELLS`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) known: Effects,
+    /// By what was not read yet, as something in the database does so.
+    pub(super) perhaps: Effects,
+}
+
+impl BitOrAssign for Told {
+    fn bitor_assign(&mut self, other: Self) {
+        self.known |= other.known;
+        self.perhaps |= other.perhaps;
+    }
+}
+
 impl Callee {
     /// A function as the traits of a pattern name it; the schema does not count.
     pub(super) fn function(name: &[u8]) -> Self {
@@ -273,24 +292,35 @@ impl Functions {
     }
 
     /// What anything in the database is known to tell of a session.
-    pub(super) fn telling(&self) -> Effects {
+    fn telling(&self) -> Effects {
         Effects::from_bits(self.telling.load(Ordering::Relaxed))
     }
 
-    /// What these, and all that they call, tell of a session: what has not been read may tell what anything does that
-    /// is known of, but for draws, which are waited for.
-    pub(super) fn tell(&self, callees: impl Iterator<Item = Callee>) -> Effects {
+    /// Whether anything in the database is known to list statements or channels.
+    pub(super) fn may_list(&self) -> bool {
+        self.telling().any_of(LISTS)
+    }
+
+    /// What these, and all that they call, tell of a session.
+    pub(super) fn tell(&self, callees: impl Iterator<Item = Callee>) -> Told {
         let telling = self.telling();
+        let mut told = Told::default();
         if telling.is_empty() {
-            return Effects::NONE;
+            return told;
         }
-        let unread = telling.without(Effects::READS_SEQUENCE);
-        let mut tells = Effects::NONE;
+        // Draws are waited for, which is not worth a guess.
+        let guessed = telling.among(LISTS);
         let ended = self.visit(callees, |_, known| {
-            tells |= known.map_or(unread, |known| known.tells);
+            told.known |= known.map_or(Effects::NONE, |known| known.tells);
+            if known.is_none_or(|known| known.learnt.is_none()) {
+                told.perhaps |= guessed;
+            }
             true
         });
-        if ended { tells } else { tells | unread }
+        if !ended {
+            told.perhaps |= guessed;
+        }
+        told
     }
 
     /// Shows each of these, and what is called by those for which that says so, once. Whether that came to an end.

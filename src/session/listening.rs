@@ -49,8 +49,11 @@ impl Session {
         // What its own backend listens to must end there, too.
         let own =
             self.state.keeps().contains(Keeps::CHANNELS) && matches!(&*pattern.traits.commands, [Command::Unlisten(_)]);
+        // Nor does its own backend know what is shared while it has been told the session's channels.
+        let brought = self.turn.as_ref().is_some_and(|turn| turn.brought_channels);
         let in_block = self.turn.as_ref().is_some_and(|turn| turn.status != Transaction::Idle || turn.has_begun());
-        let shared = alone && !own && !in_block && self.rules.hold != Hold::Session && self.is_shared(pattern);
+        let shared =
+            alone && !own && !brought && !in_block && self.rules.hold != Hold::Session && self.is_shared(pattern);
         shared.then(|| Arc::clone(pattern))
     }
 
@@ -105,14 +108,18 @@ impl Session {
     pub(super) fn bring_channels(&mut self, (weighed, effects): (&Weighed, Effects), text: &[u8]) -> Option<Verdict> {
         self.listening.then_some(())?;
         let (asks, late) = (effects.any_of(Effects::READS_CHANNELS), &self.rules.channels_asked_late);
-        (asks || opens_a_block(weighed, text) || late.load(Ordering::Relaxed)).then_some(())?;
+        let perhaps = || self.perhaps_told(weighed, text).any_of(Effects::READS_CHANNELS);
+        (asks || late.load(Ordering::Relaxed) || opens_a_block(weighed, text) || perhaps()).then_some(())?;
         let turn = self.turn.get_or_insert_default();
         turn.head.channels_awaited = false;
         if turn.brought_channels {
             return None;
         }
         // In a transaction that has begun it would be too late: LISTEN takes effect with the commit.
-        if turn.status != Transaction::Idle || turn.has_begun() {
+        if turn.status != Transaction::Idle {
+            return None;
+        }
+        if turn.has_begun() {
             late.fetch_or(asks, Ordering::Relaxed);
             return None;
         }

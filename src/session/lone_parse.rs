@@ -41,7 +41,7 @@ impl Session {
             return None;
         }
         let statement = self.rules.registry.known(parse.text, parse.types, self.profile.plan_key())?;
-        let by_name = self.goes_by_own_name(name, &statement);
+        let by_name = self.may_go_by_own_name(&statement);
         if by_name
             || statement.mentions
             || !statement.is_vouched()

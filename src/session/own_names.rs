@@ -67,7 +67,7 @@ impl Session {
         leased: &Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
-        let (weighed, effects) = (statement.weighed(), self.effects_of_statement(statement));
+        let (weighed, effects) = (statement.weighed(), self.may_tell(statement));
         if !effects.any_of(Effects::READS_PREPARED) {
             return Ok(());
         }
@@ -105,7 +105,7 @@ impl Session {
         if let Some(name) = only_drops(weighed) {
             return self.bring_for_drop(name.as_bytes(), leased, out);
         }
-        let only = needed(weighed, effects);
+        let only = self.needed(weighed, effects);
         let lists = begins && only.is_none();
         // One that is executed by its name, and is not valid, makes the transaction fail directly, too.
         let in_block = lists && self.transaction() == Transaction::Open;
@@ -248,7 +248,7 @@ impl Session {
         leased: &Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
-        if self.is_naming(named.statement.weighed(), self.effects_of_statement(&named.statement)) {
+        if self.is_naming(named.statement.weighed(), self.may_tell(&named.statement)) {
             return Err(self.wait_for_names());
         }
         self.bring_own_name((Names::key(name), named), leased, out);
@@ -257,10 +257,43 @@ impl Session {
 
     /// Whether a client's statement is used under the client's name for it. In a failed transaction nothing can be
     /// parsed, and nothing is done.
-    pub(super) fn goes_by_own_name(&self, name: &[u8], statement: &Statement) -> bool {
-        !name.is_empty()
-            && is_by_name(statement.weighed(), self.effects_of_statement(statement))
-            && self.transaction() != Transaction::Failed
+    pub(super) fn goes_by_own_name(&self, name: &[u8], statement: &Statement, leased: &Leased<'_>) -> bool {
+        if name.is_empty() || self.transaction() == Transaction::Failed {
+            return false;
+        }
+        let weighed = statement.weighed();
+        if is_by_name(weighed, self.effects_of_statement(statement)) {
+            return true;
+        }
+        // A guess counts where the client's names are, or can be, on the backend anyway.
+        let there = |turn: &Turn| turn.may_begin_batch() || turn.has_own(leased, Names::key(name)) != Known::Now(false);
+        self.perhaps_told(weighed, &statement.text).any_of(Effects::READS_PREPARED)
+            && self.turn.as_deref().is_none_or(there)
+    }
+
+    /// Whether a client's statement is, or may come to be, used under the client's name for it.
+    pub(super) fn may_go_by_own_name(&self, statement: &Statement) -> bool {
+        is_by_name(statement.weighed(), self.may_tell(statement))
+    }
+
+    /// The effects of a statement, with what it may tell by what was not read yet.
+    fn may_tell(&self, statement: &Statement) -> Effects {
+        self.effects_of_statement(statement) | self.perhaps_told(statement.weighed(), &statement.text)
+    }
+
+    /// The statements that a text needs by their names; `None` where it may need any.
+    fn needed<'a>(&self, weighed: &'a Weighed, effects: Effects) -> Option<Vec<&'a [u8]>> {
+        let Weighed::Known(pattern) = weighed else { return None };
+        let names = pattern.traits.commands.iter().filter_map(|command| match command {
+            Command::Execute(name) | Command::Prepare(name) | Command::Deallocate(Some(name)) => Some(name.as_bytes()),
+            _ => None,
+        });
+        let names: Vec<_> = names.collect();
+        // What functions, DO and statements that are executed execute does not stand there.
+        let hidden = effects.any_of(Effects::READS_PREPARED | Effects::CALLS | Effects::RUNS | Effects::ANYTHING)
+            || self.executed_by(pattern).any(|executed| executed.traits.effects.any_of(BY_NAME));
+        let said = !names.is_empty() && names.iter().all(|name| !name.is_empty());
+        (said && !hidden).then_some(names)
     }
 
     /// Whether it is being settled which of the client's names are on the backend, and what they stand for; where they
@@ -300,22 +333,8 @@ impl Session {
 }
 
 /// Whether a text with these effects needs statements under the client's names.
-pub(super) fn is_by_name(weighed: &Weighed, effects: Effects) -> bool {
+fn is_by_name(weighed: &Weighed, effects: Effects) -> bool {
     effects.any_of(BY_NAME) || drops(weighed).next().is_some()
-}
-
-/// The statements that a text needs by their names; `None` where it may need any.
-fn needed(weighed: &Weighed, effects: Effects) -> Option<Vec<&[u8]>> {
-    let Weighed::Known(pattern) = weighed else { return None };
-    let names = pattern.traits.commands.iter().filter_map(|command| match command {
-        Command::Execute(name) | Command::Prepare(name) | Command::Deallocate(Some(name)) => Some(name.as_bytes()),
-        _ => None,
-    });
-    let names: Vec<_> = names.collect();
-    // What functions and DO execute does not stand there.
-    let hidden = effects.any_of(Effects::READS_PREPARED | Effects::CALLS | Effects::RUNS | Effects::ANYTHING);
-    let said = !names.is_empty() && names.iter().all(|name| !name.is_empty());
-    (said && !hidden).then_some(names)
 }
 
 /// The statement that a text executes, where it does nothing else.

@@ -291,22 +291,23 @@ const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_class CROSS
     WHERE adrelid OPERATOR(pg_catalog.=) pg_class.oid OFFSET 0) AS said(text) \
     WHERE text OPERATOR(pg_catalog.~) '(curr|last)val' AND relname OPERATOR(pg_catalog.=) ANY ($1)";
 
-/// What functions and views of users' tell of whichever session runs them. It must be known before they run for the
-/// first time, so it is asked of all of them.
+/// What functions, views and policies of users' tell of whichever session runs them. It must be known before they run
+/// for the first time, so it is asked of all of them, of their texts and trees: to write out a body of SQL would wait for
+/// locks on what it names. A tree is asked for by way of JSON, as it is no column before PostgreSQL 14.
 const TELLING: &[u8] = b"SELECT 'j', name, '' FROM (VALUES \
     ('pg_prepared_statements', pg_catalog.concat(':relid ', 'pg_catalog.pg_prepared_statements'::pg_catalog.regclass::pg_catalog.oid, ' ')), \
     ('pg_prepared_statement', pg_catalog.concat(':funcid ', 'pg_catalog.pg_prepared_statement'::pg_catalog.regproc::pg_catalog.oid, ' ')), \
     ('pg_listening_channels', pg_catalog.concat(':funcid ', 'pg_catalog.pg_listening_channels'::pg_catalog.regproc::pg_catalog.oid, ' '))) \
-    AS telling(name, node) \
-    WHERE EXISTS (SELECT FROM pg_catalog.pg_proc \
+    AS telling(name, node) WHERE EXISTS (SELECT FROM pg_catalog.pg_proc \
     JOIN pg_catalog.pg_language ON pg_language.oid OPERATOR(pg_catalog.=) prolang \
-    CROSS JOIN LATERAL (SELECT CASE prosrc WHEN '' THEN pg_catalog.pg_get_functiondef(pg_proc.oid) ELSE prosrc END OFFSET 0) \
-    AS body(text) WHERE pg_proc.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-    AND lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}') \
-    AND (pg_catalog.strpos(text, name) OPERATOR(pg_catalog.>) 0 \
-    OR pg_catalog.strpos(text, pg_catalog.upper(name)) OPERATOR(pg_catalog.>) 0)) \
+    WHERE pg_proc.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
+    AND lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}') AND CASE prosrc \
+    WHEN '' THEN pg_catalog.strpos(pg_catalog.to_jsonb(pg_proc) OPERATOR(pg_catalog.->>) 'prosqlbody', node) \
+    ELSE pg_catalog.strpos(pg_catalog.lower(prosrc), name) END OPERATOR(pg_catalog.>) 0) \
     OR EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-    AND pg_catalog.strpos(ev_action::pg_catalog.text, node) OPERATOR(pg_catalog.>) 0)";
+    AND pg_catalog.strpos(ev_action::pg_catalog.text, node) OPERATOR(pg_catalog.>) 0) \
+    OR EXISTS (SELECT FROM pg_catalog.pg_policy WHERE pg_catalog.strpos(pg_catalog.concat(\
+    polqual::pg_catalog.text, polwithcheck::pg_catalog.text), node) OPERATOR(pg_catalog.>) 0)";
 
 /// In this order.
 const QUESTIONS: [(Parts, &[u8]); 8] = [

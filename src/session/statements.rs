@@ -9,7 +9,7 @@ use super::columns::Fitness;
 use super::from_client::{block_refused, opens_block};
 use super::measuring::Measure;
 use super::outstanding::Known;
-use super::own_names::{drops, is_by_name};
+use super::own_names::drops;
 use super::portals::Meant;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
@@ -79,7 +79,7 @@ impl Session {
         if let Err(verdict) = self.bring_listed(&statement, leased, out) {
             return verdict;
         }
-        if self.state.has_prepared(name) || self.goes_by_own_name(name, &statement) {
+        if self.state.has_prepared(name) || self.goes_by_own_name(name, &statement, leased) {
             return self.parse_under_own_name((frame, &parse), statement, now, out);
         }
         let number = statement.next_parse();
@@ -186,9 +186,7 @@ impl Session {
             None => registry.private(parse.text, parse.types, weigh()),
             Some(shared) => {
                 let statement = match shared.standing() {
-                    Standing::Promoted if !is_by_name(shared.weighed(), self.effects_of_statement(&shared)) => {
-                        Arc::clone(&shared)
-                    }
+                    Standing::Promoted if !self.may_go_by_own_name(&shared) => Arc::clone(&shared),
                     Standing::Promoted | Standing::Candidate | Standing::Demoted => {
                         registry.private(parse.text, parse.types, shared.weighed().clone())
                     }
@@ -247,7 +245,7 @@ impl Session {
             return Verdict::Hold(Wait::Replies);
         }
         self.bring_own_names((weighed, effects), false, leased, out);
-        let verdict = self.bind_on_backend((frame, &bind), statement, out);
+        let verdict = self.bind_on_backend((frame, &bind), statement, leased, out);
         self.note(weighed, &statement.text, now);
         self.note_values(weighed, frame);
         self.measure_bind((bind.portal, statement), frame, now, out);
@@ -267,9 +265,10 @@ impl Session {
         &self,
         (frame, bind): (&Frame<'_>, &Bind<'_>),
         statement: &Statement,
+        leased: &Leased<'_>,
         out: &mut Outgoing,
     ) -> Verdict {
-        let own = self.goes_by_own_name(bind.statement, statement);
+        let own = self.goes_by_own_name(bind.statement, statement, leased);
         let name = if own { bind.statement } else { &statement.name };
         let mended = if frame.is_whole() { self.mended_values(statement, frame.body) } else { None };
         if let Some(values) = mended.as_ref().and_then(|body| body.get(bind.names_len()..)) {
@@ -305,7 +304,7 @@ impl Session {
             Ok(usable) => usable,
             Err(verdict) => return verdict,
         };
-        let own = self.goes_by_own_name(name, &named.statement);
+        let own = self.goes_by_own_name(name, &named.statement, leased);
         let on_backend = if own { name } else { &named.statement.name };
         build::write_describe_statement(&mut out.to_backend, on_backend);
         let turn = self.turn.get_or_insert_default();
@@ -351,7 +350,7 @@ impl Session {
         self.weigh_again(&named.statement);
         self.bring_executed(named.statement.weighed(), leased, out)?;
         self.bring_listed(&named.statement, leased, out)?;
-        if self.goes_by_own_name(name, &named.statement) {
+        if self.goes_by_own_name(name, &named.statement, leased) {
             return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
         }
         if named.statement.mentions && self.transaction() != Transaction::Failed {

@@ -1,38 +1,62 @@
 //! What a text tells of its session alone, and not of the backend it happens to have: its prepared statements, what it
 //! listens to, what it has drawn from sequences. Its backend must be brought to that before the text runs.
 //!
-//! A text may do so by its own words, or by what it calls. Of a function, a view or a statement that was not read yet
-//! it is believed, once anything in the database is known to do so: what is brought in vain does no harm.
+//! A text may do so by its own words, or by what it calls. Of a function or a view that was not read yet it is guessed,
+//! once anything in the database is known to list statements or channels; a guess is only acted upon where nothing can
+//! fail because of it, before a batch begins.
+
+use std::sync::Arc;
 
 use super::Session;
+use super::functions::Told;
 use super::weigh::callees;
-use crate::sql::{Command, Effects, Pattern, Weighed};
+use crate::sql::{Command, Effects, Kind, Pattern, Weighed, first_word};
 
 /// What may define something that tells of whichever session runs it.
 const MAKES_TELLING: Effects = Effects::DEFINES.with(Effects::RUNS).with(Effects::ANYTHING);
 
 impl Session {
     /// What a text tells of its session by what it calls, and by code that stands in it.
-    pub(super) fn told_by(&self, pattern: &Pattern, text: &[u8]) -> Effects {
+    pub(super) fn told_by(&self, pattern: &Pattern, text: &[u8]) -> Told {
         let (functions, effects) = (&self.rules.functions, pattern.traits.effects);
-        let mut tells = functions.tell(callees(pattern));
+        // Nothing of what it names runs, and before it no snapshot may be taken.
+        if pattern.traits.kind == Kind::Utility && first_word(text).eq_ignore_ascii_case(b"lock") {
+            return Told::default();
+        }
+        let mut told = functions.tell(callees(pattern));
         if effects.any_of(Effects::RUNS) {
             let bodies = self.bodies(effects, text);
-            tells |= bodies.tells | functions.tell(bodies.callees.into_iter());
+            told.known |= bodies.tells;
+            told |= functions.tell(bodies.callees.into_iter());
         }
         if effects.any_of(Effects::EXECUTES) {
-            tells |= self.state.told_when_executed();
-            for command in &pattern.traits.commands {
-                // A statement that executes others by SQL is not looked into.
-                if let Command::Execute(name) = command
-                    && let Some(named) = self.names.get(name.as_bytes())
-                    && let Weighed::Known(executed) = named.statement.weighed()
-                {
-                    tells |= executed.traits.effects.among(Effects::TELLS) | functions.tell(callees(executed));
-                }
+            told.known |= self.state.told_when_executed();
+            for executed in self.executed_by(pattern) {
+                told.known |= executed.traits.effects.among(Effects::TELLS);
+                told |= functions.tell(callees(&executed));
             }
         }
-        tells
+        told
+    }
+
+    /// What a text may tell of its session by what was not read yet. It is of no consequence where it does not, but
+    /// that what is brought for it takes time: nothing may fail or be seen otherwise because of it.
+    pub(super) fn perhaps_told(&self, weighed: &Weighed, text: &[u8]) -> Effects {
+        match weighed {
+            Weighed::Known(pattern) if self.rules.functions.may_list() => self.told_by(pattern, text).perhaps,
+            _ => Effects::NONE,
+        }
+    }
+
+    /// The patterns of the client's statements that a text executes by SQL.
+    pub(super) fn executed_by<'a>(&'a self, pattern: &'a Pattern) -> impl Iterator<Item = Arc<Pattern>> + 'a {
+        pattern.traits.commands.iter().filter_map(|command| {
+            let Command::Execute(name) = command else { return None };
+            match self.names.get(name.as_bytes())?.statement.weighed() {
+                Weighed::Known(executed) => Some(Arc::clone(executed)),
+                Weighed::Anything | Weighed::Later(_) => None,
+            }
+        })
     }
 
     /// Notes what there will be that tells of a session, where a text defines or prepares it.
@@ -42,7 +66,8 @@ impl Session {
             self.rules.functions.expect_telling(told_in(text));
         }
         if effects.any_of(Effects::PREPARES | Effects::CALLS) {
-            let tells = effects | self.told_by(pattern, text);
+            let told = self.told_by(pattern, text);
+            let tells = effects | told.known | told.perhaps;
             self.state.note_told(tells.among(Effects::READS_PREPARED | Effects::READS_CHANNELS));
         }
     }

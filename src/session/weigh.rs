@@ -29,7 +29,7 @@ impl Session {
     pub(super) fn weigh(&self, text: &[u8]) -> Weighed {
         match self.rules.patterns.weigh(text, &self.lexing()) {
             // A view that it reads may tell what the backend must be given before.
-            Weighed::Later(_) if !self.rules.functions.telling().is_empty() => Weighed::Known(self.learn(text)),
+            Weighed::Later(_) if self.rules.functions.may_list() => Weighed::Known(self.learn(text)),
             weighed => weighed,
         }
     }
@@ -54,7 +54,10 @@ impl Session {
     /// Takes over what has been found out about a statement's text since it was prepared.
     pub(super) fn weigh_again(&self, statement: &Statement) {
         if let &Weighed::Later(digest) = statement.weighed()
-            && let Some(pattern) = self.rules.patterns.known_by(digest)
+            && let Some(pattern) = self.rules.patterns.known_by(digest).or_else(|| {
+                // What it reads may tell what the backend must be given before.
+                self.rules.functions.may_list().then(|| self.learn(&statement.text))
+            })
         {
             statement.learn(pattern);
         }
@@ -69,9 +72,15 @@ impl Session {
     pub(super) fn effects_of(&self, weighed: &Weighed, text: &[u8]) -> Effects {
         match weighed {
             Weighed::Anything => Effects::ANYTHING,
-            Weighed::Known(pattern) if pattern.traits.is_plain() => self.rules.functions.tell(callees(pattern)),
+            Weighed::Known(pattern) if pattern.traits.is_plain() => {
+                if self.rules.functions.may_list() {
+                    self.told_by(pattern, text).known
+                } else {
+                    Effects::NONE
+                }
+            }
             Weighed::Known(pattern) => {
-                let effects = self.effects_of_pattern(pattern) | self.told_by(pattern, text);
+                let effects = self.effects_of_pattern(pattern) | self.told_by(pattern, text).known;
                 let called = match &*pattern.traits.functions {
                     [] => Unnamed::No,
                     _ => self.given_by(text, self.rules.functions.unnamed(callees(pattern))),

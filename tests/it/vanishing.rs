@@ -110,7 +110,9 @@ async fn a_backend_that_does_not_stop_is_replaced() {
     let before = client.value("select pg_backend_pid()").await;
     let stubborn = "do $$ begin loop begin perform pg_sleep(1); exception when query_canceled then null; end; end loop; end $$ /* v_stubborn */";
     client.send(&frame::query(stubborn)).await;
-    eventually("it runs", async || running("v_stubborn").await == 1).await;
+    // Before it sleeps, it does stop.
+    let sleeps = "select count(*) from pg_stat_activity where query like '%v_stubborn%' and wait_event = 'PgSleep'";
+    eventually("it sleeps", async || postgres().await.count(sleeps).await == 1).await;
     drop(client);
     let after = proxy.wire().await.value("select pg_backend_pid()").await;
     postgres().await.count(&format!("select count(pg_terminate_backend({before}))")).await;

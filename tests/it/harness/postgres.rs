@@ -146,7 +146,9 @@ impl Cluster {
     }
 
     fn create(options: &Options) -> Self {
-        let folder = std::env::temp_dir().join(format!("pgweir-it-{}-{}", std::process::id(), free_port()));
+        // A run that was killed may have left its own, and process ids come again.
+        let age = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+        let folder = std::env::temp_dir().join(format!("pgweir-it-{}-{age}", std::process::id()));
         std::fs::create_dir(&folder).expect("temporary folder");
         if is_root() {
             run(Command::new("chown").arg("postgres:").arg(&folder));
