@@ -147,7 +147,7 @@ impl Serve {
             self.tell_others(now);
         }
         // A frame that waits for more than replies has been judged with this backend.
-        let waits = matches!(active.held, Some((Wait::Channels | Wait::Processes | Wait::Way, _)));
+        let waits = matches!(active.held, Some((Wait::Channels | Wait::Pin(_) | Wait::Processes | Wait::Way, _)));
         let done = !waits
             && self.session.may_release()
             && active.to_backend.is_empty()

@@ -224,6 +224,24 @@ async fn who_listens_in_a_transaction_block_keeps_no_backend() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_pin_while_others_hear_what_it_may_have_notified_gets_the_pin() {
+    postgres().await.execute("create function n_called() returns int language plpgsql as 'begin return 1; end'").await;
+    let proxy = pgweir().pool_size(3).set("pool.max_pinned", "1").start().await;
+    let mut listener = listening(&proxy, "n_pin").await;
+    let (mut holder, mut waiter) = (proxy.wire().await, proxy.wire().await);
+    assert_eq!(code(&holder.query("create temp table n_held (n int)").await), None);
+    let call = frame::query("select n_called()");
+    waiter.send(&[call, frame::query("create temp table n_waits (n int)")].concat()).await;
+    assert_eq!(code(&waiter.until(b'Z').await), None);
+    // Who hears this has heard what came before.
+    proxy.wire().await.query("notify n_pin, 'later'").await;
+    assert_eq!(next_notification(&mut listener).await, "NotificationResponse(n_pin, later)");
+    assert_eq!(code(&holder.query("drop table n_held").await), None);
+    assert_eq!(code(&waiter.until(b'Z').await), None);
+    assert_eq!(waiter.value("select count(*)::text from n_waits").await, "0");
+}
+
+#[tokio::test]
 async fn who_has_asked_for_its_channels_in_a_batch_that_had_begun_is_told_all_of_them_from_then_on() {
     let proxy = pgweir().pool_size(2).start().await;
     let mut client = listening(&proxy, "n_late").await;
