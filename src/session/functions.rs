@@ -157,9 +157,6 @@ pub(super) struct Judgement {
     pub(super) unknown: Vec<Callee>,
 }
 
-/// What lists something of a session's own.
-const LISTS: Effects = Effects::READS_PREPARED.with(Effects::READS_CHANNELS);
-
 /// What is told of a session, each of [`Effects::TELLS`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Told {
@@ -298,7 +295,7 @@ impl Functions {
 
     /// Whether anything in the database is known to list statements or channels.
     pub(super) fn may_list(&self) -> bool {
-        self.telling().any_of(LISTS)
+        self.telling().any_of(Effects::LISTS)
     }
 
     /// What these, and all that they call, tell of a session.
@@ -309,7 +306,7 @@ impl Functions {
             return told;
         }
         // Draws are waited for, which is not worth a guess.
-        let guessed = telling.among(LISTS);
+        let guessed = telling.among(Effects::LISTS);
         let ended = self.visit(callees, |_, known| {
             told.known |= known.map_or(Effects::NONE, |known| known.tells);
             if known.is_none_or(|known| known.learnt.is_none()) {

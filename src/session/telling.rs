@@ -68,7 +68,7 @@ impl Session {
         if effects.any_of(Effects::PREPARES | Effects::CALLS) {
             let told = self.told_by(pattern, text);
             let tells = effects | told.known | told.perhaps;
-            self.state.note_told(tells.among(Effects::READS_PREPARED | Effects::READS_CHANNELS));
+            self.state.note_told(tells.among(Effects::LISTS));
         }
     }
 }

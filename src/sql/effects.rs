@@ -126,8 +126,11 @@ impl Effects {
             | Self::STATEFUL.0,
     );
 
+    /// Those that make a text list something of its session's own.
+    pub const LISTS: Self = Self(Self::READS_PREPARED.0 | Self::READS_CHANNELS.0);
+
     /// Those that make a text tell what its session alone has on its backend.
-    pub const TELLS: Self = Self(Self::READS_SEQUENCE.0 | Self::READS_PREPARED.0 | Self::READS_CHANNELS.0);
+    pub const TELLS: Self = Self::LISTS.with(Self::READS_SEQUENCE);
 
     /// Those that may free what [`PINS`](Self::PINS) left.
     pub const FREES: Self =

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tokio::time::Instant;
 
@@ -96,7 +95,7 @@ impl World {
             registry: Arc::clone(registry),
             profiles: Arc::new(Profiles::new(100)),
             sequences: crate::session::Sequences::Off,
-            channels_asked_late: AtomicBool::new(false),
+            channels_asked_late: std::sync::atomic::AtomicBool::new(false),
             patterns: Arc::new(crate::sql::Patterns::new(100)),
             functions: Arc::new(crate::session::Functions::new(100, &[])),
             measuring: Some(crate::session::Measuring { tags: None, parameters: true, texts: true }),
