@@ -164,6 +164,9 @@ impl Serve {
         }
         let body = unread.get(HEADER..HEADER + here.min(header.body)).unwrap_or_default();
         let frame = Frame { tag: header.tag, len: header.body, body };
+        if self.aside.subscriber.is_some() {
+            self.session.look_ahead(unread);
+        }
         let verdict = match &mut active.ownership {
             Ownership::Leased(lease) => {
                 self.session.from_client(&frame, Some(&mut for_session(lease)), &mut active.out, now)

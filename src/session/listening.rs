@@ -9,8 +9,10 @@ use std::sync::atomic::Ordering;
 
 use super::from_client::opens_block;
 use super::state::Keeps;
+use super::telling::told_in;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Hold, Outgoing, Session, Verdict, Wait};
+use crate::prepared::Statement;
 use crate::sql::{Command, Effects, LONGEST_NAME, Name, Pattern, Weighed};
 use crate::wire::build;
 use crate::wire::tag::backend;
@@ -109,7 +111,8 @@ impl Session {
         self.listening.then_some(())?;
         let (asks, late) = (effects.any_of(Effects::READS_CHANNELS), &self.rules.channels_asked_late);
         let perhaps = || self.perhaps_told(weighed, text).any_of(Effects::READS_CHANNELS);
-        (asks || late.load(Ordering::Relaxed) || opens_a_block(weighed, text) || perhaps()).then_some(())?;
+        let later = || late.load(Ordering::Relaxed) || self.turn.as_ref().is_some_and(|turn| turn.head.channels_asked);
+        (asks || later() || opens_a_block(weighed, text) || perhaps()).then_some(())?;
         let turn = self.turn.get_or_insert_default();
         turn.head.channels_awaited = false;
         if turn.brought_channels {
@@ -124,6 +127,18 @@ impl Session {
             return None;
         }
         Some(Verdict::Hold(Wait::Channels))
+    }
+
+    /// Looks whether one of the client's next statements asks which channels it listens to, where a batch of a session
+    /// that listens is about to begin. `unread` is what is here of the client's bytes.
+    pub fn look_ahead(&mut self, unread: &[u8]) {
+        if !self.listening || self.turn.as_ref().is_some_and(|turn| turn.has_begun()) {
+            return;
+        }
+        let asks = |statement: &Statement| self.effects_of_statement(statement).any_of(Effects::READS_CHANNELS);
+        let asked = told_in(unread).any_of(Effects::READS_CHANNELS)
+            || self.names.named().any(|(_, named)| asks(&named.statement));
+        self.turn.get_or_insert_default().head.channels_asked = asked;
     }
 
     /// Has the backend listen to these channels too, so that it knows them.

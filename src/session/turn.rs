@@ -44,6 +44,8 @@ pub(super) struct Head {
     pub(super) hearing: Hearing,
     /// The text that asks for them has not been sent yet.
     pub(super) channels_awaited: bool,
+    /// One of the statements that the client has sent behind it asks which channels it listens to.
+    pub(super) channels_asked: bool,
 }
 
 /// The active part of a session.
