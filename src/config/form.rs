@@ -219,12 +219,16 @@ fn read_control(values: &Values) -> Option<Control> {
 impl Process {
     fn with_cores(mut self) -> Self {
         if self.workers == 0 {
-            // PostgreSQL or the applications mostly work on the same cores, and fewer workers find more to do each time
-            // they wake. A worker serves some ten thousand statements a second.
-            self.workers = std::thread::available_parallelism().map_or(1, |cores| usize::from(cores).div_ceil(2));
+            self.workers = std::thread::available_parallelism().map_or(1, |cores| workers_for(cores.get()));
         }
         self
     }
+}
+
+/// PostgreSQL or the applications mostly work on the same cores, and fewer workers find more to do each time they wake.
+/// But one alone leaves a core idle whenever it waits for its turn on another.
+pub(super) fn workers_for(cores: usize) -> usize {
+    cores.div_ceil(2).max(cores.min(2))
 }
 
 fn read_listen(values: &Values, tls: &Values, keepalive: &Values) -> Listen {

@@ -131,11 +131,11 @@ pub(super) const SECTIONS: &[Section] = &[
 ];
 
 const PROCESS: &[Key] = &[
-    key("workers", count(0, 1024), "0", "Threads that serve clients; 0 is one for every two cores, which leaves the others to PostgreSQL and applications.").at_start(),
+    key("workers", count(0, 1024), "0", "Threads that serve clients; 0 is one for every two cores, which leaves the others to PostgreSQL and applications, but two of two.").at_start(),
     key(
         "pin_workers",
         Kind::Bool,
-        "true",
+        "false",
         "Keeps each of these threads on a core of its own, where there is one for each core.",
     )
     .at_start(),

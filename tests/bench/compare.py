@@ -16,6 +16,8 @@ import subprocess
 import measure
 
 CORE = 0
+# For a second worker there is no room on one core.
+PROCESS = "\n[process]\nworkers = 1\n"
 WORKLOADS = ("simple", "extended", "prepared")
 
 

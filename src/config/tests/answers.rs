@@ -52,3 +52,9 @@ fn a_database_is_found_by_name_then_star_then_not_at_all() {
     let unix = Host::Unix { path: "/run/.s.PGSQL.5432".into() };
     assert_eq!((target.hosts, target.dbname.as_str()), (vec![tcp("a", 5432), tcp("b", 1), unix], "other"));
 }
+
+#[test]
+fn half_of_the_cores_have_a_worker_but_two_of_two() {
+    let workers = [1, 2, 3, 4, 5, 8, 64].map(crate::config::form::workers_for);
+    assert_eq!(workers, [1, 2, 2, 2, 3, 4, 32]);
+}
