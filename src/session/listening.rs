@@ -138,7 +138,9 @@ impl Session {
         let asks = |statement: &Statement| self.effects_of_statement(statement).any_of(Effects::READS_CHANNELS);
         let asked = told_in(unread).any_of(Effects::READS_CHANNELS)
             || self.names.named().any(|(_, named)| asks(&named.statement));
-        self.turn.get_or_insert_default().head.channels_asked = asked;
+        if asked || self.turn.is_some() {
+            self.turn.get_or_insert_default().head.channels_asked = asked;
+        }
     }
 
     /// Has the backend listen to these channels too, so that it knows them.
