@@ -21,6 +21,8 @@ pub struct Subscriber {
     mailbox: Arc<Mailbox>,
     /// As of the last commit.
     active: BTreeSet<Channel>,
+    /// The same, by when they were listened to.
+    order: Vec<Channel>,
     /// Taken hold of for the open transaction.
     held: BTreeSet<Channel>,
     changes: Vec<Change>,
@@ -52,7 +54,8 @@ pub struct Mark(usize);
 
 impl Subscriber {
     pub(super) fn new(listener: Arc<Listener>, mailbox: Arc<Mailbox>, limit: usize) -> Self {
-        Self { listener, mailbox, active: BTreeSet::new(), held: BTreeSet::new(), changes: Vec::new(), limit }
+        let (active, held) = (BTreeSet::new(), BTreeSet::new());
+        Self { listener, mailbox, active, order: Vec::new(), held, changes: Vec::new(), limit }
     }
 
     // === the transaction ===
@@ -128,9 +131,19 @@ impl Subscriber {
         let mut after = self.active.clone();
         for change in self.changes.drain(..) {
             match change {
-                Change::Listen(channel) => _ = after.insert(channel),
-                Change::Unlisten(channel) => _ = after.remove(&channel),
-                Change::UnlistenAll => after.clear(),
+                Change::Listen(channel) => {
+                    if after.insert(channel.clone()) {
+                        self.order.push(channel);
+                    }
+                }
+                Change::Unlisten(channel) => {
+                    after.remove(&channel);
+                    self.order.retain(|listened| *listened != channel);
+                }
+                Change::UnlistenAll => {
+                    after.clear();
+                    self.order.clear();
+                }
             }
         }
         let before: BTreeSet<_> = self.active.union(&self.held).cloned().collect();
@@ -197,9 +210,10 @@ impl Subscriber {
 
     // === the session ===
 
-    /// The channels as of the last commit, in order: what pg_listening_channels would say.
+    /// The channels as of the last commit, in the order in which they were listened to: what pg_listening_channels
+    /// would say.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
-        self.active.iter()
+        self.order.iter()
     }
 
     /// It listens to nothing and has nothing: the session can do without it.

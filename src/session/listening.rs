@@ -110,9 +110,9 @@ impl Session {
     pub(super) fn bring_channels(&mut self, (weighed, effects): (&Weighed, Effects), text: &[u8]) -> Option<Verdict> {
         self.listening.then_some(())?;
         let (asks, late) = (effects.any_of(Effects::READS_CHANNELS), &self.rules.channels_asked_late);
-        let perhaps = || self.perhaps_told(weighed, text).any_of(Effects::READS_CHANNELS);
+        let asks = asks || self.perhaps_told(weighed, text).any_of(Effects::READS_CHANNELS);
         let later = || late.load(Ordering::Relaxed) || self.turn.as_ref().is_some_and(|turn| turn.head.channels_asked);
-        (asks || later() || opens_a_block(weighed, text) || perhaps()).then_some(())?;
+        (asks || later() || opens_a_block(weighed, text)).then_some(())?;
         let turn = self.turn.get_or_insert_default();
         turn.head.channels_awaited = false;
         if turn.brought_channels {

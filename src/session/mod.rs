@@ -396,7 +396,7 @@ impl Session {
     /// Whether nothing is left to do for a client that says no more: PostgreSQL undoes what no Sync or Query has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.turn.as_ref().is_none_or(|turn| !turn.leased || turn.is_finished())
+        self.turn.as_ref().is_none_or(|turn| !turn.ready_kept && (!turn.leased || turn.is_finished()))
     }
 
     /// What the backend still waits for from the client.

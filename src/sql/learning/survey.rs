@@ -256,12 +256,14 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// What is prepared runs later, by a name alone: whom it calls must be known by then.
+    /// What is prepared runs later, by a name alone: whom it calls must be known by then, and what it tells.
     fn prepared(&mut self, node: &'a Node) {
         let Some(query) = node.child("query") else { return };
         let before = (self.effects, self.modifies, self.locks_rows, self.joins, self.sets_by_column);
         self.walk(query);
+        let tells = self.effects.among(Effects::TELLS);
         (self.effects, self.modifies, self.locks_rows, self.joins, self.sets_by_column) = before;
+        self.effects |= tells;
     }
 
     fn dropped(&mut self, node: &Node) {
