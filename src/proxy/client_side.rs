@@ -106,7 +106,9 @@ impl Serve {
             if active.client_rest != Rest::None {
                 let (bytes, forward) = active.client_rest.take(active.from_client.unread().len());
                 if forward {
-                    active.to_backend.push(active.from_client.unread().get(..bytes).unwrap_or_default());
+                    let piece = active.from_client.unread().get(..bytes).unwrap_or_default();
+                    self.session.passes(piece);
+                    active.to_backend.push(piece);
                 }
                 active.from_client.consume(bytes);
                 progress = true;

@@ -14,7 +14,7 @@ use crate::wire::build::{self, Fault};
 use crate::wire::view::Transaction;
 use crate::wire::{Header, Malformed, sqlstate};
 
-/// How long a client may take to read its last message.
+/// How long a client may take to read its last message, and to stop sending.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Why a session is over.
@@ -89,9 +89,16 @@ impl Serve {
         if let Some(frame) = told {
             active.to_client.push(&frame);
             let client = &mut self.client;
+            let unread = !active.from_client.is_empty();
             let speaking = async {
                 std::future::poll_fn(|cx| active.to_client.poll_send(client, cx)).await?;
-                client.shutdown().await
+                client.shutdown().await?;
+                if unread {
+                    // A socket that is closed while bytes still come resets the connection, which may take from the
+                    // client what it has been told.
+                    tokio::io::copy(client, &mut tokio::io::sink()).await?;
+                }
+                std::io::Result::Ok(())
             };
             // A client that does not listen misses it.
             let _ = tokio::time::timeout(LAST_WORDS, speaking).await;

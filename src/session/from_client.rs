@@ -43,6 +43,7 @@ impl Session {
         }
         let turn = self.turn.get_or_insert_with(|| out.spare.take().unwrap_or_default());
         turn.between_frames = frame.is_whole();
+        turn.passing = None;
         if let Some(verdict) = turn.judge_copy(frame, out) {
             if verdict == Verdict::Forward {
                 self.measure_frame(frame);
@@ -309,6 +310,7 @@ impl Session {
         }
         turn.end_batch();
         self.note(&weighed, text, now);
+        self.begin_passing(frame);
         let Some(mended) = mended else { return Verdict::Forward };
         build::write_query(&mut out.to_backend, &mended);
         Verdict::Replace(frame.len)

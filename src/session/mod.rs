@@ -10,6 +10,7 @@
 //! | the queue of replies that are owed | `turn`; one of them: `expect`; what is known meanwhile: `outstanding`; used again: `spare` |
 //! | frames of the client | `from_client`, prepared statements `statements` and `own_names`, portals `portals`, COPY `copying` |
 //! | frames of the backend | `from_backend`, errors and values in other words `reports` |
+//! | a Query that streams past | `passing` |
 //! | errors of pgweir's own | `failing` |
 //! | a Parse while no backend is free | `lone_parse` |
 //! | statements whose columns change, batches that are sent again | `columns`, `repeat` |
@@ -40,6 +41,7 @@ mod measuring;
 mod mending;
 mod outstanding;
 mod own_names;
+mod passing;
 mod portals;
 mod processes;
 mod questions;

@@ -104,6 +104,8 @@ pub(super) struct Turn {
     pub(super) unflushed: bool,
     /// The client's last frame was here whole: none is partly forwarded.
     pub(super) between_frames: bool,
+    /// The end of what has passed of a Query that streams past.
+    pub(super) passing: Option<Vec<u8>>,
     /// A frame waits because too many replies are owed.
     pub(super) crowded: bool,
     /// Commands at work that may drop statements.

@@ -9,6 +9,18 @@ use super::lexer::{Lexer, Lexing, Quoting, TokenKind};
 ///
 /// It reads bytes, not tokens, so that strings within the bodies of functions and DO count too.
 pub fn custom_names(text: &[u8]) -> impl Iterator<Item = String> + '_ {
+    dotted_names(text, |start, end| is_quoted(text, start, end) || is_set(text.get(..start).unwrap_or_default()))
+}
+
+/// Only those that SET, RESET or set_config is given: for a text with so many strings that what is data must not count.
+pub fn names_given(text: &[u8]) -> impl Iterator<Item = String> + '_ {
+    dotted_names(text, |start, end| {
+        let before = text.get(..start).unwrap_or_default();
+        is_set(before) || (is_quoted(text, start, end) && is_first_argument(before))
+    })
+}
+
+fn dotted_names<'a>(text: &'a [u8], counts: impl Fn(usize, usize) -> bool + 'a) -> impl Iterator<Item = String> + 'a {
     let mut at = 0;
     std::iter::from_fn(move || {
         while at < text.len() {
@@ -18,9 +30,8 @@ pub fn custom_names(text: &[u8]) -> impl Iterator<Item = String> + '_ {
             let dollars = before != Some(b'$');
             // Looked at only where one begins: a text may be one long word.
             if let Some((name, end)) = begins.then(|| dotted_name(text, at, dollars)).flatten() {
-                let found = is_quoted(text, at, end) || is_set(text.get(..at).unwrap_or_default());
-                at = end;
-                if found {
+                let start = std::mem::replace(&mut at, end);
+                if counts(start, end) {
                     return Some(name);
                 }
             } else {
@@ -41,6 +52,8 @@ pub fn spelled_names(text: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
 }
 
 const DEPTH: usize = 4;
+
+const SET_CONFIG: &[u8] = b"set_config";
 
 fn spelled_within(text: &[u8], lexing: &Lexing, depth: usize, found: &mut Vec<Vec<u8>>) {
     let mut tokens = Lexer::new(text, *lexing);
@@ -139,6 +152,15 @@ fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {
         (Some(open), Some(close)) => open == close && matches!(open, b'\'' | b'"' | b'$'),
         _ => false,
     }
+}
+
+/// Whether a text ends in set_config and its parenthesis, and the quotes of a string.
+fn is_first_argument(text: &[u8]) -> bool {
+    let quotes = text.iter().rev().take_while(|byte| **byte == b'\'').count();
+    let before = text.get(..text.len() - quotes).unwrap_or_default().trim_ascii_end();
+    let called = before.strip_suffix(b"(").map(<[u8]>::trim_ascii_end);
+    let tail = called.and_then(|called| called.get(called.len().checked_sub(SET_CONFIG.len())?..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(SET_CONFIG))
 }
 
 /// Whether a text ends in SET or RESET, with SESSION or LOCAL or without.

@@ -35,7 +35,7 @@ mod tests;
 mod unnamed;
 
 pub use bodies::{do_bodies, strings};
-pub use custom::{custom_names, spelled_names};
+pub use custom::{custom_names, names_given, spelled_names};
 pub use definitions::Definitions;
 pub use digest::Digest;
 pub use effects::Effects;

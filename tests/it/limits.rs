@@ -182,6 +182,16 @@ async fn limits_that_were_met_are_named_in_the_log_with_how_often() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_still_sending_reads_why_its_message_is_refused() {
+    let proxy = pgweir().pool_size(1).set("limits.held_message", "'8KB'").start().await;
+    let mut client = proxy.wire().await;
+    let long = frame::parse("", &format!("select '{}'", "x".repeat(20_000_000)), &[]);
+    // As drivers do that read only what has been answered.
+    assert_eq!(client.send_deaf(&long, std::time::Duration::from_secs(20)).await, long.len());
+    assert_eq!(code(&client.until_end().await).as_deref(), Some("54000"));
+}
+
+#[tokio::test]
 async fn query_timeout_is_for_each_statement_of_a_pipeline() {
     let proxy = pgweir().pool_size(1).set("pool.query_timeout", "'1s'").start().await;
     let mut client = proxy.wire().await;

@@ -422,6 +422,26 @@ async fn what_a_very_long_text_defines_behind_its_beginning_is_known_to_others()
 }
 
 #[tokio::test]
+async fn a_setting_of_ones_own_that_a_very_long_text_makes_behind_its_beginning_stays_with_its_session() {
+    let proxy = pgweir().pool_size(2).set("limits.held_query", "'64KB'").start().await;
+    let (mut one, mut other) = (proxy.wire().await, proxy.wire().await);
+    let padding = format!("select length('{}')", "x".repeat(300_000));
+    for (name, sets) in [
+        ("s_own.by_set", "set s_own.by_set = 'kept'"),
+        ("s_own.by_call", "select set_config('s_own.by_call', 'kept', false)"),
+        ("s_own.by_do", "do $$ begin perform SET_CONFIG ( 's_own.by_do', 'kept', false); end $$"),
+        ("s_own.by_literal", "do 'begin perform set_config(''s_own.by_literal'', ''kept'', false); end'"),
+    ] {
+        assert_eq!(code(&one.query(&format!("{padding}; {sets}; {padding}")).await), None);
+        let asks = format!("select coalesce(current_setting('{name}', true), '')");
+        for _ in 0..3 {
+            assert_eq!(other.value(&asks).await, "", "{name}");
+            assert_eq!(one.value(&asks).await, "kept", "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_setting_that_only_a_function_of_a_superuser_may_set_stays_with_its_session() {
     let sets = "create function s_mighty(text) returns void security definer language plpgsql as $$ begin \
                 perform set_config('session_replication_role', $1, false); end $$; create role s_plain login";

@@ -1,4 +1,4 @@
-use crate::sql::{Effects, Lexing, custom_names, do_bodies, spelled_names, suspicious, words};
+use crate::sql::{Effects, Lexing, custom_names, do_bodies, names_given, spelled_names, suspicious, words};
 
 fn is_suspicious(text: &str) -> bool {
     suspicious(text.as_bytes(), &Lexing::default())
@@ -123,6 +123,15 @@ fn names_of_settings_are_found_wherever_they_may_be_set() {
     for text in [&b"set "[..], b"set a.", b"'a.", b"\xff.\xff'", b"set \"a.b", b"reset \"", b"."] {
         assert!(custom_names(text).count() < 2);
     }
+}
+
+#[test]
+fn names_that_are_given_values_are_told_from_data_with_dots() {
+    let names = |text: &str| names_given(text.as_bytes()).collect::<Vec<_>>().join(" ");
+    assert_eq!(names("insert into files values ('a.png'), ('b.c'); set app.x = 'd.e'"), "app.x");
+    assert_eq!(names("select set_config('a.b', 'c.d', false), SET_CONFIG ( 'e.f', 'x', true)"), "a.b e.f");
+    assert_eq!(names("select f('select set_config(''a.b'', ''x.y'', false)')"), "a.b");
+    assert_eq!(names("'a.b' (('c.d' _config('e.f' ('g.h'"), "");
 }
 
 #[test]
