@@ -166,7 +166,7 @@ async fn savepoints_undo_what_followed_them() {
     session.subscriber.rollback_to(savepoint);
     session.subscriber.commit();
     let listening: Vec<_> = session.subscriber.channels().cloned().collect();
-    assert_eq!(listening, [name("before"), name("kept")]);
+    assert_eq!(listening, [name("kept"), name("before")]);
     notifier.batch_execute("notify old; notify after; notify kept, 'k'; notify before, 'b'").await.expect("NOTIFY");
     assert_eq!(session.heard().await, ["k", "b"]);
 }
