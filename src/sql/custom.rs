@@ -165,13 +165,16 @@ fn is_first_argument(text: &[u8]) -> bool {
 
 /// Whether a text ends in SET or RESET, with SESSION or LOCAL or without.
 fn is_set(text: &[u8]) -> bool {
+    // Looked at first: the last word of a text without blanks is all of it.
+    if !text.last().is_some_and(u8::is_ascii_whitespace) {
+        return false;
+    }
     let mut words = text.rsplit(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
     let ends_in = |word: &[u8], known: &str| {
         let from = word.len().checked_sub(known.len()).and_then(|from| word.get(from..));
         from.is_some_and(|tail| tail.eq_ignore_ascii_case(known.as_bytes()))
     };
-    let is_blank = text.last().is_some_and(u8::is_ascii_whitespace);
-    let Some(last) = words.next().filter(|_| is_blank) else { return false };
+    let Some(last) = words.next() else { return false };
     let last = if last.eq_ignore_ascii_case(b"session") || last.eq_ignore_ascii_case(b"local") {
         words.next().unwrap_or_default()
     } else {
