@@ -293,9 +293,9 @@ impl Functions {
         Effects::from_bits(self.telling.load(Ordering::Relaxed))
     }
 
-    /// Whether anything in the database is known to list statements or channels.
-    pub(super) fn may_list(&self) -> bool {
-        self.telling().any_of(Effects::LISTS)
+    /// Whether anything in the database is known to tell any of this.
+    pub(super) fn may_tell(&self, tells: Effects) -> bool {
+        self.telling().any_of(tells)
     }
 
     /// What these, and all that they call, tell of a session.

@@ -14,8 +14,9 @@ use super::turn::{Effect, Expect, Kind, Who};
 use super::{Hold, Outgoing, Session, Verdict, Wait};
 use crate::prepared::Statement;
 use crate::sql::{Command, Effects, LONGEST_NAME, Name, Pattern, Weighed};
+use crate::wire::Header;
 use crate::wire::build;
-use crate::wire::tag::backend;
+use crate::wire::tag::{backend, client};
 use crate::wire::view::Transaction;
 
 /// How far a shared LISTEN or UNLISTEN is.
@@ -137,7 +138,9 @@ impl Session {
         }
         let asks = |statement: &Statement| self.effects_of_statement(statement).any_of(Effects::READS_CHANNELS);
         let asked = told_in(unread).any_of(Effects::READS_CHANNELS)
-            || self.names.named().any(|(_, named)| asks(&named.statement));
+            || self.names.named().any(|(_, named)| asks(&named.statement))
+            // By what it calls a statement may ask without a word of it.
+            || (self.rules.functions.may_tell(Effects::READS_CHANNELS) && !is_of_one_statement(unread));
         if asked || self.turn.is_some() {
             self.turn.get_or_insert_default().head.channels_asked = asked;
         }
@@ -220,6 +223,20 @@ fn opens_a_block(weighed: &Weighed, text: &[u8]) -> bool {
         Weighed::Known(pattern) => pattern.traits.commands.contains(&Command::Begin),
         Weighed::Later(_) | Weighed::Anything => opens_block(text),
     }
+}
+
+/// Whether the client's next batch is here, and runs no more than one statement.
+fn is_of_one_statement(unread: &[u8]) -> bool {
+    let (mut rest, mut executed) = (unread, 0);
+    while let Ok(Some(header)) = Header::read(rest, usize::MAX) {
+        match header.tag {
+            client::EXECUTE => executed += 1,
+            client::SYNC | client::QUERY => return executed <= 1,
+            _ => {}
+        }
+        rest = rest.get(header.frame()..).unwrap_or_default();
+    }
+    false
 }
 
 fn write_command(text: &mut Vec<u8>, verb: &[u8], channel: &[u8]) {

@@ -29,7 +29,7 @@ impl Session {
     pub(super) fn weigh(&self, text: &[u8]) -> Weighed {
         match self.rules.patterns.weigh(text, &self.lexing()) {
             // A view that it reads may tell what the backend must be given before.
-            Weighed::Later(_) if self.rules.functions.may_list() => Weighed::Known(self.learn(text)),
+            Weighed::Later(_) if self.rules.functions.may_tell(Effects::LISTS) => Weighed::Known(self.learn(text)),
             weighed => weighed,
         }
     }
@@ -56,7 +56,7 @@ impl Session {
         if let &Weighed::Later(digest) = statement.weighed()
             && let Some(pattern) = self.rules.patterns.known_by(digest).or_else(|| {
                 // What it reads may tell what the backend must be given before.
-                self.rules.functions.may_list().then(|| self.learn(&statement.text))
+                self.rules.functions.may_tell(Effects::LISTS).then(|| self.learn(&statement.text))
             })
         {
             statement.learn(pattern);
@@ -73,7 +73,7 @@ impl Session {
         match weighed {
             Weighed::Anything => Effects::ANYTHING,
             Weighed::Known(pattern) if pattern.traits.is_plain() => {
-                if self.rules.functions.may_list() {
+                if self.rules.functions.may_tell(Effects::LISTS) {
                     self.told_by(pattern, text).known
                 } else {
                     Effects::NONE
