@@ -8,7 +8,7 @@
 //! | to read about | go to |
 //! |---|---|
 //! | the queue of replies that are owed | `turn`; one of them: `expect`; what is known meanwhile: `outstanding`; used again: `spare` |
-//! | frames of the client | `from_client`, prepared statements `statements` and `own_names`, portals `portals`, COPY `copying` |
+//! | frames of the client | `from_client`, prepared statements `statements`, what backends hold of them `copies` and `own_names`, portals `portals`, COPY `copying` |
 //! | frames of the backend | `from_backend`, errors and values in other words `reports` |
 //! | a Query that streams past | `passing` |
 //! | errors of pgweir's own | `failing` |
@@ -25,6 +25,7 @@ mod asking;
 mod channels;
 mod code;
 mod columns;
+mod copies;
 mod copying;
 mod draws;
 mod ends;

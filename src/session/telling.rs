@@ -43,7 +43,9 @@ impl Session {
     /// that what is brought for it takes time: nothing may fail or be seen otherwise because of it.
     pub(super) fn perhaps_told(&self, weighed: &Weighed, text: &[u8]) -> Effects {
         match weighed {
-            Weighed::Known(pattern) if self.rules.functions.may_tell(Effects::LISTS) => self.told_by(pattern, text).perhaps,
+            Weighed::Known(pattern) if self.rules.functions.may_tell(Effects::LISTS) => {
+                self.told_by(pattern, text).perhaps
+            }
             _ => Effects::NONE,
         }
     }
