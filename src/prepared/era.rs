@@ -21,13 +21,20 @@ pub(super) struct Eras {
     begun: Instant,
     /// Changes of definitions that were seen.
     changes: AtomicU64,
+    /// The least number of a Parse after the last of them.
+    last_change: AtomicU64,
     /// Spans of [`UNSEEN`] that have passed.
     spans: AtomicU64,
 }
 
 impl Default for Eras {
     fn default() -> Self {
-        Self { begun: Instant::now(), changes: AtomicU64::new(0), spans: AtomicU64::new(0) }
+        Self {
+            begun: Instant::now(),
+            changes: AtomicU64::new(0),
+            last_change: AtomicU64::new(0),
+            spans: AtomicU64::new(0),
+        }
     }
 }
 
@@ -35,6 +42,12 @@ impl Eras {
     /// A definition has changed.
     pub(super) fn definitions_change(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
+        self.last_change.fetch_max(self.first_number(), Ordering::Relaxed);
+    }
+
+    /// The least number of a Parse that has found what the last change of definitions that was seen has made.
+    pub(super) fn last_change(&self) -> u64 {
+        self.last_change.load(Ordering::Relaxed)
     }
 
     /// Time passes.

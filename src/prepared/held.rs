@@ -1,8 +1,9 @@
 //! What one backend has prepared.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::Shape;
+use super::{Shape, Types};
 
 /// The statements that a backend is known to hold; only successes are entered here.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ struct HeldCopy {
     parse: u64,
     /// What is known of its result.
     shape: Option<Shape>,
+    /// What is known of its parameters where their types were left open.
+    types: Option<Types>,
     /// When it was last used, by the set's own clock.
     used: u64,
 }
@@ -51,6 +54,12 @@ impl Held {
         }
     }
 
+    /// The types that PostgreSQL has given the parameters of its copy of a statement that leaves them open.
+    #[must_use]
+    pub fn types_of(&self, id: u64) -> Option<&Types> {
+        self.statements.get(&id)?.types.as_ref()
+    }
+
     /// Notes that a copy was still good when this Parse had been: it is as good as one that it has made.
     pub fn vouch(&mut self, id: u64, parse: u64) {
         if let Some(copy) = self.statements.get_mut(&id) {
@@ -67,6 +76,13 @@ impl Held {
         }
     }
 
+    /// Notes which types PostgreSQL has given the parameters of its copy of a statement.
+    pub fn give_types(&mut self, id: u64, types: &Types) {
+        if let Some(copy) = self.statements.get_mut(&id) {
+            copy.types = Some(Arc::clone(types));
+        }
+    }
+
     /// Notes that a statement is being used.
     pub fn touch(&mut self, id: u64) {
         self.clock += 1;
@@ -78,7 +94,7 @@ impl Held {
     /// Notes a copy that the Parse with this number has made.
     pub fn insert(&mut self, id: u64, parse: u64) {
         self.clock += 1;
-        self.statements.insert(id, HeldCopy { parse, shape: None, used: self.clock });
+        self.statements.insert(id, HeldCopy { parse, shape: None, types: None, used: self.clock });
     }
 
     pub fn remove(&mut self, id: u64) {

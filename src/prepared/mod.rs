@@ -11,6 +11,7 @@ mod names;
 mod registry;
 mod shape;
 mod statement;
+mod types;
 
 pub use era::{OUT_OF_DATE, predates};
 pub use held::Held;
@@ -18,6 +19,7 @@ pub use names::{Allowance, Exceeded, Named, Names};
 pub use registry::Registry;
 pub use shape::Shape;
 pub use statement::{Kind, Origin, Standing, Statement};
+pub use types::Types;
 
 /// A name that no statement ever has on a backend: describing it fails there, which is how an error of ours fails
 /// the backend's transaction too.

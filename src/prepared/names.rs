@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Shape, Statement};
+use super::{Shape, Statement, Types};
 
 /// Bytes that PostgreSQL keeps of a name: `NAMEDATALEN` less its zero.
 const KEPT: usize = 63;
@@ -16,15 +16,19 @@ pub struct Named {
     pub parse: u64,
     /// What the client was told of its result.
     pub shape: Option<Shape>,
+    /// What PostgreSQL has given the parameters whose types the client left open, where that is known.
+    pub types: Option<Types>,
 }
 
 impl Named {
     #[must_use]
     pub fn new(statement: Arc<Statement>, parse: u64) -> Self {
-        Self { statement, parse, shape: None }
+        Self { statement, parse, shape: None, types: None }
     }
 
-    fn is(&self, other: &Self) -> bool {
+    /// Whether both are of the same Parse.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
         self.statement.id == other.statement.id && self.parse == other.parse
     }
 }
@@ -119,10 +123,21 @@ impl Names {
 
     /// Notes what the client is told of the result of what this Parse made.
     pub fn describe(&mut self, named: &Named, shape: Shape) {
-        let Some(All { unnamed, named: all, .. }) = self.0.as_deref_mut() else { return };
-        if let Some(described) = unnamed.iter_mut().chain(all.values_mut()).find(|other| other.is(named)) {
+        if let Some(described) = self.of_same_parse(named) {
             described.shape = Some(shape);
         }
+    }
+
+    /// Notes which types PostgreSQL has given the parameters of what this Parse made.
+    pub fn give_types(&mut self, named: &Named, types: Types) {
+        if let Some(described) = self.of_same_parse(named) {
+            described.types = Some(types);
+        }
+    }
+
+    fn of_same_parse(&mut self, named: &Named) -> Option<&mut Named> {
+        let All { unnamed, named: all, .. } = self.0.as_deref_mut()?;
+        unnamed.iter_mut().chain(all.values_mut()).find(|other| other.is(named))
     }
 
     /// Every name but that of the unnamed statement.

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::era::{Eras, predates};
+use super::types::leaves_open;
 use crate::sql::{Pattern, Weighed};
 
 /// Executions that are measured as unnamed before a candidate is promoted.
@@ -24,6 +25,8 @@ pub struct Statement {
     pub text: Box<[u8]>,
     /// Count and OIDs of parameter types, as in Parse.
     pub types: Box<[u8]>,
+    /// Whether it leaves types of parameters to PostgreSQL.
+    pub leaves_types_open: bool,
     /// The name on a backend; empty for the unnamed one.
     pub name: Box<[u8]>,
     /// Whether executing it may drop other statements ([`super::may_forget`]).
@@ -126,6 +129,7 @@ impl Statement {
             kind,
             text: text.into(),
             types: types.into(),
+            leaves_types_open: leaves_open(text, types),
             name,
             forgets: super::may_forget(text),
             copies: super::may_copy(text),
@@ -199,6 +203,12 @@ impl Statement {
     #[must_use]
     pub fn is_of_an_earlier_era(&self, parse: u64) -> bool {
         predates(parse, self.eras.first_number())
+    }
+
+    /// Whether a change of definitions was seen since this Parse.
+    #[must_use]
+    pub fn is_before_a_change(&self, parse: u64) -> bool {
+        predates(parse, self.eras.last_change())
     }
 
     /// How a client's unnamed statement with this text is to be treated.

@@ -66,7 +66,7 @@ impl Turn {
     /// Judges a copy by the number of its Parse. Who prepared the statement before its columns changed gets
     /// PostgreSQL's error, best from PostgreSQL.
     pub(super) fn fitness(&mut self, named: &Named, copy: Option<u64>, held: &Held) -> Fitness {
-        let Named { statement, parse, shape } = named;
+        let Named { statement, parse, shape, types } = named;
         let just_described = self.head.described.take() == Some(statement.id);
         let failed = self.status == Transaction::Failed;
         let Some(copy) = copy else {
@@ -94,12 +94,14 @@ impl Turn {
                 _ => Fitness::Unfit,
             };
         }
+        let types_may_differ = types.is_some() && predates(*parse, copy) && held.types_of(statement.id).is_none();
         match (shape, held.shape_of(statement.id)) {
             (None, _) if statement.is_outdated(*parse) => Fitness::Stale,
             (Some(told), Some(is)) if *told != is && just_described => Fitness::Stale,
             // Either may be out of date.
             (Some(told), Some(is)) if *told != is => Fitness::Unfit,
             (Some(_), None) if copy > *parse || of_the_moment => Fitness::Undescribed,
+            _ if types_may_differ && !just_described => Fitness::Undescribed,
             _ => Fitness::Fit,
         }
     }

@@ -1,12 +1,10 @@
 //! Statements on the backend: whether its copy of one will do, and what puts one there or takes it off.
 
-use std::sync::Arc;
-
 use super::columns::Fitness;
 use super::outstanding::Known;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::{self, Kind as StatementKind, Named, Names, OUT_OF_DATE, Statement};
+use crate::prepared::{self, Kind as StatementKind, Named, Names, OUT_OF_DATE};
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::view::Transaction;
@@ -36,8 +34,9 @@ impl Session {
         if self.goes_by_own_name(name, &named.statement, leased) {
             return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
         }
+        let named = self.with_its_types(name, named, leased);
         if named.statement.mentions && self.transaction() != Transaction::Failed {
-            self.mention_anew(&named.statement, leased, out)?;
+            self.mention_anew(&named, leased, out)?;
         }
         let turn = self.turn.get_or_insert_default();
         let here = match named.statement.kind {
@@ -63,26 +62,24 @@ impl Session {
                 if copy.is_some() && named.statement.kind == StatementKind::Shared {
                     self.inject_close(named.statement.id, out);
                 }
-                self.inject_parse(&named.statement, &named.statement.text, leased, out);
+                self.inject_parse(&named, &named.statement.text, leased, out);
             }
         }
         let failed = self.transaction() == Transaction::Failed;
         // An unnamed one is bound right after it has been described, which shall not take two more ways.
         let is_recent =
             named.statement.kind == StatementKind::Private && !named.statement.is_of_an_earlier_era(named.parse);
-        let is_fit = named.shape.is_none() || failed || is_recent;
-        if is_fit { Ok((named, false)) } else { Err(self.inject_describe(named, out)) }
+        let is_unchanged =
+            named.shape.is_none() && (named.types.is_none() || !named.statement.is_of_an_earlier_era(named.parse));
+        if is_unchanged || failed || is_recent { Ok((named, false)) } else { Err(self.inject_describe(named, out)) }
     }
 
-    pub(super) fn inject_parse(
-        &mut self,
-        statement: &Arc<Statement>,
-        text: &[u8],
-        leased: &mut Leased<'_>,
-        out: &mut Outgoing,
-    ) {
+    pub(super) fn inject_parse(&mut self, named: &Named, text: &[u8], leased: &mut Leased<'_>, out: &mut Outgoing) {
+        let statement = &named.statement;
         self.make_room(statement.kind, leased, out);
-        build::write_parse(&mut out.to_backend, &statement.name, text, &statement.types);
+        // What has a name may be others' too.
+        let given = named.types.as_deref().filter(|_| statement.kind == StatementKind::Private);
+        build::write_parse(&mut out.to_backend, &statement.name, text, given.unwrap_or(&statement.types));
         let effect = match statement.kind {
             StatementKind::Private => Effect::Unnamed(Some(statement.id)),
             // Nobody else may use it, nor the session itself with another backend.

@@ -81,10 +81,9 @@ impl Session {
                 }
                 Ok(to.verdict())
             }
-            (backend::PARAMETER_DESCRIPTION, Some((Kind::Describe, _))) if turn.keep_reply(frame) => {
-                Ok(Verdict::Swallow)
+            (backend::PARAMETER_DESCRIPTION, Some((Kind::Describe, to))) => {
+                Ok(if turn.keep_parameters(frame, names, leased) { Verdict::Swallow } else { to.verdict() })
             }
-            (backend::PARAMETER_DESCRIPTION, Some((Kind::Describe, to))) => Ok(to.verdict()),
             (backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE, Some((Kind::Query, to))) => {
                 if turn.end_of_statement() {
                     out.own_statements += 1;

@@ -233,7 +233,7 @@ impl Session {
     fn give_own_name(&mut self, (name, named): (&[u8], &Named), tries: bool, out: &mut Outgoing) {
         let turn = self.turn.get_or_insert_default();
         let Statement { text, types, .. } = &*named.statement;
-        build::write_parse(&mut out.to_backend, name, text, types);
+        build::write_parse(&mut out.to_backend, name, text, named.types.as_deref().unwrap_or(types));
         let who = if tries { Who::Try } else { Who::Skip };
         turn.expect(Expect::new(Kind::Parse, who), [Effect::Own(name.into(), true)]);
         turn.open_batch();

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Leased, Outgoing, Session, Verdict, Wait};
-use crate::prepared::{Kind, Origin, Statement};
+use crate::prepared::{Kind, Named, Origin, Statement};
 use crate::sql::{Effects, Lexer, Lexing, Pattern, Quoting, TokenKind, Weighed};
 use crate::wire::Frame;
 use crate::wire::view::{self, Parse, query_text};
@@ -109,10 +109,11 @@ impl Session {
     /// already. `Err` while they must be found.
     pub(super) fn mention_anew(
         &mut self,
-        statement: &Arc<Statement>,
+        named: &Named,
         leased: &mut Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Verdict> {
+        let statement = &named.statement;
         if self.turn.as_ref().is_some_and(|turn| turn.parses(statement.id)) {
             return Ok(());
         }
@@ -120,7 +121,7 @@ impl Session {
             if statement.kind == Kind::Shared {
                 self.inject_close(statement.id, out);
             }
-            self.inject_parse(statement, &text, leased, out);
+            self.inject_parse(named, &text, leased, out);
         }
         Ok(())
     }

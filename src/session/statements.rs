@@ -88,7 +88,8 @@ impl Session {
             (StatementKind::Shared, Known::Now(Some(copy)))
                 if !statement.is_doubtful(copy) && !predates(copy, number) =>
             {
-                let deferred = Deferred { name: name.into(), named: Named::new(statement, number) };
+                let deferred =
+                    Deferred { name: name.into(), named: turn.named_as_there(name, statement, number, leased) };
                 // In a transaction that has failed, or may have, PostgreSQL would refuse it; others it warns of.
                 if turn.status == Transaction::Failed || turn.is_behind() || warned_of {
                     self.parse_for_real(deferred, out, now);
