@@ -344,15 +344,16 @@ pub struct PinsExhausted {
 impl fmt::Display for PinsExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { limit, taken, waiting, counts, longest } = self;
-        write!(f, "{taken} sessions keep their backends, and pool.max_pinned allows {limit}")?;
+        write!(f, "Pinned sessions: {taken}")?;
         if *counts != PinCounts::default() {
-            write!(f, ": {counts}")?;
+            write!(f, " ({counts})")?;
         }
+        write!(f, "; pool.max_pinned allows {limit}")?;
         if let Some(LongestPin { holder, reasons, held }) = longest {
             write!(f, "; longest, for {held:.1?}, the client with process id {holder} for {reasons}")?;
         }
         if *waiting > 0 {
-            write!(f, "; {waiting} wait for a pin")?;
+            write!(f, "; waiting for a pin: {waiting}")?;
         }
         f.write_str(".")
     }

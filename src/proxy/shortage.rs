@@ -59,7 +59,7 @@ fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: Du
         return fault
             .detail(format!(
                 "The pool has {} of its size {} and max_overflow {}; all pools together have the {limit} connections to \
-                 the server that server.max_connections allows, and {} clients wait here.",
+                 the server that server.max_connections allows. Clients waiting here: {}.",
                 pool.leased, pool.size, pool.overflow, pool.waiting
             ))
             .hint("Raise server.max_connections in pgweir's configuration, or give pools of this server less.");
@@ -69,7 +69,7 @@ fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: Du
     });
     fault
         .detail(format!(
-            "The pool has size {} and max_overflow {}; {} backends are leased and {} clients wait.{holder}",
+            "The pool has size {} and max_overflow {}; backends leased: {}, clients waiting: {}.{holder}",
             pool.size, pool.overflow, pool.leased, pool.waiting
         ))
         .hint("Shorten transactions, or raise pool.size, pool.max_overflow or pool.timeout in pgweir's configuration.")

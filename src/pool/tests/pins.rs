@@ -27,9 +27,9 @@ fn who_is_refused_a_pin_reads_who_holds_them_and_what_for() {
     };
     assert_eq!(
         told.to_string(),
-        "2 sessions keep their backends, and pool.max_pinned allows 2: 1 for session advisory locks and 2 for \
-         temporary objects; longest, for 12.0s, the client with process id 71 for session advisory locks and \
-         temporary objects; 1 wait for a pin."
+        "Pinned sessions: 2 (1 for session advisory locks and 2 for temporary objects); pool.max_pinned allows 2; \
+         longest, for 12.0s, the client with process id 71 for session advisory locks and temporary objects; waiting \
+         for a pin: 1."
     );
 }
 
