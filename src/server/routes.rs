@@ -1,11 +1,13 @@
 //! The way from a client's database and user to its pool, made when first asked for and kept up by reloads.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
+use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -171,7 +173,7 @@ impl Routes {
             user: user.to_owned(),
             target: Arc::clone(&pool.manager().target),
             hub: Arc::clone(&self.hub),
-            rules: Arc::new(self.rules(config, &settings)),
+            rules: Arc::new(self.rules(config, &settings, pool.key())),
             startups: Arc::clone(&pool.manager().startups),
             limits: ArcSwap::from_pointee(Limits::new(&settings, &config.limits)),
             administration: Arc::clone(&self.administration),
@@ -262,7 +264,7 @@ impl Routes {
         self.routes.retain(|_, known| !Arc::ptr_eq(known, route));
     }
 
-    fn rules(&self, config: &Config, pool: &config::Pool) -> Rules {
+    fn rules(&self, config: &Config, pool: &config::Pool, key: &PoolKey) -> Rules {
         Rules {
             hold: match pool.mode {
                 PoolMode::Session => Hold::Session,
@@ -276,6 +278,7 @@ impl Routes {
             },
             pipeline: config.limits.pipeline,
             registry: Arc::clone(&self.registry),
+            scope: FixedState::with_seed(0).hash_one(key),
             profiles: Arc::clone(&self.profiles),
             patterns: Arc::clone(self.insight.patterns()),
             functions: Arc::new(Functions::new(config.limits.patterns, &config.session.stateful_functions)),

@@ -40,7 +40,7 @@ impl Session {
         if !(is_new && room && fresh) || refused || warned_of || self.state.may_have_temporary() {
             return None;
         }
-        let statement = self.rules.registry.known(parse.text, parse.types, self.profile.plan_key())?;
+        let statement = self.rules.registry.known(parse.text, parse.types, self.plan_key())?;
         let by_name = self.may_go_by_own_name(&statement);
         if by_name
             || statement.mentions

@@ -127,6 +127,8 @@ pub struct Rules {
     /// Replies one client may be owed.
     pub pipeline: usize,
     pub registry: Arc<Registry>,
+    /// Another one for each pool: a text that is prepared elsewhere is another statement.
+    pub scope: u64,
     pub profiles: Arc<Profiles>,
     pub patterns: Arc<Patterns>,
     pub functions: Arc<Functions>,

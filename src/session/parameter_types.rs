@@ -61,7 +61,7 @@ impl Session {
         else {
             return named;
         };
-        let (registry, plan_key) = (&self.rules.registry, self.profile.plan_key());
+        let (registry, plan_key) = (&self.rules.registry, self.plan_key());
         let origin = || self.origin(&statement.text);
         let is_shared = |known: Arc<Statement>| Arc::ptr_eq(&known, statement);
         let typed = if registry.known(&statement.text, &statement.types, plan_key).is_some_and(is_shared) {

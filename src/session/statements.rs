@@ -156,7 +156,7 @@ impl Session {
 
     /// The statement that a Parse names: shared where it has a name or recurs, else the client's own.
     fn statement_of(&mut self, parse: &Parse<'_>, now: Instant) -> Arc<Statement> {
-        let (registry, plan_key) = (&self.rules.registry, self.profile.plan_key());
+        let (registry, plan_key) = (&self.rules.registry, self.plan_key());
         let found = self.turn.as_mut().and_then(|turn| turn.head.found.take());
         let means_this = |(key, statement): &(u64, Arc<Statement>)| {
             (*key, &*statement.text, &*statement.types) == (plan_key, parse.text, parse.types)

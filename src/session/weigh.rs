@@ -34,9 +34,14 @@ impl Session {
         }
     }
 
+    /// What decides, with the text and the types of its parameters, which statement a Parse makes.
+    pub(super) fn plan_key(&self) -> u64 {
+        self.profile.plan_key() ^ self.rules.scope
+    }
+
     /// What is known of the text of a Parse, which others may have prepared before.
     pub(super) fn weigh_parse(&mut self, parse: &Parse<'_>) -> Weighed {
-        let plan_key = self.profile.plan_key();
+        let plan_key = self.plan_key();
         let Some(statement) = self.rules.registry.known(parse.text, parse.types, plan_key) else {
             return self.weigh(parse.text);
         };

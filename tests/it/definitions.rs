@@ -111,3 +111,37 @@ async fn now_in_a_string_is_when_its_client_prepared_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_another_database_makes_of_a_text_is_nothing_to_this_one() {
+    let cluster = postgres().await;
+    cluster.execute("create database df_other").await;
+    let proxy = pgweir().pool_size(2).start().await;
+    let other = async || WireClient::login(proxy.address(), "postgres", "df_other").await;
+    let text = "select n from df_both";
+    let prepare = [frame::parse("s", text, &[]), frame::sync()].concat();
+    let bind = [frame::bind("", "s", &[]), frame::execute("", 0), frame::sync()].concat();
+    let (mut here, mut there) = (proxy.wire().await, other().await);
+    here.query("create table df_both (n int)").await;
+    there.query("create table df_both (n int); create table df_only_there (n int)").await;
+    // Two prepare it here, on one of two backends.
+    let (mut one, mut two, mut holds) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    one.query("begin; select 1").await;
+    for client in [&mut here, &mut two, &mut there] {
+        client.send(&prepare).await;
+        assert_eq!(code(&client.until(b'Z').await), None);
+    }
+    there.query("alter table df_both alter n type bigint").await;
+    there.send(&bind).await;
+    assert_eq!(code(&there.until(b'Z').await).as_deref(), Some("0A000"));
+    holds.query("begin; select 1").await;
+    one.query("rollback").await;
+    two.send(&bind).await;
+    assert_eq!(code(&two.until(b'Z').await), None, "nothing has changed here");
+    // Nor is a table that is there one of this database, though no backend is free to say so.
+    assert_eq!(code(&run(&mut there, "t", "select n from df_only_there", &[]).await), None);
+    one.query("begin; select 1").await;
+    two.send(&[frame::parse("t", "select n from df_only_there", &[]), frame::sync()].concat()).await;
+    holds.query("rollback").await;
+    assert_eq!(code(&two.until(b'Z').await).as_deref(), Some("42P01"));
+}

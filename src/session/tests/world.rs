@@ -93,6 +93,7 @@ impl World {
             pipeline: wish.pipeline,
             met: crate::session::LimitsMet::default(),
             registry: Arc::clone(registry),
+            scope: 0,
             profiles: Arc::new(Profiles::new(100)),
             sequences: crate::session::Sequences::Off,
             channels_asked_late: std::sync::atomic::AtomicBool::new(false),
