@@ -131,6 +131,14 @@ impl<M: Manager> Pool<M> {
         wish.must.filter(|id| !state.slots.exists(*id)).map(|_| LeaseError::BackendGone)
     }
 
+    /// Whether who waits may have a backend opened at once, because there are fewer than `size`.
+    #[must_use]
+    pub fn may_open(&self) -> bool {
+        let budget = self.budget();
+        let is_spent = budget.max().is_some_and(|max| budget.held() >= max);
+        !is_spent && self.0.state.lock().slots.room(false) > 0
+    }
+
     /// How long a client waits for a lease.
     #[must_use]
     pub fn timeout(&self) -> Duration {

@@ -55,7 +55,8 @@ impl Serve {
             self.begin_lease(active, lease, now);
             return Ok(true);
         }
-        if wait == Wait::Lease && tag == client::PARSE && self.parse_unleased(active, now)? {
+        let may_answer = wait == Wait::Lease && tag == client::PARSE && !self.route.pool.may_open();
+        if may_answer && self.parse_unleased(active, now)? {
             return Ok(true);
         }
         match self.route.pool.wait(&wish, now) {
@@ -70,7 +71,7 @@ impl Serve {
         Ok(true)
     }
 
-    /// Whether the client's Parse could be answered although no backend is free.
+    /// Whether the client's Parse could be answered although no backend is free, nor any to be opened.
     fn parse_unleased(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
         let limit = active.limits.messages.any;
         let Some(bytes) = self.session.parse_unleased(active.from_client.unread(), limit, &mut active.out) else {

@@ -145,3 +145,17 @@ async fn what_another_database_makes_of_a_text_is_nothing_to_this_one() {
     holds.query("rollback").await;
     assert_eq!(code(&two.until(b'Z').await).as_deref(), Some("42P01"));
 }
+
+#[tokio::test]
+async fn a_parse_is_answered_without_a_backend_only_where_none_may_be_opened() {
+    let cluster = postgres().await;
+    cluster.execute("create table df_gone (n int)").await;
+    let proxy = pgweir().pool_size(2).start().await;
+    let mut holds = proxy.wire().await;
+    assert_eq!(code(&run(&mut holds, "s", "select n from df_gone", &[]).await), None);
+    cluster.execute("drop table df_gone").await;
+    holds.query("begin; select 1").await;
+    let mut client = proxy.wire().await;
+    client.send(&[frame::parse("s", "select n from df_gone", &[]), frame::sync()].concat()).await;
+    assert_eq!(code(&client.until(b'Z').await).as_deref(), Some("42P01"));
+}
