@@ -392,8 +392,11 @@ impl Session {
     #[must_use]
     pub fn running(&self) -> Running {
         let Some(turn) = self.turn.as_ref().filter(|turn| turn.leased) else { return Running::Nothing };
-        match turn.queue.front() {
+        // What is ours within a batch of the client's is done at once, and PostgreSQL keeps its replies until the end.
+        let in_between = |expect: &&Expect| expect.is_skipped() && !expect.is_end_of_batch();
+        match turn.queue.iter().find(|expect| !in_between(expect)) {
             Some(expect) if expect.is_skipped() => Running::Ours,
+            None if !turn.queue.is_empty() => Running::Ours,
             _ if turn.is_answered() => Running::Nothing,
             _ => Running::Clients,
         }

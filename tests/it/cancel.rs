@@ -132,3 +132,21 @@ async fn a_newer_minor_version_is_negotiated_down_to_3_2() {
     assert_eq!(frames[0].body(), [0, 3, 0, 2, 0, 0, 0, 0]);
     assert_eq!(client.value("select 1").await, "1");
 }
+
+#[tokio::test]
+async fn a_cancel_reaches_a_statement_for_which_others_had_to_leave_its_backend() {
+    let proxy = pgweir().pool_size(1).set("limits.backend_statements", "2").start().await;
+    let mut client = proxy.wire().await;
+    let batch = |name: &str, sql: &str| {
+        [frame::parse(name, sql, &[]), frame::bind("", name, &[]), frame::execute("", 0), frame::sync()].concat()
+    };
+    for number in 0..3 {
+        client.send(&batch(&format!("s{number}"), &format!("select {number}"))).await;
+        assert_eq!(code(&client.until(b'Z').await), None);
+    }
+    client.send(&batch("sleeps", "select pg_sleep(60) /* c_full */")).await;
+    let sleeps = "select count(*) from pg_stat_activity where query like '%c_full%' and wait_event = 'PgSleep'";
+    eventually("it sleeps", async || postgres().await.count(sleeps).await == 1).await;
+    client.cancel().await;
+    assert_eq!(code(&client.until(b'Z').await).as_deref(), Some("57014"));
+}
