@@ -73,3 +73,9 @@ pub const OUT_OF_DATE: u64 = 0;
 pub fn predates(parse: u64, later: u64) -> bool {
     parse == OUT_OF_DATE || parse >> WITHIN < later >> WITHIN
 }
+
+/// The number of a Parse that is older than any other of its era.
+#[must_use]
+pub fn since_its_era(parse: u64) -> u64 {
+    parse >> WITHIN << WITHIN
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Shape, Types};
+use super::{Description, Shape, Types};
 
 /// The statements that a backend is known to hold; only successes are entered here.
 #[derive(Debug)]
@@ -58,6 +58,12 @@ impl Held {
     #[must_use]
     pub fn types_of(&self, id: u64) -> Option<&Types> {
         self.statements.get(&id)?.types.as_ref()
+    }
+
+    /// What the backend has said of its copy of a statement.
+    #[must_use]
+    pub fn description_of(&self, id: u64) -> Description {
+        Description { shape: self.shape_of(id), types: self.types_of(id).cloned() }
     }
 
     /// Notes that a copy was still good when this Parse had been: it is as good as one that it has made.

@@ -13,11 +13,11 @@ mod shape;
 mod statement;
 mod types;
 
-pub use era::{OUT_OF_DATE, predates};
+pub use era::{OUT_OF_DATE, predates, since_its_era};
 pub use held::Held;
 pub use names::{Allowance, Exceeded, Named, Names};
 pub use registry::Registry;
-pub use shape::Shape;
+pub use shape::{Description, Shape};
 pub use statement::{Kind, Origin, Standing, Statement};
 pub use types::Types;
 

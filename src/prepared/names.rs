@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Shape, Statement, Types};
+use super::{Description, Shape, Statement, Types};
 
 /// Bytes that PostgreSQL keeps of a name: `NAMEDATALEN` less its zero.
 const KEPT: usize = 63;
@@ -18,12 +18,36 @@ pub struct Named {
     pub shape: Option<Shape>,
     /// What PostgreSQL has given the parameters whose types the client left open, where that is known.
     pub types: Option<Types>,
+    presumed: Option<Arc<Description>>,
 }
 
 impl Named {
     #[must_use]
     pub fn new(statement: Arc<Statement>, parse: u64) -> Self {
-        Self { statement, parse, shape: None, types: None }
+        Self { statement, parse, shape: None, types: None, presumed: None }
+    }
+
+    /// The same where the Parse was answered without a backend: what one has said of a copy that is as good is believed,
+    /// once a change was seen that must have been later.
+    #[must_use]
+    pub fn presumed(statement: Arc<Statement>, parse: u64, description: Description) -> Self {
+        Self { presumed: Some(Arc::new(description)), ..Self::new(statement, parse) }
+    }
+
+    /// What the client was told of its result, or would have been.
+    #[must_use]
+    pub fn known_shape(&self) -> Option<Shape> {
+        self.shape.or_else(|| self.presumption()?.shape)
+    }
+
+    /// Which types it gave open parameters.
+    #[must_use]
+    pub fn known_types(&self) -> Option<&Types> {
+        self.types.as_ref().or_else(|| self.presumption()?.types.as_ref())
+    }
+
+    fn presumption(&self) -> Option<&Description> {
+        self.presumed.as_deref().filter(|_| self.statement.is_before_a_change(self.parse))
     }
 
     /// Whether both are of the same Parse.

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroU64;
 
+use super::Types;
 use crate::wire::tag::backend;
 use crate::wire::view::split_cstr;
 
@@ -12,6 +13,14 @@ const FIELD: usize = 18;
 /// Names, types and modifiers of all columns, in short; equal where they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape(NonZeroU64);
+
+/// What PostgreSQL says of a statement, as far as it matters.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    pub shape: Option<Shape>,
+    /// The types of its parameters, where their client has left them open.
+    pub types: Option<Types>,
+}
 
 impl Shape {
     /// Reads the body of a RowDescription or NoData; `None` where it is neither, or is broken.

@@ -5,7 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::era::{Eras, predates};
+use super::shape::Description;
 use super::types::leaves_open;
+use parking_lot::Mutex;
+
+use crate::settings::Profile;
 use crate::sql::{Pattern, Weighed};
 
 /// Executions that are measured as unnamed before a candidate is promoted.
@@ -37,12 +41,13 @@ pub struct Statement {
     pub mentions: bool,
     /// A number for the tags in its comments, by whoever reads them.
     pub tags: OnceLock<u32>,
-    /// Where its names were looked for; `None` for where they are by default.
-    pub search_path: Option<Box<[u8]>>,
+    /// The settings by which it was read; unknown of a client's unnamed one.
+    pub read_by: Option<Arc<Profile>>,
     /// What was known of its text at first.
     weighed: Weighed,
     /// What was found out later.
     learnt: OnceLock<Weighed>,
+    described: Mutex<Option<Described>>,
     promotion: Promotion,
     age: Age,
     eras: Arc<Eras>,
@@ -53,14 +58,21 @@ pub struct Statement {
 pub struct Origin {
     /// What is known of its text.
     pub weighed: Weighed,
-    /// See [`Statement::search_path`]; needed of those that have a name.
-    pub search_path: Option<Box<[u8]>>,
+    /// See [`Statement::read_by`].
+    pub read_by: Option<Arc<Profile>>,
 }
 
 impl From<Weighed> for Origin {
     fn from(weighed: Weighed) -> Self {
-        Self { weighed, search_path: None }
+        Self { weighed, read_by: None }
     }
+}
+
+/// What a backend has said of its copy, which that Parse had made.
+#[derive(Debug)]
+struct Described {
+    parse: u64,
+    description: Description,
 }
 
 /// Whether backends hold a statement under a name.
@@ -119,7 +131,7 @@ impl Promotion {
 impl Statement {
     /// A statement of this kind that nobody else has prepared yet.
     pub(super) fn new(id: u64, kind: Kind, (text, types): (&[u8], &[u8]), origin: Origin, eras: Arc<Eras>) -> Self {
-        let Origin { weighed, search_path } = origin;
+        let Origin { weighed, read_by } = origin;
         let name = match kind {
             Kind::Private => Box::default(),
             Kind::Shared => super::backend_name(id),
@@ -135,9 +147,10 @@ impl Statement {
             copies: super::may_copy(text),
             mentions: super::may_mention(text),
             tags: OnceLock::new(),
-            search_path,
+            read_by,
             weighed,
             learnt: OnceLock::new(),
+            described: Mutex::default(),
             promotion: Promotion::of(text),
             age: Age::default(),
             eras,
@@ -209,6 +222,22 @@ impl Statement {
     #[must_use]
     pub fn is_before_a_change(&self, parse: u64) -> bool {
         predates(parse, self.eras.last_change())
+    }
+
+    /// A backend has described its copy, which that Parse had made.
+    pub fn describe(&self, parse: u64, description: Description) {
+        let mut described = self.described.lock();
+        if described.as_ref().is_none_or(|known| known.parse <= parse) {
+            *described = Some(Described { parse, description });
+        }
+    }
+
+    /// What a backend would say of it now, as far as it is known.
+    #[must_use]
+    pub fn description(&self) -> Description {
+        let described = self.described.lock();
+        let is_of_now = |known: &&Described| !self.is_before_a_change(known.parse) && !self.is_doubtful(known.parse);
+        described.as_ref().filter(is_of_now).map(|known| known.description.clone()).unwrap_or_default()
     }
 
     /// How a client's unnamed statement with this text is to be treated.

@@ -66,7 +66,8 @@ impl Turn {
     /// Judges a copy by the number of its Parse. Who prepared the statement before its columns changed gets
     /// PostgreSQL's error, best from PostgreSQL.
     pub(super) fn fitness(&mut self, named: &Named, copy: Option<u64>, held: &Held) -> Fitness {
-        let Named { statement, parse, shape, types } = named;
+        let Named { statement, parse, .. } = named;
+        let (shape, types) = (named.known_shape(), named.known_types());
         let just_described = self.head.described.take() == Some(statement.id);
         let failed = self.status == Transaction::Failed;
         let Some(copy) = copy else {
@@ -78,8 +79,8 @@ impl Turn {
         }
         if statement.kind == StatementKind::Private {
             return match (shape, held.shape_of(statement.id)) {
-                (Some(told), Some(is)) if *told != is && just_described => Fitness::Stale,
-                (Some(told), Some(is)) if *told != is => Fitness::Unfit,
+                (Some(told), Some(is)) if told != is && just_described => Fitness::Stale,
+                (Some(told), Some(is)) if told != is => Fitness::Unfit,
                 _ => Fitness::Fit,
             };
         }
@@ -97,9 +98,9 @@ impl Turn {
         let types_may_differ = types.is_some() && predates(*parse, copy) && held.types_of(statement.id).is_none();
         match (shape, held.shape_of(statement.id)) {
             (None, _) if statement.is_outdated(*parse) => Fitness::Stale,
-            (Some(told), Some(is)) if *told != is && just_described => Fitness::Stale,
+            (Some(told), Some(is)) if told != is && just_described => Fitness::Stale,
             // Either may be out of date.
-            (Some(told), Some(is)) if *told != is => Fitness::Unfit,
+            (Some(told), Some(is)) if told != is => Fitness::Unfit,
             (Some(_), None) if copy > *parse || of_the_moment => Fitness::Undescribed,
             _ if types_may_differ && !just_described => Fitness::Undescribed,
             _ => Fitness::Fit,
@@ -110,7 +111,8 @@ impl Turn {
     pub(super) fn learn(&mut self, frame: &Frame<'_>, names: &mut Names, leased: &mut Leased<'_>) {
         let Some(Expect { who, about: Some(named), kind: Kind::Describe, .. }) = self.queue.front() else { return };
         let id = named.statement.id;
-        if !matches!(who, Who::Forward) {
+        let is_clients = matches!(who, Who::Forward);
+        if !is_clients {
             self.head.described = Some(id);
         }
         let is_known = leased.held.shape_of(id).is_some() && named.shape.is_some();
@@ -119,8 +121,15 @@ impl Turn {
         }
         let Some(shape) = Shape::read(frame.tag, frame.body) else { return };
         leased.held.describe(id, shape);
-        if named.shape.is_none() {
+        if let Some(copy) = leased.held.parse_of(id) {
+            named.statement.describe(copy, leased.held.description_of(id));
+        }
+        // Of what was presumed, only the client's own question tells more.
+        if named.shape.is_none() && (named.known_shape().is_none() || is_clients) {
             names.describe(named, shape);
         }
+        self.describe_coming(id, |named| {
+            named.shape.get_or_insert(shape);
+        });
     }
 }

@@ -34,7 +34,7 @@ impl Session {
         if self.goes_by_own_name(name, &named.statement, leased) {
             return self.use_own_name(name, &named, leased, out).map(|()| (named, false));
         }
-        let named = self.with_its_types(name, named, leased);
+        let named = self.as_it_was_meant(name, named, leased);
         if named.statement.mentions && self.transaction() != Transaction::Failed {
             self.mention_anew(&named, leased, out)?;
         }
@@ -69,8 +69,8 @@ impl Session {
         // An unnamed one is bound right after it has been described, which shall not take two more ways.
         let is_recent =
             named.statement.kind == StatementKind::Private && !named.statement.is_of_an_earlier_era(named.parse);
-        let is_unchanged =
-            named.shape.is_none() && (named.types.is_none() || !named.statement.is_of_an_earlier_era(named.parse));
+        let is_unchanged = named.known_shape().is_none()
+            && (named.known_types().is_none() || !named.statement.is_of_an_earlier_era(named.parse));
         if is_unchanged || failed || is_recent { Ok((named, false)) } else { Err(self.inject_describe(named, out)) }
     }
 
@@ -78,12 +78,14 @@ impl Session {
         let statement = &named.statement;
         self.make_room(statement.kind, leased, out);
         // What has a name may be others' too.
-        let given = named.types.as_deref().filter(|_| statement.kind == StatementKind::Private);
-        build::write_parse(&mut out.to_backend, &statement.name, text, given.unwrap_or(&statement.types));
+        let given = named.known_types().filter(|_| statement.kind == StatementKind::Private);
+        let reading = self.reading_of(statement);
+        self.read_otherwise(reading.as_ref().map(|reading| &reading.first), out);
+        build::write_parse(&mut out.to_backend, &statement.name, text, given.map_or(&*statement.types, |given| given));
         let effect = match statement.kind {
             StatementKind::Private => Effect::Unnamed(Some(statement.id)),
             // Nobody else may use it, nor the session itself with another backend.
-            StatementKind::Shared if self.is_read_otherwise() => {
+            StatementKind::Shared if self.is_read_otherwise() || self.looks_elsewhere(statement) => {
                 self.turn.get_or_insert_default().momentary.push(statement.id);
                 Effect::Hold(statement.id, OUT_OF_DATE)
             }
@@ -92,6 +94,7 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Parse, Who::Skip), [effect]);
         turn.open_batch();
+        self.read_otherwise(reading.as_ref().map(|reading| &reading.then), out);
     }
 
     /// Closes the backend's least recently used statements where a shared one is to be added to a full set.

@@ -206,7 +206,7 @@ impl Session {
                 if !self.state.may_have_temporary() {
                     turn.found_stale(statement, leased.held);
                 }
-                if turn.send_again(statement, &mut out.to_backend) {
+                if turn.send_again(&named, &mut out.to_backend) {
                     return Ok(Verdict::Swallow);
                 }
             }

@@ -50,6 +50,7 @@ impl Session {
             return None;
         }
         let number = statement.next_parse();
-        Some(Named::new(statement, number))
+        let description = statement.description();
+        Some(Named::presumed(statement, number, description))
     }
 }

@@ -13,7 +13,7 @@
 //! | a Query that streams past | `passing` |
 //! | errors of pgweir's own | `failing` |
 //! | a Parse while no backend is free | `lone_parse` |
-//! | statements whose columns or parameters change, batches that are sent again | `columns`, `parameter_types`, `repeat` |
+//! | statements that are to mean what they meant, whose columns change, batches that are sent again | `meaning`, `columns`, `repeat` |
 //! | what a text may leave behind, and what it did | `weigh`, `functions`, what their code does `code`, then `state`, `look`, what is asked for that `questions` |
 //! | what is told of statements that end | `measuring`, `ends` |
 //! | what a text tells of its session alone | `telling`; what was drawn from sequences, and by whom: `draws` |
@@ -38,11 +38,11 @@ mod listening;
 mod lone_parse;
 mod look;
 mod making_way;
+mod meaning;
 mod measuring;
 mod mending;
 mod outstanding;
 mod own_names;
-mod parameter_types;
 mod passing;
 mod portals;
 mod processes;

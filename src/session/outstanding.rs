@@ -43,6 +43,11 @@ impl Turn {
         self.pending.iter().any(|pending| pending.batch == self.batch && parses(&pending.effect))
     }
 
+    /// Whether the backend's copy of a shared statement is being made anew.
+    pub(super) fn renews(&self, id: u64) -> bool {
+        self.pending.iter().any(|pending| matches!(pending.effect, Effect::Hold(other, _) if other == id))
+    }
+
     /// Which statement is the backend's unnamed one.
     pub(super) fn unnamed(&self, leased: &Leased<'_>) -> Known<Option<u64>> {
         let pending = self.newest(|effect| match effect {

@@ -190,7 +190,7 @@ impl Session {
     /// For a statement that was prepared where names are looked for elsewhere than now: what makes them be looked for
     /// there until the transaction ends. It is listed as it was prepared, whether it would be valid here or not.
     fn away(&self, named: &Named) -> Option<Vec<u8>> {
-        let path = named.statement.search_path.as_deref();
+        let path = named.statement.read_by.as_ref().and_then(|profile| profile.get(SEARCH_PATH));
         if path == self.profile.get(SEARCH_PATH) || self.rules.hold == Hold::Statement {
             return None;
         }
@@ -231,12 +231,15 @@ impl Session {
     /// Parses a statement under the client's name for it. `tries`: its error is told only if the client's own Query
     /// fails for it.
     fn give_own_name(&mut self, (name, named): (&[u8], &Named), tries: bool, out: &mut Outgoing) {
-        let turn = self.turn.get_or_insert_default();
         let Statement { text, types, .. } = &*named.statement;
-        build::write_parse(&mut out.to_backend, name, text, named.types.as_deref().unwrap_or(types));
+        let reading = self.reading_of(&named.statement);
+        self.read_otherwise(reading.as_ref().map(|reading| &reading.first), out);
+        build::write_parse(&mut out.to_backend, name, text, named.known_types().map_or(&**types, |known| known));
         let who = if tries { Who::Try } else { Who::Skip };
+        let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Parse, who), [Effect::Own(name.into(), true)]);
         turn.open_batch();
+        self.read_otherwise(reading.as_ref().map(|reading| &reading.then), out);
     }
 
     /// Has a statement that deals with statements by their names, itself among them, on the backend under the name

@@ -90,8 +90,8 @@ impl Session {
             return Ok(match parse.name {
                 b"" => registry.private(&text, parse.types, weighed),
                 _ => {
-                    let search_path = statement.search_path.clone();
-                    registry.unshared(&text, parse.types, Origin { weighed, search_path })
+                    let read_by = statement.read_by.clone();
+                    registry.unshared(&text, parse.types, Origin { weighed, read_by })
                 }
             });
         }

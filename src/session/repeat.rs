@@ -4,11 +4,9 @@
 //! columns of its result changed in between, the backend refuses what it would not have refused directly. Where that
 //! is the first that it says in a batch, nothing has happened yet: the copy is parsed anew, the batch sent once more.
 
-use std::sync::Arc;
-
 use super::Verdict;
 use super::turn::{Effect, Expect, Kind, Pending, Turn, Who};
-use crate::prepared::Statement;
+use crate::prepared::Named;
 use crate::wire::Frame;
 use crate::wire::build;
 use crate::wire::tag::client;
@@ -120,11 +118,11 @@ impl Turn {
         to_client.append(&mut self.kept_reply);
     }
 
-    /// Has the backend parse `statement` anew and do the whole batch again. `false` where that is not possible (any
-    /// more).
-    pub(super) fn send_again(&mut self, statement: &Arc<Statement>, to_backend: &mut Vec<u8>) -> bool {
+    /// Has the backend parse a statement anew and do the whole batch again. `false` where that is not possible (any
+    /// more), or a change was seen since the client has prepared it, of which it must be told.
+    pub(super) fn send_again(&mut self, Named { statement, parse, .. }: &Named, to_backend: &mut Vec<u8>) -> bool {
         let batch = std::mem::take(&mut self.kept_batch);
-        if !batch.is_kept() {
+        if !batch.is_kept() || statement.is_before_a_change(*parse) {
             return false;
         }
         let ended = batch.keeping == Keeping::Ended;

@@ -10,7 +10,7 @@ use super::state::names_settings;
 use super::turn::Turn;
 use super::{Keeps, Session};
 use crate::prepared::{Origin, Statement};
-use crate::settings::{CLIENT_ENCODING, SEARCH_PATH, is_plan_neutral};
+use crate::settings::{CLIENT_ENCODING, Profile, SEARCH_PATH, is_plan_neutral};
 use crate::sql::{
     Command, Definitions, Digest, Effects, Encoding, Kind, Lexer, Lexing, Pattern, TokenKind, Traits, Unnamed, Weighed,
     begins_a_name, custom_names, do_bodies, first_word, is_meant, runs_given, spelled_names, unnamed_settings,
@@ -36,7 +36,12 @@ impl Session {
 
     /// What decides, with the text and the types of its parameters, which statement a Parse makes.
     pub(super) fn plan_key(&self) -> u64 {
-        self.profile.plan_key() ^ self.rules.scope
+        self.plan_key_by(&self.profile)
+    }
+
+    /// The same where a text is read by these settings.
+    pub(super) fn plan_key_by(&self, profile: &Profile) -> u64 {
+        profile.plan_key() ^ self.rules.scope
     }
 
     /// What is known of the text of a Parse, which others may have prepared before.
@@ -53,7 +58,7 @@ impl Session {
 
     /// What a statement has from this session that is the first to prepare it.
     pub(super) fn origin(&self, text: &[u8]) -> Origin {
-        Origin { weighed: self.weigh(text), search_path: self.profile.get(SEARCH_PATH).map(Into::into) }
+        Origin { weighed: self.weigh(text), read_by: Some(Arc::clone(&self.profile)) }
     }
 
     /// Takes over what has been found out about a statement's text since it was prepared.

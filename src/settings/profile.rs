@@ -25,6 +25,25 @@ pub fn is_plan_neutral(name: &[u8]) -> bool {
     PLAN_NEUTRAL.contains(&name)
 }
 
+/// Settings by which the constants of a text are read when it is prepared, and never again.
+const READING: [&[u8]; 11] = [
+    b"array_nulls",
+    b"backslash_quote",
+    CLIENT_ENCODING,
+    b"datestyle",
+    b"intervalstyle",
+    b"lc_monetary",
+    b"standard_conforming_strings",
+    b"timezone",
+    b"timezone_abbreviations",
+    b"transform_null_equals",
+    b"xmloption",
+];
+
+/// Settings that say where names are looked for; with others a statement is read anew from its text (manual:
+/// "PREPARE").
+const PLACES: [&[u8]; 3] = [SEARCH_PATH, ROLE, AUTHORIZATION];
+
 /// Settings of which any session may set any value that was valid before, whatever becomes of roles, rights and
 /// libraries.
 const NEVER_REFUSED: [&[u8]; 20] = [
@@ -116,6 +135,19 @@ impl Profile {
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.settings.iter().find(|(n, _)| **n == *name).map(|(_, value)| &**value)
+    }
+
+    /// Whether names are looked for at other places than by another profile.
+    #[must_use]
+    pub fn looks_elsewhere_than(&self, other: &Self) -> bool {
+        PLACES.iter().any(|name| self.get(name) != other.get(name))
+    }
+
+    /// The settings by which constants are read that have other values in another profile: name, value here, `None` for
+    /// the server's.
+    pub fn reading_unlike<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'static [u8], Option<&'a [u8]>)> {
+        let unlike = |name: &&[u8]| self.get(name) != other.get(name);
+        READING.into_iter().filter(unlike).map(|name| (name, self.get(name)))
     }
 
     /// Whether a client reads and writes UTF-8, which it does unless it says otherwise or its database has another
