@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Description, Shape, Types};
+use super::{Description, OUT_OF_DATE, Shape, Types};
 
 /// The statements that a backend is known to hold; only successes are entered here.
 #[derive(Debug)]
@@ -68,7 +68,8 @@ impl Held {
 
     /// Notes that a copy was still good when this Parse had been: it is as good as one that it has made.
     pub fn vouch(&mut self, id: u64, parse: u64) {
-        if let Some(copy) = self.statements.get_mut(&id) {
+        // What was read by settings of the moment is good for nobody after it.
+        if let Some(copy) = self.statements.get_mut(&id).filter(|copy| copy.parse != OUT_OF_DATE) {
             copy.parse = copy.parse.max(parse);
         }
     }
@@ -182,6 +183,16 @@ mod tests {
         assert_eq!(held.surplus(0, |_| false), Some(2));
         assert_eq!(held.surplus(0, |id| id == 2), None);
         assert_eq!(held.surplus(1, |id| id == 2), Some(1));
+    }
+
+    #[test]
+    fn a_copy_of_the_moment_stays_one_however_often_it_was_good() {
+        let mut held = Held::new(2);
+        held.insert(1, OUT_OF_DATE);
+        held.insert(2, 1);
+        held.vouch(1, 7);
+        held.vouch(2, 7);
+        assert_eq!((held.parse_of(1), held.parse_of(2)), (Some(OUT_OF_DATE), Some(7)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One statement, whoever has prepared it: how old its copies are, and whether an unnamed one is better shared.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct Statement {
     pub copies: bool,
     /// Whether it may mention a process ([`super::may_mention`]).
     pub mentions: bool,
+    /// PostgreSQL has warned of something when it was prepared, and does so each time.
+    warns: AtomicBool,
     /// A number for the tags in its comments, by whoever reads them.
     pub tags: OnceLock<u32>,
     /// The settings by which it was read; unknown of a client's unnamed one.
@@ -146,6 +148,7 @@ impl Statement {
             forgets: super::may_forget(text),
             copies: super::may_copy(text),
             mentions: super::may_mention(text),
+            warns: AtomicBool::new(false),
             tags: OnceLock::new(),
             read_by,
             weighed,
@@ -166,6 +169,17 @@ impl Statement {
     #[must_use]
     pub fn weighed(&self) -> &Weighed {
         self.learnt.get().unwrap_or(&self.weighed)
+    }
+
+    /// PostgreSQL has warned of something in it.
+    pub fn warned(&self) {
+        self.warns.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether PostgreSQL is known to warn of something in it whenever it is prepared.
+    #[must_use]
+    pub fn warns(&self) -> bool {
+        self.warns.load(Ordering::Relaxed)
     }
 
     /// Its pattern is known now.

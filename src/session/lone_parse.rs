@@ -44,6 +44,7 @@ impl Session {
         let by_name = self.may_go_by_own_name(&statement);
         if by_name
             || statement.mentions
+            || statement.warns()
             || !statement.is_vouched()
             || self.mended_text(statement.weighed(), parse.text).is_some()
         {

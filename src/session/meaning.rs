@@ -1,8 +1,9 @@
 //! A statement means what it meant when its client prepared it, on whatever backend it is read again.
 //!
 //! PostgreSQL reads a statement once. What it has found stays: constants, by the settings of that moment, and the types
-//! of parameters that the client has left open. Where tables, functions or the search path have changed it reads the
-//! statement anew, by the settings of then but with the types that it had (manual: "PREPARE").
+//! of parameters that the client has left open. Where what the statement names, or the search path, has changed since, it
+//! is read anew, by the settings of now but with the types that it had (manual: "PREPARE"). Of changes only PostgreSQL
+//! knows whom they concern; here constants stay.
 //!
 //! A backend that must be given the statement later would find other constants and types. So settings are put back for
 //! its Parse, and types declared, which is another statement, as is what is looked for elsewhere: others who prepare the
@@ -19,10 +20,42 @@ use crate::sql::first_word;
 use crate::wire::Frame;
 use crate::wire::view::Transaction;
 
-/// First words of statements that PostgreSQL reads when they are prepared; others it reads when they run. (One in
-/// parentheses has none.)
-const READ_AT_ONCE: [&[u8]; 9] =
-    [b"", b"delete", b"insert", b"merge", b"select", b"table", b"update", b"values", b"with"];
+/// First words of statements before which nothing of pgweir's may run, as they must be the first of their transaction
+/// or alone in it; there is little in them to be read otherwise.
+const FIRST_OR_ALONE: [&[u8]; 29] = [
+    b"abort",
+    b"alter",
+    b"analyze",
+    b"begin",
+    b"checkpoint",
+    b"cluster",
+    b"commit",
+    b"deallocate",
+    b"discard",
+    b"drop",
+    b"end",
+    b"execute",
+    b"fetch",
+    b"listen",
+    b"lock",
+    b"move",
+    b"notify",
+    b"prepare",
+    b"reindex",
+    b"release",
+    b"reset",
+    b"rollback",
+    b"savepoint",
+    b"security",
+    b"set",
+    b"show",
+    b"start",
+    b"unlisten",
+    b"vacuum",
+];
+
+/// Where what a setting was is kept while a Parse is read by another value.
+const KEPT: &[u8] = b"__pgweir.";
 
 /// What is said around a Parse, so that it is read by other settings than the session's.
 pub(super) struct Reading {
@@ -102,14 +135,18 @@ impl Session {
         anew
     }
 
-    /// What must be said around the Parse of a statement on a backend that carries the session's settings.
+    /// What must be said around the Parse of a statement for the backend to read it as it was read.
     pub(super) fn reading_of(&self, statement: &Statement) -> Option<Reading> {
-        let read_by = self.other_settings(statement).filter(|_| !self.is_read_otherwise())?;
-        let is_anew = read_by.looks_elsewhere_than(&self.profile);
-        let first_word = first_word(&statement.text).to_ascii_lowercase();
-        if is_anew || !READ_AT_ONCE.contains(&first_word.as_slice()) {
+        let read_by = statement.read_by.as_ref()?;
+        if read_by.looks_elsewhere_than(&self.profile) {
             return None;
         }
+        if self.is_read_otherwise() {
+            // What the transaction has set is not known.
+            let reading = || Reading { first: keeping(read_by), then: kept() };
+            return (has_strings(&statement.text) && may_follow(&statement.text)).then(reading);
+        }
+        let read_by = self.other_settings(statement).filter(|_| may_follow(&statement.text))?;
         let first = setting(read_by.reading_unlike(&self.profile))?;
         let then = setting(self.profile.reading_unlike(read_by))?;
         Some(Reading { first, then })
@@ -181,22 +218,69 @@ impl Turn {
     }
 }
 
+/// Whether a query of pgweir's may run before this text in its transaction.
+fn may_follow(text: &[u8]) -> bool {
+    match first_word(text).to_ascii_lowercase().as_slice() {
+        // A database, a tablespace or an index may have to be made alone.
+        b"create" => memchr::memmem::find(&text.to_ascii_lowercase(), b"select").is_some(),
+        word => !FIRST_OR_ALONE.contains(&word),
+    }
+}
+
+/// Whether a text has what most settings of the kind say how to read: strings, or what is not ASCII.
+fn has_strings(text: &[u8]) -> bool {
+    let quotes = |at: usize| text.get(at + 1).is_some_and(|next| !next.is_ascii_digit());
+    !text.is_ascii() || memchr::memchr(b'\'', text).is_some() || memchr::memchr_iter(b'$', text).any(quotes)
+}
+
 /// A query without a row that gives settings these values until the transaction ends, `None` for the server's; none
 /// where there are none.
 fn setting<'a>(values: impl Iterator<Item = (&'static [u8], Option<&'a [u8]>)>) -> Option<Vec<u8>> {
-    let mut text = b"SELECT WHERE ".to_vec();
     let mut values = values.peekable();
     values.peek()?;
-    for (place, (name, value)) in values.enumerate() {
-        text.extend_from_slice(if place == 0 { b"" } else { b" OR " });
-        text.extend_from_slice(b"pg_catalog.set_config('");
-        text.extend_from_slice(name);
-        text.extend_from_slice(b"', ");
-        match value {
-            Some(value) => write_text(&mut text, value),
-            None => text.extend_from_slice(b"NULL"),
-        }
-        text.extend_from_slice(b", true) IS NULL");
+    let mut text = Vec::new();
+    for (name, value) in values {
+        let literal = |to: &mut Vec<u8>| match value {
+            Some(value) => write_text(to, value),
+            None => to.extend_from_slice(b"NULL"),
+        };
+        write_setting(&mut text, &[name], literal);
     }
     Some(text)
+}
+
+/// The same for all, which keeps what they were.
+fn keeping(read_by: &Profile) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (name, value) in read_by.reading() {
+        write_setting(&mut text, &[KEPT, name], |to| {
+            to.extend_from_slice(&[b"pg_catalog.current_setting('", name, b"')"].concat())
+        });
+        let literal = |to: &mut Vec<u8>| match value {
+            Some(value) => write_text(to, value),
+            None => to.extend_from_slice(b"NULL"),
+        };
+        write_setting(&mut text, &[name], literal);
+    }
+    text
+}
+
+/// What gives them back what they were.
+fn kept() -> Vec<u8> {
+    let mut text = Vec::new();
+    for (name, _) in Profile::default().reading() {
+        let value = [b"pg_catalog.current_setting('", KEPT, name, b"')"].concat();
+        write_setting(&mut text, &[name], |to| to.extend_from_slice(&value));
+    }
+    text
+}
+
+/// Adds one setting to a query that sets some, one after the other, and has no row.
+fn write_setting(text: &mut Vec<u8>, name: &[&[u8]], value: impl FnOnce(&mut Vec<u8>)) {
+    text.extend_from_slice(if text.is_empty() { b"SELECT WHERE " } else { b" OR " });
+    text.extend_from_slice(b"pg_catalog.set_config('");
+    text.extend_from_slice(&name.concat());
+    text.extend_from_slice(b"', ");
+    value(text);
+    text.extend_from_slice(b", true) IS NULL");
 }

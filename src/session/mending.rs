@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::turn::{Expect, Kind, Turn, Who};
+use super::turn::{Effect, Expect, Kind, Pending, Turn, Who};
 use super::{Outgoing, Session, Verdict, reports};
 use crate::prepared::Statement;
 use crate::settings::{AUTHORIZATION, Profile, ROLE, write_text};
@@ -80,6 +80,11 @@ impl Turn {
 
     /// What the client is told that `frame` says.
     pub(super) fn notice(&self, frame: &Frame<'_>, out: &mut Outgoing) -> Verdict {
+        if self.head_kind() == Some(Kind::Parse)
+            && let Some(Pending { effect: Effect::Name(_, Some(named)), .. }) = self.pending.front()
+        {
+            named.statement.warned();
+        }
         let Some(words) = self.repositioned(frame) else { return Verdict::Forward };
         out.before.extend_from_slice(&words);
         Verdict::Swallow

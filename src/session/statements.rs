@@ -81,7 +81,7 @@ impl Session {
         }
         let number = statement.next_parse();
         let measure = self.measure_parse(&statement, now);
-        let warned_of = !self.lexing().conforming && parse.text.contains(&b'\\');
+        let warned_of = statement.warns() || (!self.lexing().conforming && parse.text.contains(&b'\\'));
         let turn = self.turn.get_or_insert_default();
         match (statement.kind, turn.holds(leased, statement.id)) {
             (StatementKind::Shared, Known::Later) => Verdict::Hold(Wait::Replies),

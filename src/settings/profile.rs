@@ -143,11 +143,14 @@ impl Profile {
         PLACES.iter().any(|name| self.get(name) != other.get(name))
     }
 
-    /// The settings by which constants are read that have other values in another profile: name, value here, `None` for
-    /// the server's.
+    /// The settings by which constants are read: name, value, `None` for the server's.
+    pub fn reading(&self) -> impl Iterator<Item = (&'static [u8], Option<&[u8]>)> {
+        READING.into_iter().map(|name| (name, self.get(name)))
+    }
+
+    /// Those of them that have other values in another profile.
     pub fn reading_unlike<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'static [u8], Option<&'a [u8]>)> {
-        let unlike = |name: &&[u8]| self.get(name) != other.get(name);
-        READING.into_iter().filter(unlike).map(|name| (name, self.get(name)))
+        self.reading().filter(|(name, value)| other.get(name) != *value)
     }
 
     /// Whether a client reads and writes UTF-8, which it does unless it says otherwise or its database has another
