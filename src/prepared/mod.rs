@@ -2,8 +2,8 @@
 //! pgweir's names on the other.
 //!
 //! [`Registry`] knows every distinct [`Statement`] once, for all clients. [`Names`] is what one client calls them,
-//! [`Held`] what one backend has; `era` tells when that is too old for who prepares now. When something is parsed,
-//! bound or closed is decided in `session`.
+//! [`Held`] what one backend has, and has said of it ([`Description`]); `era` tells when that is too old for who prepares
+//! now. When something is parsed, bound or closed is decided in `session`.
 
 mod era;
 mod held;

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::era::{Eras, predates};
 use super::shape::Description;
 use super::types::leaves_open;
-use parking_lot::Mutex;
-
 use crate::settings::Profile;
 use crate::sql::{Pattern, Weighed};
 
