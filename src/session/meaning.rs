@@ -240,11 +240,7 @@ fn setting<'a>(values: impl Iterator<Item = (&'static [u8], Option<&'a [u8]>)>) 
     values.peek()?;
     let mut text = Vec::new();
     for (name, value) in values {
-        let literal = |to: &mut Vec<u8>| match value {
-            Some(value) => write_text(to, value),
-            None => to.extend_from_slice(b"NULL"),
-        };
-        write_setting(&mut text, &[name], literal);
+        write_setting(&mut text, &[name], |to| write_value(to, value));
     }
     Some(text)
 }
@@ -256,11 +252,7 @@ fn keeping(read_by: &Profile) -> Vec<u8> {
         write_setting(&mut text, &[KEPT, name], |to| {
             to.extend_from_slice(&[b"pg_catalog.current_setting('", name, b"')"].concat())
         });
-        let literal = |to: &mut Vec<u8>| match value {
-            Some(value) => write_text(to, value),
-            None => to.extend_from_slice(b"NULL"),
-        };
-        write_setting(&mut text, &[name], literal);
+        write_setting(&mut text, &[name], |to| write_value(to, value));
     }
     text
 }
@@ -273,6 +265,13 @@ fn kept() -> Vec<u8> {
         write_setting(&mut text, &[name], |to| to.extend_from_slice(&value));
     }
     text
+}
+
+fn write_value(text: &mut Vec<u8>, value: Option<&[u8]>) {
+    match value {
+        Some(value) => write_text(text, value),
+        None => text.extend_from_slice(b"NULL"),
+    }
 }
 
 /// Adds one setting to a query that sets some, one after the other, and has no row.

@@ -12,8 +12,7 @@ use super::model::Model;
 use super::script::{Direct, FRESH, Say, Script, direct};
 use crate::prepared::{Allowance, Held, Registry};
 use crate::settings::{Carried, Profiles};
-use crate::wire::tag::client;
-use crate::wire::{Frame, Header, view};
+use crate::wire::{Frame, Header, tag::client, view};
 
 pub(super) struct Client {
     pub(super) session: Session,
