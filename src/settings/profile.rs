@@ -44,31 +44,6 @@ const READING: [&[u8]; 11] = [
 /// "PREPARE").
 const PLACES: [&[u8]; 3] = [SEARCH_PATH, ROLE, AUTHORIZATION];
 
-/// Settings of which any session may set any value that was valid before, whatever becomes of roles, rights and
-/// libraries.
-const NEVER_REFUSED: [&[u8]; 20] = [
-    b"application_name",
-    b"bytea_output",
-    b"client_encoding",
-    b"client_min_messages",
-    b"datestyle",
-    b"default_transaction_deferrable",
-    b"default_transaction_isolation",
-    b"default_transaction_read_only",
-    b"extra_float_digits",
-    b"idle_in_transaction_session_timeout",
-    b"idle_session_timeout",
-    b"intervalstyle",
-    b"jit",
-    b"lock_timeout",
-    b"search_path",
-    b"standard_conforming_strings",
-    b"statement_timeout",
-    b"timezone",
-    b"transaction_timeout",
-    b"work_mem",
-];
-
 /// What ends a statement that takes longer, in milliseconds unless they say otherwise.
 const TIMEOUTS: [&[u8]; 2] = [b"statement_timeout", b"transaction_timeout"];
 /// A busy machine may need so many for a statement that does nothing.
@@ -124,6 +99,11 @@ impl Profile {
     #[must_use]
     pub fn is_hasty(&self) -> bool {
         self.timeout.is_some_and(|timeout| timeout < HASTE)
+    }
+
+    /// Whether several statements, of which one ends all of this, may take too long for it.
+    pub(super) fn may_be_late(&self) -> bool {
+        self.timeout.is_some_and(|timeout| timeout < PATIENCE)
     }
 
     /// Equal for profiles under which a statement has the same meaning and plan.
@@ -278,41 +258,6 @@ impl Carried {
     }
 }
 
-/// Writes the text that makes a backend that carries `from` carry `to`: one simple query of one transaction, so that a
-/// failure leaves `from`. Nothing is written where the two are equal. Whether PostgreSQL may refuse it: it is left in a
-/// failed transaction block then, in which no statement runs that does not end it.
-pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) -> bool {
-    if from == to {
-        return false;
-    }
-    let differs = |one: &Profile, other: &Profile| {
-        let differing = one.settings.iter().filter(|(name, value)| other.get(name) != Some(value));
-        differing.map(|(name, _)| &**name).any(|name| !NEVER_REFUSED.contains(&name))
-    };
-    let may_be_late = from.timeout.is_some_and(|timeout| timeout < PATIENCE);
-    let may_be_refused = may_be_late || differs(from, to) || differs(to, from);
-    text.extend_from_slice(if may_be_refused { b"BEGIN;" } else { b"" });
-    if from.get(AUTHORIZATION).is_some() {
-        text.extend_from_slice(b"RESET SESSION AUTHORIZATION;");
-    }
-    if from.get(ROLE).is_some() {
-        text.extend_from_slice(b"RESET ROLE;");
-    }
-    for (name, _) in from.settings.iter().filter(|(name, _)| !is_identity(name) && to.get(name).is_none()) {
-        write_reset(text, name);
-    }
-    let changed = to.settings.iter().filter(|(name, value)| !is_identity(name) && from.get(name) != Some(value));
-    let identity = [AUTHORIZATION, ROLE].into_iter().filter_map(|name| Some((name, to.get(name)?)));
-    let changed = changed.map(|(name, value)| (&**name, &**value)).chain(identity);
-    // No row passes the condition: rows would have to be kept from the client.
-    write_set_config(text, changed, b"SELECT WHERE ", b" IS NULL OR ");
-    if text.ends_with(b",false)") {
-        text.extend_from_slice(b" IS NULL;");
-    }
-    text.extend_from_slice(if may_be_refused { b"COMMIT" } else { b"" });
-    may_be_refused
-}
-
 /// A time as SHOW gives it, or as a client has written it; `None` for none, and for minutes and longer units.
 fn milliseconds(value: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(value).ok()?.trim();
@@ -326,106 +271,9 @@ fn milliseconds(value: &[u8]) -> Option<u32> {
     number.parse::<u32>().ok()?.checked_mul(factor).filter(|timeout| *timeout > 0)
 }
 
-fn is_identity(name: &[u8]) -> bool {
-    name == AUTHORIZATION || name == ROLE
-}
-
-/// The text that sets each of these in order; its one row holds the values as SHOW gives them, and NULL for those
-/// beyond ASCII, which would come in whatever encoding the settings end with.
-#[must_use]
-pub fn set_config(settings: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for (index, (name, value)) in settings.iter().enumerate() {
-        let opening: &[u8] = if index == 0 { b"SELECT pg_catalog.substring(" } else { b",pg_catalog.substring(" };
-        write_set_config(&mut text, [(name.as_slice(), value.as_slice())].into_iter(), opening, b"");
-        text.extend_from_slice(b",E'^[\\x01-\\x7f]*$')");
-    }
-    text
-}
-
-fn write_set_config<'a>(
-    text: &mut Vec<u8>,
-    settings: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    opening: &[u8],
-    separator: &[u8],
-) {
-    for (index, (name, value)) in settings.enumerate() {
-        text.extend_from_slice(if index == 0 { opening } else { separator });
-        text.extend_from_slice(b"pg_catalog.set_config(");
-        write_text(text, name);
-        text.push(b',');
-        write_text(text, value);
-        text.extend_from_slice(b",false)");
-    }
-}
-
-/// A statement that puts a setting back to its default; the command for that has no way to write a name in ASCII alone.
-fn write_reset(text: &mut Vec<u8>, name: &[u8]) {
-    if name.is_ascii() {
-        text.extend_from_slice(b"RESET ");
-        write_identifier(text, name);
-        text.push(b';');
-    } else {
-        text.extend_from_slice(b"SELECT WHERE pg_catalog.length(pg_catalog.set_config(");
-        write_text(text, name);
-        text.extend_from_slice(b",NULL,false)) OPERATOR(pg_catalog.<) 0;");
-    }
-}
-
-/// A name of dot-separated parts, each quoted.
-fn write_identifier(text: &mut Vec<u8>, name: &[u8]) {
-    for (index, part) in name.split(|byte| *byte == b'.').enumerate() {
-        if index > 0 {
-            text.push(b'.');
-        }
-        text.push(b'"');
-        for byte in part {
-            text.extend_from_slice(if *byte == b'"' { b"\"\"" } else { std::slice::from_ref(byte) });
-        }
-        text.push(b'"');
-    }
-}
-
-/// Writes an expression in ASCII for a text in UTF-8, which means the same whatever `client_encoding`,
-/// `standard_conforming_strings` and `backslash_quote` are when it is read. What is no UTF-8 can only come from a
-/// database whose encoding is none, or from a startup packet, which PostgreSQL does not convert: it is taken for the
-/// database's.
-pub fn write_text(text: &mut Vec<u8>, value: &[u8]) {
-    if value.is_ascii() {
-        write_ascii(text, value);
-        return;
-    }
-    text.extend_from_slice(b"pg_catalog.convert_from(pg_catalog.decode('");
-    for byte in value {
-        text.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
-    }
-    let encoding: &[u8] =
-        if std::str::from_utf8(value).is_ok() { b"'UTF8')" } else { b"pg_catalog.getdatabaseencoding())" };
-    text.extend_from_slice(b"','hex'),");
-    text.extend_from_slice(encoding);
-}
-
-fn write_ascii(text: &mut Vec<u8>, value: &[u8]) {
-    text.extend_from_slice(b"E'");
-    for byte in value {
-        match byte {
-            b'\'' => text.extend_from_slice(b"''"),
-            b'\\' => text.extend_from_slice(b"\\\\"),
-            byte => text.push(*byte),
-        }
-    }
-    text.push(b'\'');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn transition(from: &Profile, to: &Profile) -> String {
-        let mut text = Vec::new();
-        write_transition(&mut text, from, to);
-        String::from_utf8(text).expect("ascii")
-    }
 
     #[test]
     fn equal_settings_are_one_profile_whatever_their_order_and_case() {
@@ -446,67 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_set_and_what_is_gone_is_reset() {
-        let profiles = Profiles::new(10);
-        let one = profiles.intern([(&b"a.\"b"[..], &b"1"[..]), (b"x", b"same")]);
-        let two = profiles.intern([(&b"x"[..], &b"same"[..]), (b"y", b"it's \\ here")]);
-        assert_eq!(
-            transition(&one, &two),
-            r#"BEGIN;RESET "a"."""b";SELECT WHERE pg_catalog.set_config(E'y',E'it''s \\ here',false) IS NULL;COMMIT"#
-        );
-        assert_eq!(transition(&one, &one), "");
-    }
-
-    #[test]
-    fn only_what_may_be_refused_has_a_block_of_its_own() {
-        let profiles = Profiles::new(10);
-        let plain = profiles.intern([(&b"application_name"[..], &b"a"[..]), (b"timezone", b"UTC")]);
-        let tenant = profiles.intern([(&b"application_name"[..], &b"b"[..]), (b"app.tenant", b"1")]);
-        let same_tenant = profiles.with(&tenant, b"application_name", b"c", None);
-        let may_be_refused = |from: &Profile, to: &Profile| write_transition(&mut Vec::new(), from, to);
-        assert!(!may_be_refused(&profiles.fresh(), &plain) && !may_be_refused(&plain, &profiles.fresh()));
-        assert!(may_be_refused(&plain, &tenant) && may_be_refused(&tenant, &plain));
-        assert!(!may_be_refused(&tenant, &same_tenant));
-    }
-
-    #[test]
-    fn what_is_beyond_ascii_is_written_in_ascii_whatever_encoding_reads_it() {
-        let profiles = Profiles::new(10);
-        let one = profiles.intern([("ü.x".as_bytes(), &b"1"[..])]);
-        let two = profiles.intern([(&b"y"[..], "'\\é".as_bytes()), (b"z", b"\x95\\'")]);
-        assert_eq!(
-            transition(&one, &two),
-            "BEGIN;SELECT WHERE pg_catalog.length(pg_catalog.set_config(\
-             pg_catalog.convert_from(pg_catalog.decode('c3bc2e78','hex'),'UTF8'),NULL,false)) OPERATOR(pg_catalog.<) 0;\
-             SELECT WHERE pg_catalog.set_config(\
-             E'y',pg_catalog.convert_from(pg_catalog.decode('275cc3a9','hex'),'UTF8'),false) IS NULL \
-             OR pg_catalog.set_config(\
-             E'z',pg_catalog.convert_from(pg_catalog.decode('955c27','hex'),pg_catalog.getdatabaseencoding()),false) IS NULL;COMMIT"
-        );
-    }
-
-    #[test]
-    fn who_statements_run_as_is_left_first_and_taken_last() {
-        let profiles = Profiles::new(10);
-        let one = profiles.intern([(&b"role"[..], &b"a"[..]), (b"session_authorization", b"s"), (b"x", b"1")]);
-        let two = profiles.intern([(&b"role"[..], &b"a"[..]), (b"x", b"2")]);
-        assert_eq!(
-            transition(&one, &two),
-            "BEGIN;RESET SESSION AUTHORIZATION;RESET ROLE;\
-             SELECT WHERE pg_catalog.set_config(E'x',E'2',false) IS NULL OR pg_catalog.set_config(E'role',E'a',false) IS NULL;COMMIT"
-        );
-        assert!(transition(&two, &one).ends_with(
-            "(E'session_authorization',E's',false) IS NULL OR pg_catalog.set_config(E'role',E'a',false) IS NULL;COMMIT"
-        ));
-        assert_eq!(transition(&two, &profiles.fresh()), "BEGIN;RESET ROLE;RESET \"x\";COMMIT");
-    }
-
-    #[test]
     fn values_that_differ_only_in_case_are_different() {
         let profiles = Profiles::new(10);
         let one = profiles.intern([(&b"application_name"[..], &b"App"[..])]);
         let two = profiles.intern([(&b"application_name"[..], &b"app"[..])]);
-        assert_ne!(transition(&one, &two), "");
+        assert_ne!(one, two);
         assert_eq!(one.plan_key(), two.plan_key());
     }
 
@@ -514,7 +306,7 @@ mod tests {
     fn profiles_beyond_the_limit_still_work() {
         let profiles = Profiles::new(2);
         let kept: Vec<_> = (0..5).map(|n| profiles.intern([(&b"x"[..], &[b'0' + n][..])])).collect();
-        assert_eq!(transition(&kept[4], &profiles.intern([(&b"x"[..], &b"4"[..])])), "");
+        assert_eq!(kept[4], profiles.intern([(&b"x"[..], &b"4"[..])]));
     }
 
     #[test]
@@ -527,8 +319,6 @@ mod tests {
         for patient in ["0", "100ms", "1s", "2min", "1h", "-1"] {
             assert!(!with(patient).is_hasty(), "{patient}");
         }
-        let named = profiles.intern([(b"application_name".as_slice(), b"a".as_slice())]);
-        assert!(transition(&with("5s"), &named).starts_with("BEGIN;RESET \"statement_timeout\";"));
-        assert!(transition(&with("30s"), &named).starts_with("RESET \"statement_timeout\";"));
+        assert!(with("5s").may_be_late() && !with("30s").may_be_late());
     }
 }

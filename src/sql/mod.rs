@@ -77,6 +77,12 @@ pub fn is_reserved(name: &str) -> bool {
     keywords::is_reserved(hash::head(name.as_bytes()), name.as_bytes())
 }
 
+/// Whether a word is a keyword of any kind.
+#[must_use]
+pub fn is_keyword(word: &[u8]) -> bool {
+    keywords::is_keyword(word)
+}
+
 /// The first word of a statement, after white space and comments; empty where there is none.
 #[must_use]
 pub fn first_word(text: &[u8]) -> Vec<u8> {

@@ -21,7 +21,7 @@ impl Model {
                 self.complete("SHOW");
             }
             ("begin" | "commit" | "rollback", _) => return self.run_transaction(text),
-            ("set" | "reset" | "RESET" | "SELECT", _) => self.run_setting(text),
+            ("set" | "reset" | "RESET" | "SELECT" | "SET", _) => self.run_setting(text),
             ("deallocate", _) => {
                 self.named.clear();
                 self.complete("DEALLOCATE ALL");
@@ -74,14 +74,17 @@ impl Model {
                 self.reset(&name);
                 self.complete("RESET");
             }
+            ("SET", setting) => {
+                let (name, value) = setting.split_once("=E'").expect("a setting of ours");
+                let value = value.strip_suffix('\'').expect("a string").replace("''", "'");
+                self.current.insert(name.replace('"', ""), value);
+                self.complete("SET");
+            }
             ("SELECT", calls) => {
                 for call in calls.split("pg_catalog.set_config(E'").skip(1) {
                     let (name, rest) = call.split_once("',E'").expect("a name");
                     let (value, _) = rest.split_once("',false)").expect("a value");
                     self.current.insert(name.to_owned(), value.replace("''", "'"));
-                }
-                if !calls.starts_with("WHERE ") {
-                    self.say(backend::DATA_ROW, b"\0\0");
                 }
                 self.complete("SELECT 0");
             }
