@@ -225,17 +225,19 @@ impl Running {
         snapshot::take(&self.server)
     }
 
-    /// Refuses new clients, lets transactions end, and closes everything: at the latest after `timeout`.
-    pub async fn drain(self, timeout: Duration) {
+    /// Refuses new clients, lets transactions end, and closes everything: at the latest after `timeout`, or when `at_once`
+    /// is ready.
+    pub async fn drain(self, timeout: Duration, at_once: impl Future<Output = ()>) {
         self.server.start_draining();
         self.server.clients.signal_all(Signal::Drain);
         self.server.sessions.close();
-        if tokio::time::timeout(timeout, self.server.sessions.wait()).await.is_err() {
-            let left = self.server.clients.logged_in();
-            tracing::warn!(
-                clients = left,
+        tokio::select! {
+            () = self.server.sessions.wait() => tracing::info!("drained"),
+            () = tokio::time::sleep(timeout) => tracing::warn!(
+                clients = self.server.clients.logged_in(),
                 "process.shutdown_timeout = {timeout:?} is over; closing the clients that are left"
-            );
+            ),
+            () = at_once => tracing::info!("SIGINT: ending at once"),
         }
         self.end().await;
     }

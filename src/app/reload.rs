@@ -27,7 +27,11 @@ impl Running {
         self.control.reconfigure(&current, server_tls.clone());
         let known = self.server.credentials.load_full();
         self.server.routes.reconfigure(&current, server_tls, |user| known.lookup(user).map(|found| found.backend), now);
-        tracing::info!(changed = %changes, "configuration reloaded");
+        if changes.is_empty() {
+            tracing::info!("configuration reloaded: nothing has changed");
+        } else {
+            tracing::info!(changed = %changes, "configuration reloaded");
+        }
         Ok(changes.needing_restart().map(str::to_owned).collect())
     }
 }

@@ -7,11 +7,15 @@ use super::{Running, start};
 use crate::config::{self, Config, Sources};
 use crate::net;
 
-/// Runs pgweir until SIGTERM (drain) or SIGINT (at once); SIGHUP re-reads `sources`.
+/// Runs pgweir until SIGTERM (drain) or SIGINT (at once); SIGHUP re-reads `sources`. `set_level` changes what is logged.
 ///
 /// # Errors
 /// It could not be started.
-pub async fn run(config: Config, sources: Sources) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    sources: Sources,
+    set_level: impl Fn(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP")?;
@@ -27,15 +31,15 @@ pub async fn run(config: Config, sources: Sources) -> anyhow::Result<()> {
                 running.end().await;
                 return Ok(());
             }
-            _ = hang_up.recv() => reload(&running, &sources),
+            _ = hang_up.recv() => reload(&running, &sources, &set_level),
         }
     }
     let timeout = running.server.config.current().process.shutdown_timeout;
     tracing::info!(clients = running.server.clients.logged_in(), "SIGTERM: draining, for at most {timeout:?}");
-    tokio::select! {
-        () = running.drain(timeout) => tracing::info!("drained"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: ending at once"),
-    }
+    let interrupted = async {
+        interrupt.recv().await;
+    };
+    running.drain(timeout, interrupted).await;
     Ok(())
 }
 
@@ -69,7 +73,7 @@ fn announce(running: &Running, files_before: u64, files: u64) {
     }
 }
 
-fn reload(running: &Running, sources: &Sources) {
+fn reload(running: &Running, sources: &Sources, set_level: &impl Fn(&str) -> anyhow::Result<()>) {
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
@@ -77,6 +81,9 @@ fn reload(running: &Running, sources: &Sources) {
             return;
         }
     };
+    if let Err(error) = set_level(&loaded.config.log.level) {
+        tracing::error!("SIGHUP: log.level stays as it was: {error:#}");
+    }
     match running.reload(&loaded.config) {
         Ok(restart) if restart.is_empty() => {}
         Ok(restart) => tracing::warn!(keys = restart.join(", "), "SIGHUP: these changes need a restart"),

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -111,8 +112,8 @@ pub struct Dialer {
     pub profiles: Arc<Profiles>,
     /// What clients have started with, and what that reads as on these backends.
     pub startups: Arc<Startups>,
-    /// Prepared statements that one backend should hold at most.
-    pub statements: usize,
+    /// Prepared statements that one backend should hold at most, from when it is opened.
+    pub statements: AtomicUsize,
     /// Where its backends are entered.
     pub holders: Arc<Holders>,
     pub outage: Outage,
@@ -136,7 +137,7 @@ impl Manager for Dialer {
             Ok((stream, logged_in, cancel)) => Ok(Box::new(Backend {
                 stream,
                 holder: self.holders.enter(&cancel.host, cancel.pid),
-                held: Held::new(self.statements),
+                held: Held::new(self.statements.load(Ordering::Relaxed)),
                 carried: Carried { profile: self.profiles.fresh(), fresh: logged_in.statuses },
                 cancel: Arc::new(cancel),
                 undo: Undo::default(),

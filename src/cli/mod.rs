@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::app;
 use crate::config::{self, LogFormat, Mistakes, Sources};
@@ -161,14 +163,15 @@ fn run(sources: Sources) -> ExitCode {
         Ok(loaded) => loaded,
         Err(mistakes) => return fail(&mistakes),
     };
-    if let Err(error) = start_log(&loaded.config.log) {
-        return fail(&error);
-    }
+    let set_level = match start_log(&loaded.config.log) {
+        Ok(set_level) => set_level,
+        Err(error) => return fail(&error),
+    };
     for warning in app::exposed(&loaded, sources.file.as_deref()) {
         tracing::warn!("{warning}");
     }
     let ran = control_runtime().context("no runtime");
-    match ran.and_then(|runtime| runtime.block_on(app::run(loaded.config, sources))) {
+    match ran.and_then(|runtime| runtime.block_on(app::run(loaded.config, sources, set_level))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if tracing::enabled!(tracing::Level::ERROR) => {
             tracing::error!("pgweir cannot start: {error:#}");
@@ -264,12 +267,16 @@ fn fail(reason: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn start_log(log: &config::Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.level)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+/// Returns what changes the level.
+fn start_log(log: &config::Log) -> anyhow::Result<impl Fn(&str) -> anyhow::Result<()> + use<>> {
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&log.level)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let log_lines = tracing_subscriber::registry().with(filter);
     match log.format {
-        LogFormat::Json => lines.json().init(),
-        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => log_lines.with(lines.json()).init(),
+        LogFormat::Text => {
+            log_lines.with(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).init();
+        }
     }
-    Ok(())
+    Ok(move |level: &str| Ok(handle.reload(EnvFilter::try_new(level)?)?))
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::draft::default_of;
 use super::model::Config;
-use super::schema::{Key, SECTIONS, Section, Shape, Unwritten};
+use super::schema::{Applies, Key, SECTIONS, Section, Shape, Unwritten};
 use super::value::{Sheet, Value, Values, quote};
 use super::{Loaded, Origins};
 
@@ -54,7 +54,7 @@ fn entry(table: &str, key: &Key, value: &Value) -> Entry {
         key: format!("{table}.{}", key.name),
         value: (*value != Value::Absent).then(|| key.kind.show(value)),
         default: matches!(key.default, Unwritten::Default(_)).then(|| key.kind.show(&default_of(key))),
-        live: key.live,
+        live: key.applies != Applies::AtStart,
         meaning: key.meaning,
     }
 }

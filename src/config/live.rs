@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::model::Config;
-use super::schema::{SECTIONS, Section, Shape};
+use super::schema::{Applies, SECTIONS, Section, Shape};
 use super::value::{Sheet, Value, Values};
 
 /// The configuration that holds now. Reading it is a few nanoseconds and never waits.
@@ -28,8 +28,7 @@ pub struct Changes {
 pub struct Change {
     /// `pool.size`, `users.bob.password`, or `users.bob` for a user that came or went.
     pub key: String,
-    /// Takes effect only at the next start.
-    pub needs_restart: bool,
+    pub applies: Applies,
 }
 
 // === impl Live ===
@@ -89,7 +88,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
 fn keep_fixed(old: &Config, new: &Config) -> Config {
     let (old, mut sheet) = (old.write(), new.write());
     for section in SECTIONS {
-        for key in section.keys.iter().filter(|key| !key.live) {
+        for key in section.keys.iter().filter(|key| key.applies == Applies::AtStart) {
             let value = old.sections.get(section.path).map_or(Value::Absent, |values| values.value(key.name).clone());
             sheet.section(section.path).set(key.name, value);
         }
@@ -119,7 +118,7 @@ impl Changes {
 
     /// The keys that take effect only at the next start.
     pub fn needing_restart(&self) -> impl Iterator<Item = &str> {
-        self.all.iter().filter(|change| change.needs_restart).map(|change| change.key.as_str())
+        self.all.iter().filter(|change| change.applies == Applies::AtStart).map(|change| change.key.as_str())
     }
 
     /// Whether a key changed, or any key below a section.
@@ -131,7 +130,7 @@ impl Changes {
 
     fn table(&mut self, section: &'static Section, label: &str, old: &Values, new: &Values) {
         for key in section.all_keys().filter(|key| old.value(key.name) != new.value(key.name)) {
-            self.all.push(Change { key: format!("{label}.{}", key.name), needs_restart: !key.live });
+            self.all.push(Change { key: format!("{label}.{}", key.name), applies: key.applies });
         }
     }
 
@@ -139,7 +138,7 @@ impl Changes {
         let key = format!("{}.{name}", section.path);
         match (old, new) {
             (Some(old), Some(new)) => self.table(section, &key, old, new),
-            _ => self.all.push(Change { key, needs_restart: false }),
+            _ => self.all.push(Change { key, applies: Applies::AtOnce }),
         }
     }
 }
@@ -148,7 +147,11 @@ impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, change) in self.all.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
-            let note = if change.needs_restart { " (at the next start)" } else { "" };
+            let note = match change.applies {
+                Applies::AtOnce => "",
+                Applies::AtLogin => " (for clients that log in from now on)",
+                Applies::AtStart => " (at the next start)",
+            };
             write!(f, "{separator}{}{note}", change.key)?;
         }
         Ok(())

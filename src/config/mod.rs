@@ -35,6 +35,7 @@ pub use mistake::{Mistake, Mistakes, Origin, Problem, nearest};
 pub use model::*;
 pub use reference::reference_page;
 pub use resolve::Target;
+pub use schema::Applies;
 
 /// Where a configuration comes from. Later ones win: defaults, file, URL, environment.
 #[derive(Debug, Clone, Default)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::environment::variable;
-use super::schema::{Key, SECTIONS, Section, Shape, Unwritten};
+use super::schema::{Applies, Key, SECTIONS, Section, Shape, Unwritten};
 
 const INTRODUCTION: &str = r#"# Configuration
 
@@ -23,7 +23,8 @@ Later ones win, key by key:
 `pgweir check [FILE]` prints what holds and where each value came from, or every mistake with its line, what was
 expected and the nearest valid key. Unknown keys are mistakes everywhere. It looks at the files and folders that are
 named, too, and finds a certificate, a key or a folder with which pgweir could not start. SIGHUP reads the file again; a
-file with mistakes changes nothing. Keys marked *at start* keep their value until the next start.
+file with mistakes changes nothing. Keys marked *at login* hold for clients that log in after that; those marked *at
+start* keep their value until the next start.
 
 **URL.** It gives `host`, `port` and `[server.tls]`, and one user with that name and password; every database name
 passes through. Without a password, `auth` is `trust`, which only clients on this machine may use. Several hosts
@@ -119,11 +120,15 @@ fn row(section: &Section, key: &Key) -> String {
         Unwritten::Absent { example } => format!("not set, e.g. `{example}`"),
         Unwritten::Default(text) => format!("`{text}`"),
     };
-    let restart = if key.live { "" } else { " *At start.*" };
+    let applies = match key.applies {
+        Applies::AtOnce => "",
+        Applies::AtLogin => " *At login.*",
+        Applies::AtStart => " *At start.*",
+    };
     let name = match section.shape {
         Shape::Single => format!("`{}`<br>`{}`", key.name, variable(section, key.name)),
         Shape::Listed | Shape::Named => format!("`{}`", key.name),
     };
     let cell = |text: &str| text.replace('|', "\\|");
-    format!("| {name} | {} | {} | {}{restart} |\n", cell(&default), cell(&key.kind.expected()), cell(key.meaning))
+    format!("| {name} | {} | {} | {}{applies} |\n", cell(&default), cell(&key.kind.expected()), cell(key.meaning))
 }

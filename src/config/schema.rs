@@ -20,8 +20,18 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     pub(super) default: Unwritten,
     pub(super) meaning: &'static str,
-    /// Takes effect on a reload; otherwise at the next start.
-    pub(super) live: bool,
+    pub(super) applies: Applies,
+}
+
+/// When a changed value takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applies {
+    /// On a reload.
+    AtOnce,
+    /// On a reload, for clients that log in from then on.
+    AtLogin,
+    /// At the next start.
+    AtStart,
 }
 
 /// What holds when nobody writes the key.
@@ -56,11 +66,11 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
-    Key { name, kind, default: Unwritten::Default(default), meaning, live: true }
+    Key { name, kind, default: Unwritten::Default(default), meaning, applies: Applies::AtOnce }
 }
 
 pub(super) const fn absent(name: &'static str, kind: Kind, example: &'static str, meaning: &'static str) -> Key {
-    Key { name, kind, default: Unwritten::Absent { example }, meaning, live: true }
+    Key { name, kind, default: Unwritten::Absent { example }, meaning, applies: Applies::AtOnce }
 }
 
 pub(super) const fn count(least: u64, most: u64) -> Kind {
@@ -227,7 +237,8 @@ pub(super) const POOL: &[Key] = &[
         Kind::Words(PoolMode::WORDS),
         "\"transaction\"",
         "How long a client keeps a backend: for its `session`, a `transaction` or a `statement` (which refuses transaction blocks).",
-    ),
+    )
+    .at_login(),
     key("size", count(1, 100_000), "20", "Backends kept open once opened."),
     key("max_overflow", count(0, 100_000), "10", "Further backends under load, closed on return when nobody waits."),
     key("min_idle", count(0, 100_000), "0", "Backends opened ahead of need and kept."),
@@ -296,7 +307,8 @@ pub(super) const POOL: &[Key] = &[
         Kind::Words(Sequences::WORDS),
         "\"auto\"",
         "What `currval` and `lastval` can rely on: `auto` returns to the backend of the draw, and keeps backends once either was seen; `pin` keeps a backend from the first draw on; `off` does neither.",
-    ),
+    )
+    .at_login(),
     key("priority", count(0, 9), "5", "Waiting clients of a higher class go first; waiting raises the class."),
     key(
         "settings_affinity",
@@ -315,7 +327,8 @@ pub(super) const POOL: &[Key] = &[
         Kind::Bool,
         "true",
         "Turns an unnamed statement that is seen again and again into a shared prepared one.",
-    ),
+    )
+    .at_login(),
 ];
 
 const SESSION: &[Key] = &[key(
@@ -323,7 +336,8 @@ const SESSION: &[Key] = &[key(
     Kind::Names,
     "[]",
     "Functions whose body cannot be read (in C, say) and that leave something on their backend: `\"schema.name\"` or `\"name\"`; neither the schema nor capitals count. A client that calls one keeps its backend until it leaves, and the backend ends with it.",
-)];
+)
+.at_login()];
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -357,28 +371,32 @@ const LIMITS: &[Key] = &[
         "500",
         "Prepared statements kept on one backend; the least recently used goes first.",
     ),
-    key("statements", count(1, 100_000_000), "50000", "Distinct statements remembered for all clients together."),
+    key("statements", count(1, 100_000_000), "50000", "Distinct statements remembered for all clients together.")
+        .at_start(),
     key(
         "statement_memory",
         size(MIB, 1024 * GIB),
         "\"256MB\"",
         "Bytes of statements remembered for all clients together: beyond that those are forgotten that no client holds.",
-    ),
+    )
+    .at_start(),
     key(
         "patterns",
         count(100, 10_000_000),
         "10000",
         "Patterns (statements that differ only in literals) and functions whose traits are remembered; some 3 KB each.",
-    ),
-    key("client_statements", count(1, 10_000_000), "5000", "Prepared statements that one client may hold."),
+    )
+    .at_start(),
+    key("client_statements", count(1, 10_000_000), "5000", "Prepared statements that one client may hold.").at_login(),
     key(
         "client_statement_memory",
         size(64 * KIB, 64 * GIB),
         "\"64MB\"",
         "Bytes of the texts of prepared statements that one client may hold.",
-    ),
-    key("pipeline", count(1, 100_000_000), "100000", "Messages that one client may send ahead of their replies."),
-    key("profiles", count(1, 10_000_000), "10000", "Distinct sets of session settings that are remembered."),
+    )
+    .at_login(),
+    key("pipeline", count(1, 100_000_000), "100000", "Messages that one client may send ahead of their replies.").at_login(),
+    key("profiles", count(1, 10_000_000), "10000", "Distinct sets of session settings that are remembered.").at_start(),
     key(
         "notifications",
         size(16 * KIB, GIB),
@@ -429,7 +447,12 @@ const USER: &[Key] = &[
 
 impl Key {
     pub(super) const fn at_start(mut self) -> Self {
-        self.live = false;
+        self.applies = Applies::AtStart;
+        self
+    }
+
+    pub(super) const fn at_login(mut self) -> Self {
+        self.applies = Applies::AtLogin;
         self
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
@@ -19,7 +19,7 @@ use crate::config::{self, Config, Host, PoolMode};
 use crate::insight::{Insight, Tags};
 use crate::net::ServerTls;
 use crate::notify::{self, Hub, Plan};
-use crate::pool::{Blueprint, Budget, Emptiness, PoolKey, Pools, PoolsExhausted};
+use crate::pool::{Blueprint, Budget, Emptiness, Pool, PoolKey, Pools, PoolsExhausted};
 use crate::prepared::{Allowance, Registry};
 use crate::proxy::{Limits, Route};
 use crate::session::{Functions, Hold, LimitsMet, Measuring, ReadTags, Rules, Sequences};
@@ -31,6 +31,8 @@ use crate::stats::{Limit, LimitHits};
 #[derive(Debug)]
 pub struct Routes {
     routes: DashMap<PoolKey, Arc<Route>>,
+    /// Those of sessions that have logged in before a reload.
+    former: Mutex<Vec<Weak<Route>>>,
     pools: Arc<Pools<Dialer>>,
     administration: Arc<Administration>,
     /// One for each PostgreSQL server, by its hosts.
@@ -70,6 +72,7 @@ impl Routes {
         let profiles = Profiles::new(config.limits.profiles).counting(limit_hits.counter(Limit::Profiles));
         Self {
             routes: DashMap::new(),
+            former: Mutex::default(),
             administration: Arc::new(Administration::new(Arc::clone(&pools))),
             pools,
             budgets: Mutex::default(),
@@ -157,7 +160,7 @@ impl Routes {
                     target: Arc::clone(&target),
                     profiles: Arc::clone(&self.profiles),
                     startups: Arc::new(Startups::new(config.limits.profiles)),
-                    statements: config.limits.backend_statements,
+                    statements: AtomicUsize::new(config.limits.backend_statements),
                     holders: Arc::clone(self.hub.holders()),
                     outage: Outage::default(),
                 },
@@ -226,24 +229,44 @@ impl Routes {
             budget.set_max(config.server.max_connections, now);
         }
         self.pools.reconfigure(now, |key| Some(config.pool_for(&key.database, &key.user)));
-        for route in self.routes.iter() {
+        for pool in self.pools.all() {
+            let dialer = pool.manager();
+            pool.set_backoff(config.server.backoff.clone());
+            dialer.startups.forget();
+            dialer.statements.store(config.limits.backend_statements, Ordering::Relaxed);
+            let Some(credential) = credential(&pool.key().user) else { continue };
+            dialer.target.set_login(login_of(&credential));
+            self.move_pool(config, &pool, &credential, now);
+        }
+        // Sessions that start from now on get new rules: modes and limits of a session are fixed at its login.
+        let mut former = self.former.lock();
+        former.extend(self.routes.iter().map(|route| Arc::downgrade(&route)));
+        self.routes.clear();
+        former.retain(|route| {
+            let Some(route) = route.upgrade() else { return false };
             let settings = config.pool_for(&route.database, &route.user);
             route.limits.store(Arc::new(Limits::new(&settings, &config.limits)));
-            route.pool.set_backoff(config.server.backoff.clone());
-            route.startups.forget();
-            let Some(credential) = credential(&route.user) else { continue };
-            route.target.set_login(login_of(&credential));
-            if let Ok(endpoint) = self.endpoint(config, &route.database, &route.user, &credential)
-                && route.target.move_to(endpoint)
-            {
-                route.pool.retire_all(now);
-            }
-        }
+            true
+        });
         self.hub.reconfigure(notify::Limits::of(&config.limits), |key| {
             self.pools.get(&key.pool).map(|pool| Plan::of(&pool))
         });
-        // Sessions that start from now on get new rules: modes and limits of a session are fixed at its login.
-        self.routes.clear();
+    }
+
+    /// Has a pool's backends where the configuration has them.
+    fn move_pool(&self, config: &Config, pool: &Pool<Dialer>, credential: &BackendCredential, now: Instant) {
+        let (key, target) = (pool.key(), &pool.manager().target);
+        let Ok(endpoint) = self.endpoint(config, &key.database, &key.user, credential) else { return };
+        let (from, to) = (target.endpoint().hosts.clone(), endpoint.hosts.clone());
+        if target.move_to(endpoint) {
+            // It stays in its budget, which is that of the server it goes to.
+            let mut budgets = self.budgets.lock();
+            if let Some(budget) = budgets.get(&from).map(Arc::clone) {
+                budgets.entry(to).or_insert(budget);
+            }
+            drop(budgets);
+            pool.retire_all(now);
+        }
     }
 
     /// Once a second. A pool that nobody uses stays known with its figures until its place is needed, but for one that

@@ -72,6 +72,61 @@ async fn sigint_ends_at_once_and_leaves_no_backend() {
 }
 
 #[tokio::test]
+async fn sigint_ends_a_drain_and_tells_clients() {
+    let mut proxy = pgweir().start().await;
+    let mut client = proxy.wire().await;
+    client.query("begin").await;
+    proxy.signal("TERM");
+    proxy.log_line("SIGTERM").await;
+    proxy.signal("INT");
+    let frames = client.until_end().await;
+    assert_eq!(code(&frames).as_deref(), Some("57P01"), "{frames:?}");
+    assert!(proxy.wait_exit().await.success());
+}
+
+#[tokio::test]
+async fn each_sighup_reaches_who_was_there_before_the_last() {
+    let mut proxy = pgweir().start().await;
+    let mut client = proxy.wire().await;
+    let place = "select coalesce(host(inet_server_addr()), 'a socket')";
+    assert_eq!(client.value(place).await, "127.0.0.1");
+    proxy.reload(|builder| builder);
+    proxy.log_line("nothing has changed").await;
+
+    proxy.reload(|builder| builder.set("pool.query_timeout", "'200ms'"));
+    eventually("the session's limit", async || {
+        code(&client.query("select pg_sleep(1)").await).as_deref() == Some("57014")
+    })
+    .await;
+
+    let sockets = format!("'{}'", postgres().await.socket_folder().display());
+    proxy.reload(|builder| builder.set("server.host", &sockets));
+    eventually("the pool's place", async || client.value(place).await == "a socket").await;
+    assert_eq!(proxy.wire().await.value(place).await, "a socket");
+}
+
+#[tokio::test]
+async fn sighup_changes_what_is_logged() {
+    let mut proxy = pgweir().start().await;
+    let mut client = proxy.wire().await;
+    proxy.reload(|builder| builder.set("log.level", "'error'").set("pool.query_timeout", "'200ms'"));
+    eventually("the reload", async || code(&client.query("select pg_sleep(1)").await).is_some()).await;
+    proxy.reload(|builder| builder.set("log.level", "'info'"));
+    proxy.log_line("configuration reloaded").await;
+    assert_eq!(proxy.log().matches("configuration reloaded").count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_sighup_changes_for_new_clients_alone_is_named() {
+    let mut proxy = pgweir().start().await;
+    let mut before = proxy.wire().await;
+    proxy.reload(|builder| builder.mode("statement"));
+    proxy.log_line("pool.mode (for clients that log in from now on)").await;
+    assert_eq!(code(&before.query("begin").await), None);
+    assert_eq!(code(&proxy.wire().await.query("begin").await).as_deref(), Some("0A000"));
+}
+
+#[tokio::test]
 async fn sighup_changes_a_pools_size_under_its_clients() {
     let mut proxy = pgweir().pool_size(1).set("pool.timeout", "'500ms'").start().await;
     let mut first = proxy.wire().await;

@@ -24,7 +24,7 @@ pub(super) const ADMIN: &[Key] = &[
 ];
 
 pub(super) const LOG: &[Key] = &[
-    key("format", Kind::Words(LogFormat::WORDS), "\"text\"", "`json` gives one object for each line."),
+    key("format", Kind::Words(LogFormat::WORDS), "\"text\"", "`json` gives one object for each line.").at_start(),
     key(
         "level",
         Kind::Filter,

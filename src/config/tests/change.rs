@@ -35,7 +35,11 @@ fn equal_configurations_do_not_differ() {
 #[test]
 fn the_keys_that_need_a_restart_are_these() {
     let fixed = SECTIONS.iter().flat_map(|section| {
-        section.keys.iter().filter(|key| !key.live).map(|key| format!("{}.{}", section.path, key.name))
+        section
+            .keys
+            .iter()
+            .filter(|key| key.applies == Applies::AtStart)
+            .map(|key| format!("{}.{}", section.path, key.name))
     });
     assert_eq!(
         fixed.collect::<Vec<_>>(),
@@ -52,7 +56,12 @@ fn the_keys_that_need_a_restart_are_these() {
             "insight.tags",
             "insight.store",
             "insight.plans",
-            "limits.buffer"
+            "limits.buffer",
+            "limits.statements",
+            "limits.statement_memory",
+            "limits.patterns",
+            "limits.profiles",
+            "log.format"
         ]
     );
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::draft::{add_defaults, default_of};
 use super::mistake::nearest;
-use super::schema::{SECTIONS, Shape, Unwritten};
+use super::schema::{Applies, SECTIONS, Shape, Unwritten};
 use super::value::{Raw, Sheet, Value};
 use super::*;
 
