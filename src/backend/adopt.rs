@@ -34,7 +34,7 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
     }
     let mut canonical = Vec::new();
     let mut statuses: Vec<(Vec<u8>, Vec<u8>)> =
-        backend.carried.fresh.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        backend.carried.defaults.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     if !wanted.is_empty() {
         let answer = query(backend, &settings::set_config(wanted)).await?;
         if let Some(error) = answer.error {
@@ -44,20 +44,24 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
             canonical.push((name.clone(), value.unwrap_or_else(|| asked.clone())));
         }
         for (name, value) in answer.statuses {
+            if !wanted.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+                backend.carried.hear_default(&name, &value, profiles);
+            }
             match statuses.iter_mut().find(|(known, _)| *known == name) {
                 Some(status) => status.1 = value,
                 None => statuses.push((name, value)),
             }
         }
     }
-    canonical.retain(|(name, value)| backend.carried.fresh_value(name) != Some(value));
+    canonical.retain(|(name, value)| backend.carried.default_of(name) != Some(value));
     let profile = profiles.intern(canonical.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
     backend.carried.profile = Arc::clone(&profile);
     let mut frames = Vec::new();
     for (name, value) in &statuses {
         build::parameter_status_raw(&mut frames, name, value);
     }
-    Ok(Adopted::Known(Known { profile, statuses: frames.into() }))
+    let defaults = Arc::clone(&backend.carried.defaults);
+    Ok(Adopted::Known(Known { profile, defaults, statuses: frames.into() }))
 }
 
 async fn query(backend: &mut Backend, text: &[u8]) -> io::Result<talk::Answer> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Instant;
@@ -18,12 +18,15 @@ use crate::config::{Host, Keepalive, Secret, ServerTlsMode};
 use crate::net::ServerTls;
 use crate::pool::{ConnectFault, Manager};
 use crate::prepared::Held;
-use crate::settings::{Carried, Profiles, Startups};
+use crate::settings::{Carried, Defaults, Profiles, Startups, WHO};
 use crate::wire::tag::backend;
-use crate::wire::{Header, build, view};
+use crate::wire::{Header, build, sqlstate, view};
 
 /// Bytes that an idle backend may say unasked: its messages are short, and more than that is not trusted.
 const UNASKED: usize = 2048;
+
+/// Reported settings: name, value.
+type Statuses = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Where the backends of a pool are, and who they log in as. A reload replaces both.
 #[derive(Debug)]
@@ -117,6 +120,8 @@ pub struct Dialer {
     /// Where its backends are entered.
     pub holders: Arc<Holders>,
     pub outage: Outage,
+    /// What the backend that was last given back has reported when it was fresh.
+    pub defaults: ArcSwapOption<Defaults>,
 }
 
 /// Whether a server that says so may let us in later: it is starting, stopping or full.
@@ -138,7 +143,10 @@ impl Manager for Dialer {
                 stream,
                 holder: self.holders.enter(&cancel.host, cancel.pid),
                 held: Held::new(self.statements.load(Ordering::Relaxed)),
-                carried: Carried { profile: self.profiles.fresh(), fresh: logged_in.statuses },
+                carried: Carried {
+                    profile: self.profiles.fresh(),
+                    defaults: self.profiles.intern_defaults(logged_in.statuses.into()),
+                },
                 cancel: Arc::new(cancel),
                 undo: Undo::default(),
                 drew: None,
@@ -152,19 +160,26 @@ impl Manager for Dialer {
     async fn ping(&self, backend: &mut Box<Backend>) -> bool {
         let answer = talk::ask(&mut backend.stream, &build::SYNC).await;
         answer.is_ok_and(|answer| {
-            self.take_statuses(backend, &answer.statuses);
+            for (name, value) in &answer.statuses {
+                backend.carried.hear_default(name, value, &self.profiles);
+            }
             answer.error.is_none()
         })
     }
 
     async fn reset(&self, backend: &mut Box<Backend>) -> bool {
         let Undo { transaction, session } = std::mem::take(&mut backend.undo);
-        if transaction && !self.run(backend, b"ROLLBACK").await {
-            return false;
+        if transaction {
+            let Some(statuses) = self.run(backend, b"ROLLBACK").await else { return false };
+            let Carried { profile, defaults } = &mut backend.carried;
+            for (name, value) in &statuses {
+                *profile = self.profiles.with(profile, name, value, defaults.get(name));
+            }
         }
         if session {
-            if !self.run(backend, b"DISCARD ALL").await {
-                return false;
+            let Some(statuses) = self.run(backend, b"DISCARD ALL").await else { return false };
+            for (name, value) in statuses.iter().filter(|(name, _)| !WHO.contains(&name.as_slice())) {
+                backend.carried.set_default(name, value, &self.profiles);
             }
             backend.held.clear();
             backend.carried.profile = self.profiles.fresh();
@@ -190,11 +205,20 @@ impl Manager for Dialer {
     }
 
     fn profile(&self, backend: &Box<Backend>) -> usize {
+        self.note_defaults(&backend.carried.defaults);
         Arc::as_ptr(&backend.carried.profile).addr()
     }
 }
 
 impl Dialer {
+    /// What clients were told at their logins may not hold any more.
+    fn note_defaults(&self, defaults: &Arc<Defaults>) {
+        let is_news = self.defaults.load().as_ref().is_none_or(|known| !Arc::ptr_eq(known, defaults));
+        if is_news && self.defaults.swap(Some(Arc::clone(defaults))).is_some() {
+            self.startups.forget();
+        }
+    }
+
     /// Says in the log whether PostgreSQL lets us in, where that is news.
     fn report(&self, endpoint: &Endpoint, refusal: Option<&Refusal>) {
         let Endpoint { dbname, user, .. } = endpoint;
@@ -213,48 +237,44 @@ impl Dialer {
         }
     }
 
-    async fn run(&self, backend: &mut Box<Backend>, text: &[u8]) -> bool {
+    /// Runs a text of one statement: what the backend has reported with it; `None` where it failed.
+    async fn run(&self, backend: &mut Box<Backend>, text: &[u8]) -> Option<Statuses> {
         let mut query = Vec::new();
         build::write_query(&mut query, text);
         backend.held.set_unnamed(None);
-        let answer = talk::ask(&mut backend.stream, &query).await;
-        answer.is_ok_and(|answer| {
-            self.take_statuses(backend, &answer.statuses);
-            answer.error.is_none()
-        })
-    }
-
-    fn take_statuses(&self, backend: &mut Backend, statuses: &[(Vec<u8>, Vec<u8>)]) {
-        for (name, value) in statuses {
-            let default = backend.carried.fresh_value(name).map(<[u8]>::to_vec);
-            backend.carried.profile = self.profiles.with(&backend.carried.profile, name, value, default.as_deref());
-        }
+        let answer = talk::ask(&mut backend.stream, &query).await.ok()?;
+        answer.error.is_none().then_some(answer.statuses)
     }
 
     /// Reads what an idle backend has said unasked. A changed setting (the server re-read its configuration) is a
-    /// new default; a notice says nothing; anything else, or the end, means that it is lost.
+    /// new default; a notice says nothing, but that of a crash; anything else, or the end, means that it is lost.
     fn hears_nothing_bad(&self, backend: &mut Box<Backend>) -> bool {
         let mut bytes = [0; UNASKED];
-        let mut read = ReadBuf::new(&mut bytes);
         let context = &mut Context::from_waker(Waker::noop());
-        match Pin::new(&mut backend.stream).poll_read(context, &mut read) {
-            Poll::Pending => return true,
-            Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
-            Poll::Ready(_) => return false,
+        // Behind what was said there may be the end.
+        loop {
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut backend.stream).poll_read(context, &mut read) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                Poll::Ready(_) => return false,
+            }
+            if !self.is_harmless(read.filled(), &mut backend.carried) {
+                return false;
+            }
         }
-        let mut rest = read.filled();
+    }
+
+    fn is_harmless(&self, mut rest: &[u8], carried: &mut Carried) -> bool {
         while let Ok(Some(header)) = Header::read(rest, UNASKED) {
             let Some(body) = rest.get(5..header.frame()) else { return false };
             match header.tag {
                 backend::PARAMETER_STATUS => {
                     let Ok((name, value)) = view::parameter_status(body) else { return false };
-                    for (known, default) in &mut backend.carried.fresh {
-                        if **known == *name {
-                            *default = value.into();
-                        }
-                    }
+                    carried.hear_default(name, value, &self.profiles);
                 }
-                backend::NOTICE_RESPONSE => {}
+                // Backends say that they end with another one's crash by a warning.
+                backend::NOTICE_RESPONSE if view::Report::read(body).code != sqlstate::CRASH_SHUTDOWN.as_bytes() => {}
                 _ => return false,
             }
             rest = rest.get(header.frame()..).unwrap_or_default();

@@ -281,8 +281,8 @@ impl Entry<'_> {
         if let Some(keys) = identified.keys {
             route.target.learn(keys);
         }
-        let settings::Known { profile, statuses } = known_startup(&route, server, worker, startup).await?;
-        let session = Session::new(Arc::clone(&route.rules), profile);
+        let settings::Known { profile, defaults, statuses } = known_startup(&route, server, worker, startup).await?;
+        let session = Session::new(Arc::clone(&route.rules), profile, defaults);
         Ok((Next::Session { session, route }, statuses))
     }
 

@@ -163,6 +163,7 @@ impl Routes {
                     statements: AtomicUsize::new(config.limits.backend_statements),
                     holders: Arc::clone(self.hub.holders()),
                     outage: Outage::default(),
+                    defaults: ArcSwapOption::empty(),
                 },
                 config: settings.clone(),
                 budget: self.budget(config, &target.endpoint().hosts),

@@ -10,7 +10,7 @@ use super::reports;
 use super::turn::{Kind, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
 use crate::prepared::Kind as StatementKind;
-use crate::settings::{AUTHORIZATION, Carried, Profile};
+use crate::settings::{Carried, Profile, WHO};
 use crate::sql::Effects;
 use crate::wire::Frame;
 use crate::wire::build::{self, Fault};
@@ -148,7 +148,7 @@ impl Session {
         }
         self.settle_outdated();
         if self.turn.as_ref().is_some_and(|turn| turn.status == Transaction::Idle && !turn.is_behind()) {
-            self.state.end_local();
+            self.end_local();
         }
         if self.rules.hold == Hold::Session && self.is_between_transactions() {
             // Nobody will look at what they have left, but others may have to hear of it.
@@ -261,22 +261,31 @@ impl Session {
         leased: &mut Leased<'_>,
         out: &mut Outgoing,
     ) -> Result<Verdict, Broken> {
+        let (name, value) = view::parameter_status(frame.body)?;
+        let profiles = &self.rules.profiles;
         if expected == Some((Kind::Query, Addressee::Us)) {
-            // Our own batch made the backend say what the client was told already.
+            // Our own batch made the backend say what the client was told already, unless it is the server's news.
+            if self.profile.get(&name.to_ascii_lowercase()) != Some(value) {
+                leased.carried.hear_default(name, value, profiles);
+                self.tell_defaults(leased, out);
+            }
             return Ok(Verdict::Swallow);
         }
-        let (name, value) = view::parameter_status(frame.body)?;
+        if !self.may_have_set(name) {
+            leased.carried.set_default(name, value, profiles);
+            self.told = Arc::clone(&leased.carried.defaults);
+            return Ok(Verdict::Forward);
+        }
         if !value.is_ascii() && !self.profile.is_utf8() {
             // It came in the client's encoding, so that it must be asked for once more.
             self.state.note(Effects::SETTINGS);
         }
-        let profiles = &self.rules.profiles;
-        let carried = profiles.with(&leased.carried.profile, name, value, leased.carried.fresh_value(name));
+        let carried = profiles.with(&leased.carried.profile, name, value, leased.carried.default_of(name));
         leased.carried.profile = carried;
-        let default = leased.carried.fresh_value(name);
-        let Some(reset) = self.turn.as_mut().map(|turn| &mut turn.reset) else {
-            return Err(Broken::Desync(frame.tag));
-        };
+        let default = leased.carried.default_of(name);
+        let Some(turn) = &mut self.turn else { return Err(Broken::Desync(frame.tag)) };
+        turn.before_reports.get_or_insert_with(|| Arc::clone(&self.profile));
+        let reset = &mut turn.reset;
         if let Reset::All { who, .. } = reset {
             // What the client must hear is said with the ReadyForQuery.
             if WHO.contains(&name) {
@@ -300,6 +309,28 @@ impl Session {
         }
         self.profile = profiles.with(&self.profile, name, started_with, default);
         Ok(Verdict::Swallow)
+    }
+
+    /// Whether the session itself may have made a reported setting another one; else the server has read its
+    /// configuration anew.
+    fn may_have_set(&self, name: &[u8]) -> bool {
+        let is_of_server = name == b"in_hot_standby";
+        let may_set = |turn: &Turn| {
+            let is_unread = !turn.unsure.is_empty() || !turn.unknown.is_empty();
+            is_unread || turn.reset != Reset::No || turn.discarded
+        };
+        !is_of_server
+            && (WHO.contains(&name) || self.state.is_altered() || self.turn.as_ref().is_none_or(|turn| may_set(turn)))
+    }
+
+    /// The transaction has ended, and with it what was set for it alone. If other settings were reported than before and
+    /// nothing else is known to have been set, it may have been the server that changed them.
+    fn end_local(&mut self) {
+        self.state.end_local();
+        let before = self.turn.as_mut().and_then(|turn| turn.before_reports.take());
+        if before.is_some_and(|before| before != self.profile) {
+            self.state.note(Effects::SETTINGS);
+        }
     }
 
     /// A command has succeeded: what its tag alone tells.
@@ -363,9 +394,6 @@ impl Addressee {
     }
 }
 
-/// What PostgreSQL reports of who statements run as.
-const WHO: [&[u8]; 2] = [b"is_superuser", AUTHORIZATION];
-
 /// Tells the client of every reported setting that is not what it was told.
 fn report_changes(
     told: &Profile,
@@ -374,8 +402,8 @@ fn report_changes(
     carried: &Carried,
     to: &mut Vec<u8>,
 ) {
-    for (name, default) in &carried.fresh {
-        if let Some((_, value)) = who.iter().find(|(known, _)| known == name) {
+    for (name, default) in carried.defaults.iter() {
+        if let Some((_, value)) = who.iter().find(|(known, _)| **known == *name) {
             build::parameter_status_raw(to, name, value);
             continue;
         }

@@ -195,13 +195,14 @@ impl Session {
             return;
         }
         self.state.retain_custom(look.custom, |name| look.settings.iter().any(|(set, _)| **set == *name));
+        self.tell_apart(&look, leased);
         // What the session started with differs from a backend's own default: that it was set to that must be kept.
         let started_with = |name: &[u8]| !is_who(name) && self.startup.get(&name.to_ascii_lowercase()).is_some();
         let changed = || {
             let set = look.settings.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
             set.filter(|(name, value)| match *name {
                 ROLE => *value != b"none",
-                name => leased.carried.fresh_value(name) != Some(value) || started_with(name),
+                name => leased.carried.default_of(name) != Some(value) || started_with(name),
             })
         };
         let carried = self.rules.profiles.intern(changed().filter(|(name, _)| !look.resets || is_who(name)));
@@ -210,6 +211,18 @@ impl Session {
         let wanted = self.rules.profiles.intern(started.chain(changed()));
         leased.carried.profile = carried;
         self.profile = wanted;
+    }
+
+    /// What the backend has reported while the session was setting something, and the session has not set, is the
+    /// server's new default.
+    fn tell_apart(&mut self, look: &Look, leased: &mut Leased<'_>) {
+        let reported = Arc::clone(&leased.carried.profile);
+        let is_set = |name: &[u8]| look.settings.iter().any(|(set, _)| set.eq_ignore_ascii_case(name));
+        for (name, value) in reported.iter().filter(|(name, _)| !is_set(name)) {
+            leased.carried.set_default(name, value, &self.rules.profiles);
+        }
+        // The client has heard it.
+        self.told = Arc::clone(&leased.carried.defaults);
     }
 
     /// The bodies of these are known now. Where they may leave what has not been asked for, or call what is not known,
@@ -259,8 +272,8 @@ impl Session {
 
 /// Whether what PostgreSQL sends comes as UTF-8, or, from a database that has no encoding, as it is kept.
 fn is_read_as_utf8(profile: &Profile, carried: &Carried) -> bool {
-    let client = profile.get(CLIENT_ENCODING).or_else(|| carried.fresh_value(CLIENT_ENCODING));
-    let server = carried.fresh_value(b"server_encoding");
+    let client = profile.get(CLIENT_ENCODING).or_else(|| carried.default_of(CLIENT_ENCODING));
+    let server = carried.default_of(b"server_encoding");
     let none = |name| name == b"SQL_ASCII";
     client.is_none_or(|name| is_utf8(name) || (none(name) && server == Some(b"UTF8"))) || server.is_some_and(none)
 }

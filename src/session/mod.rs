@@ -65,7 +65,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::time::Instant;
 
 use crate::prepared::{Allowance, Held, Names, Registry};
-use crate::settings::{Carried, Profile, Profiles};
+use crate::settings::{Carried, Defaults, Profile, Profiles, WHO};
 use crate::sql::Patterns;
 use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
@@ -289,6 +289,8 @@ pub struct Session {
     profile: Arc<Profile>,
     /// What they were at its start: where DISCARD ALL and RESET ALL return to.
     startup: Arc<Profile>,
+    /// What the client was told of settings that it has not set.
+    told: Arc<Defaults>,
     names: Names,
     state: State,
     /// To anything, by a shared backend.
@@ -299,9 +301,10 @@ pub struct Session {
 
 impl Session {
     #[must_use]
-    pub fn new(rules: Arc<Rules>, profile: Arc<Profile>) -> Self {
+    pub fn new(rules: Arc<Rules>, profile: Arc<Profile>, told: Arc<Defaults>) -> Self {
         Self {
             rules,
+            told,
             startup: Arc::clone(&profile),
             profile,
             names: Names::default(),
@@ -334,7 +337,24 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         turn.leased = true;
         turn.unused = true;
+        self.tell_defaults(leased, out);
         self.apply_profile(leased, out);
+    }
+
+    /// Tells the client what has become of settings that it has not set, where the server has other values for them than
+    /// it had.
+    fn tell_defaults(&mut self, leased: &Leased<'_>, out: &mut Outgoing) {
+        let defaults = &leased.carried.defaults;
+        if Arc::ptr_eq(defaults, &self.told) {
+            return;
+        }
+        let is_own = |name: &[u8]| WHO.contains(&name) || self.profile.get(&name.to_ascii_lowercase()).is_some();
+        for (name, value) in defaults.iter().filter(|(name, _)| !is_own(name)) {
+            if self.told.get(name) != Some(value) {
+                build::parameter_status_raw(&mut out.before, name, value);
+            }
+        }
+        self.told = Arc::clone(defaults);
     }
 
     /// No backend could be leased: the frame that asked for one, of type `tag`, is answered with `fault`.

@@ -22,6 +22,7 @@ use super::repeat::Batch;
 use super::statements::Deferred;
 use super::{Leased, Outgoing, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
+use crate::settings::Profile;
 use crate::sql::{Digest, Pattern, Weighed};
 use crate::wire::build::Fault;
 use crate::wire::view::Transaction;
@@ -88,6 +89,8 @@ pub(super) struct Turn {
     pub(super) outdated: Option<Outdated>,
     /// One of these was given a string that may be the beginning of a setting's name.
     pub(super) began_a_name: bool,
+    /// The session's settings before the transaction changed some that are reported.
+    pub(super) before_reports: Option<Arc<Profile>>,
     pub(super) leased: bool,
     /// The frame that asked for the lease has not been judged again.
     pub(super) unused: bool,

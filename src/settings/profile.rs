@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
+use super::Defaults;
+
 /// Settings that cannot change what a statement means or how it is planned: sessions that differ only in these
 /// share prepared statements. How values are written is no such setting: a plan may have constants in it that were.
 const PLAN_NEUTRAL: [&[u8]; 7] = [
@@ -169,6 +171,7 @@ impl Hash for Profile {
 #[derive(Debug)]
 pub struct Profiles {
     interned: Mutex<HashSet<Arc<Profile>>>,
+    defaults: Mutex<HashSet<Arc<Defaults>>>,
     fresh: Arc<Profile>,
     limit: usize,
     full: Arc<AtomicU64>,
@@ -179,7 +182,8 @@ impl Profiles {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let fresh = Arc::new(Profile::new(Vec::new()));
-        Self { interned: Mutex::new(HashSet::from([Arc::clone(&fresh)])), fresh, limit, full: Arc::default() }
+        let interned = Mutex::new(HashSet::from([Arc::clone(&fresh)]));
+        Self { interned, defaults: Mutex::default(), fresh, limit, full: Arc::default() }
     }
 
     /// Counts here how often there was no room for one more.
@@ -218,6 +222,19 @@ impl Profiles {
         self.intern(others.chain(changed))
     }
 
+    /// The one that equals these. There are as many as servers, databases and users have different ones.
+    #[must_use]
+    pub fn intern_defaults(&self, defaults: Defaults) -> Arc<Defaults> {
+        let mut interned = self.defaults.lock();
+        if let Some(known) = interned.get(&defaults) {
+            return Arc::clone(known);
+        }
+        interned.retain(|known| Arc::strong_count(known) > 1);
+        let defaults = Arc::new(defaults);
+        interned.insert(Arc::clone(&defaults));
+        defaults
+    }
+
     fn find_or_add(&self, profile: Profile) -> Arc<Profile> {
         let mut interned = self.interned.lock();
         if let Some(known) = interned.get(&profile) {
@@ -240,22 +257,6 @@ impl Profiles {
 #[must_use]
 pub fn is_utf8(encoding: &[u8]) -> bool {
     matches!(encoding, b"UTF8" | b"UNICODE")
-}
-
-/// What one backend carries.
-#[derive(Debug, Clone)]
-pub struct Carried {
-    pub profile: Arc<Profile>,
-    /// What the backend reported when it was fresh, in its order and spelling.
-    pub fresh: Vec<(Box<[u8]>, Box<[u8]>)>,
-}
-
-impl Carried {
-    /// The value a fresh backend has for a reported setting.
-    #[must_use]
-    pub fn fresh_value(&self, name: &[u8]) -> Option<&[u8]> {
-        self.fresh.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
-    }
 }
 
 /// A time as SHOW gives it, or as a client has written it; `None` for none, and for minutes and longer units.

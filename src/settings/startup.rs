@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Profile;
+use super::{Defaults, Profile};
 use crate::wire::startup::{Startup, split_options};
 
 /// Startup parameters that are not settings (manual: "Message Formats", StartupMessage).
@@ -15,6 +15,8 @@ const NOT_SETTINGS: [&[u8]; 4] = [b"database", b"options", b"replication", b"use
 #[derive(Debug, Clone)]
 pub struct Known {
     pub profile: Arc<Profile>,
+    /// What the server's defaults were.
+    pub defaults: Arc<Defaults>,
     /// The ParameterStatus frames of its login.
     pub statuses: Arc<[u8]>,
 }

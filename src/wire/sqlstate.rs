@@ -2,6 +2,7 @@
 
 pub const ADMIN_SHUTDOWN: &str = "57P01";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
+pub const CRASH_SHUTDOWN: &str = "57P02";
 pub const CONNECTION_FAILURE: &str = "08006";
 pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";

@@ -377,6 +377,21 @@ async fn notices_during_a_backends_login_disturb_nobody() {
 }
 
 #[tokio::test]
+async fn a_crash_of_the_server_costs_no_client_a_statement_that_comes_after_it() {
+    let cluster = own_postgres().start().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
+    for _ in 0..3 {
+        let mut client = proxy.wire().await;
+        assert_eq!(client.value("select 1").await, "1");
+        // Backends end with a warning, which they give when another one has crashed, too.
+        cluster.stop("immediate").await;
+        cluster.start_again().await;
+        assert_eq!(client.value("select 2").await, "2");
+        assert_eq!(proxy.wire().await.value("select 3").await, "3");
+    }
+}
+
+#[tokio::test]
 async fn what_an_idle_backend_says_corrupts_nothing() {
     let cluster = own_postgres().start().await;
     let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;

@@ -7,6 +7,7 @@ mod cancel;
 mod commands;
 mod console;
 mod control;
+mod defaults;
 mod definitions;
 mod differential;
 mod faults;

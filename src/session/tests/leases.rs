@@ -25,7 +25,7 @@ fn a_lease_that_fails_is_answered_once_and_the_rest_of_the_batch_is_skipped() {
     let asking =
         [parse("s", "select 1"), bind("", "s"), describe('S', "s"), describe('P', ""), execute("", 0), close('P', "p")];
     for frame in asking {
-        let mut session = Session::new(Arc::clone(&world.rules), world.rules.profiles.fresh());
+        let mut session = Session::new(Arc::clone(&world.rules), world.rules.profiles.fresh(), Arc::default());
         assert_eq!(judge(&world, &mut session, &close('S', "x")), (Verdict::Swallow, String::new()));
         assert_eq!(judge(&world, &mut session, &frame).0, Verdict::Hold(Wait::Lease));
         let mut out = Outgoing::default();
@@ -40,7 +40,7 @@ fn a_lease_that_fails_is_answered_once_and_the_rest_of_the_batch_is_skipped() {
         assert_eq!(judge(&world, &mut session, &query("select 1")).0, Verdict::Hold(Wait::Lease));
     }
     for frame in [query("select 1"), function_call("f")] {
-        let mut session = Session::new(Arc::clone(&world.rules), world.rules.profiles.fresh());
+        let mut session = Session::new(Arc::clone(&world.rules), world.rules.profiles.fresh(), Arc::default());
         let mut out = Outgoing::default();
         assert_eq!(judge(&world, &mut session, &frame).0, Verdict::Hold(Wait::Lease));
         session.lease_failed(frame[0], &fault, &mut out);

@@ -101,11 +101,12 @@ impl World {
             measuring: Some(crate::session::Measuring { tags: None, parameters: true, texts: true }),
         });
         let fresh = FRESH.map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())).to_vec();
+        let defaults = rules.profiles.intern_defaults(fresh.into());
         let database = Model::new(&FRESH);
         let seat = || Seat {
             model: database.beside(&FRESH),
             held: Held::new(wish.held),
-            carried: Carried { profile: rules.profiles.fresh(), fresh: fresh.clone() },
+            carried: Carried { profile: rules.profiles.fresh(), defaults: Arc::clone(&defaults) },
             unread: Vec::new(),
             user: None,
         };
@@ -113,7 +114,7 @@ impl World {
         let client = |script: &Script| {
             let startup = script.startup.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             Client {
-                session: Session::new(Arc::clone(&rules), rules.profiles.intern(startup)),
+                session: Session::new(Arc::clone(&rules), rules.profiles.intern(startup), Arc::clone(&defaults)),
                 spare: None,
                 script: script.says.iter().cloned().collect(),
                 read: Vec::new(),
