@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::active::{Active, Ownership, Rest};
 use super::buffer::Outbox;
 use super::ending::Ending;
+use super::half_closed::client_deaf;
 use super::listening::readdress;
 use super::serve::Serve;
 use crate::backend::Backend;
@@ -122,7 +123,7 @@ impl Serve {
         from_backend.consume(at);
         from_backend.make_room(need.max(1));
         self.record_ended(active, now);
-        if sent.is_err() { super::serve::client_deaf(active) } else { Ok(()) }
+        if sent.is_err() { client_deaf(active).map(|_| ()) } else { Ok(()) }
     }
 
     /// The backend's connection has ended.

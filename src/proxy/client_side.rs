@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::active::{Active, Ownership, Rest};
 use super::ending::Ending;
+use super::half_closed::client_deaf;
 use super::leases::for_session;
 use super::route::MessageLimits;
 use super::serve::Serve;
@@ -55,7 +56,7 @@ impl Serve {
         match active.from_client.poll_fill(&mut self.client, cx) {
             Poll::Pending => Ok(progress),
             Poll::Ready(Ok(0)) => self.client_ended(active, now),
-            Poll::Ready(Err(_)) => Err(Ending::ClientGone),
+            Poll::Ready(Err(_)) => client_deaf(active),
             Poll::Ready(Ok(bytes)) => {
                 active.bytes_from_client += u64::try_from(bytes).unwrap_or(0);
                 self.judge_client(active, now)?;
@@ -76,7 +77,7 @@ impl Serve {
         match active.from_client.poll_fill(&mut self.client, cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => self.client_ended(active, now),
-            Poll::Ready(Err(_)) => Err(Ending::ClientGone),
+            Poll::Ready(Err(_)) => client_deaf(active),
             Poll::Ready(Ok(bytes)) => {
                 active.bytes_from_client += u64::try_from(bytes).unwrap_or(0);
                 Ok(true)

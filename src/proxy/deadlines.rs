@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::active::{Active, Ownership};
 use super::ending::Ending;
+use super::half_closed::HalfClosed;
 use super::serve::Serve;
 use super::shortage::shortage_fault;
 use crate::session::{Keeps, Running};
@@ -45,7 +46,7 @@ impl Serve {
                 [pin, lease, self.courtesy_due(active)].into_iter().flatten().min()
             }
         };
-        let client = active.half_closed.map(|half_closed| half_closed.ask_at);
+        let client = active.half_closed.and_then(HalfClosed::ask_at);
         self.worker().set_alarm(&active.alarm, &self.handle, lease.into_iter().chain(client).min());
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::active::{Active, Ownership, Rest};
 use super::ending::Ending;
+use super::half_closed::client_deaf;
 use super::worker::Occupied;
 use super::{Route, Worker};
 use crate::clients::{Client, Seat, Signal};
@@ -218,7 +219,7 @@ impl Serve {
                 self.record_ended(active, now);
                 Ok(())
             }
-            Poll::Ready(Err(_)) => client_deaf(active),
+            Poll::Ready(Err(_)) => client_deaf(active).map(|_| ()),
         }
     }
 
@@ -239,15 +240,6 @@ impl Serve {
             }
         }
     }
-}
-
-/// The client takes no more bytes. One that said goodbye need not listen; any other has gone.
-pub(super) fn client_deaf(active: &mut Active) -> Result<(), Ending> {
-    if !active.leaving {
-        return Err(Ending::ClientGone);
-    }
-    active.to_client.deafen();
-    Ok(())
 }
 
 pub(super) fn shutting_down() -> Fault {

@@ -32,7 +32,8 @@ async fn login(address: SocketAddr) -> (WireClient, Vec<Frame>) {
 
 async fn show(client: &mut WireClient, name: &str) -> (String, Vec<Frame>) {
     let frames = client.query(&format!("show {name}")).await;
-    let value = frames.iter().find(|frame| frame.tag() == b'D').and_then(|row| row.cells().into_iter().next().flatten());
+    let value =
+        frames.iter().find(|frame| frame.tag() == b'D').and_then(|row| row.cells().into_iter().next().flatten());
     (value.expect("a value"), frames)
 }
 

@@ -53,6 +53,37 @@ async fn what_runs_for_a_client_that_vanishes_is_cancelled_and_its_backend_serve
 }
 
 #[tokio::test]
+async fn what_a_client_asks_for_before_it_says_goodbye_is_done_though_it_waits_for_a_backend() {
+    postgres().await.execute("create table v_goodbye (n int)").await;
+    let proxy = pgweir().pool_size(1).start().await;
+    let insert = |n: u8| format!("insert into v_goodbye values ({n})");
+    let batch = |n: u8| {
+        [frame::parse("", &insert(n), &[]), frame::bind("", "", &[]), frame::execute("", 0), frame::sync()].concat()
+    };
+    let asked = [
+        frame::query(&insert(1)),
+        batch(2),
+        [frame::query("begin"), batch(3), frame::query("commit")].concat(),
+        [frame::query(&insert(4)), frame::query("select repeat('x', 1000000)"), batch(5)].concat(),
+    ];
+    let mut waiting = Vec::new();
+    for _ in &asked {
+        waiting.push(proxy.wire().await);
+    }
+    let mut busy = proxy.wire().await;
+    busy.send(&frame::query("select pg_sleep(0.5) /* v_busy */")).await;
+    eventually("it runs", async || running("v_busy").await == 1).await;
+    for (mut client, asked) in waiting.into_iter().zip(asked) {
+        client.send(&[asked, frame::terminate()].concat()).await;
+    }
+    busy.until(b'Z').await;
+    eventually("everything is done", async || {
+        postgres().await.count("select coalesce(sum(n), 0) from v_goodbye").await == 15
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_copy_whose_client_vanishes_fails_and_its_backend_serves_the_next() {
     postgres().await.execute("create table v_copied (t text)").await;
     let proxy = pgweir().pool_size(1).start().await;
