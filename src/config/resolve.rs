@@ -38,6 +38,13 @@ impl Config {
         })
     }
 
+    /// The server of a name of which that alone matters.
+    #[must_use]
+    pub fn server_for(&self, name: &str) -> Target {
+        let unknown = || Target { hosts: self.server.hosts.clone(), dbname: name.to_owned() };
+        self.database_for(name).unwrap_or_else(unknown)
+    }
+
     /// The entry of a user: its own, else that of `"*"`.
     #[must_use]
     pub fn user_for(&self, name: &str) -> Option<&User> {

@@ -164,7 +164,7 @@ struct Names {
     user: String,
     database: String,
     application: Box<str>,
-    replication: bool,
+    replication: Option<replication::Kind>,
 }
 
 impl Names {
@@ -188,8 +188,9 @@ impl Names {
             ));
         };
         let replication = match startup.parameter("replication").map(<[u8]>::to_ascii_lowercase).as_deref() {
-            None | Some(b"false" | b"off" | b"no" | b"0" | b"f" | b"n") => false,
-            Some(b"true" | b"on" | b"yes" | b"1" | b"t" | b"y" | b"database") => true,
+            None | Some(b"false" | b"off" | b"no" | b"0" | b"f" | b"n") => None,
+            Some(b"true" | b"on" | b"yes" | b"1" | b"t" | b"y") => Some(replication::Kind::Physical),
+            Some(b"database") => Some(replication::Kind::Logical),
             Some(other) => {
                 let other = String::from_utf8_lossy(other);
                 return Err(Fault::fatal("22023", format!("invalid value for parameter \"replication\": \"{other}\""))
@@ -271,9 +272,9 @@ impl Entry<'_> {
         if config.admin.is_console(&names.database) {
             return self.prepare_console().map_err(|fault| fault.to_frame());
         }
-        if names.replication {
-            let pair = (names.database.as_str(), names.user.as_str());
-            let line = replication::open(&server.routes, &config, startup, pair, credential, identified.keys).await?;
+        if let Some(kind) = names.replication {
+            let whom = (kind, names.database.as_str(), names.user.as_str());
+            let line = replication::open(&server.routes, &config, startup, whom, credential, identified.keys).await?;
             let statuses = Arc::from(line.statuses.as_slice());
             return Ok((Next::Replication(Box::new(line)), statuses));
         }
@@ -302,7 +303,7 @@ impl Entry<'_> {
 
     fn prepare_console(self) -> Result<(Next, Arc<[u8]>), Fault> {
         let Self { server, names, .. } = self;
-        if names.replication {
+        if names.replication.is_some() {
             return Err(Fault::fatal(sqlstate::FEATURE_NOT_SUPPORTED, "pgweir's console has nothing to replicate"));
         }
         let rights = server.console.rights(&names.user)?;

@@ -20,6 +20,15 @@ use crate::wire::startup::Startup;
 /// Bytes moved at a time.
 const CHUNK: usize = 64 * 1024;
 
+/// What a client replicates, as it says in its startup packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One database, by its changes.
+    Logical,
+    /// The whole server. The name of the database is for nobody (manual: "Streaming Replication Protocol").
+    Physical,
+}
+
 /// A backend that belongs to one client.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -38,13 +47,16 @@ pub(super) async fn open(
     routes: &Routes,
     config: &Config,
     startup: &Startup,
-    (database, user): (&str, &str),
+    (kind, database, user): (Kind, &str, &str),
     credential: &BackendCredential,
     keys: Option<ScramKeys>,
 ) -> Result<Line, Vec<u8>> {
-    let endpoint = routes
-        .endpoint(config, database, user, credential)
-        .map_err(|fault| Fault::fatal(sqlstate::INVALID_CATALOG_NAME, fault.to_string()).to_frame())?;
+    let endpoint = match kind {
+        Kind::Logical => routes
+            .endpoint(config, database, user, credential)
+            .map_err(|fault| Fault::fatal(sqlstate::INVALID_CATALOG_NAME, fault.to_string()).to_frame())?,
+        Kind::Physical => routes.endpoint_at(config, config.server_for(database), user, credential),
+    };
     let login = match (login_of(credential), keys) {
         (Login::None, Some(keys)) => Login::Keys(keys),
         (login, _) => login,

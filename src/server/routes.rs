@@ -203,7 +203,17 @@ impl Routes {
         credential: &BackendCredential,
     ) -> Result<Endpoint, NoRoute> {
         let place = config.database_for(database).ok_or_else(|| NoRoute::NoDatabase(database.to_owned()))?;
-        Ok(Endpoint {
+        Ok(self.endpoint_at(config, place, user, credential))
+    }
+
+    pub(super) fn endpoint_at(
+        &self,
+        config: &Config,
+        place: config::Target,
+        user: &str,
+        credential: &BackendCredential,
+    ) -> Endpoint {
+        Endpoint {
             hosts: place.hosts,
             dbname: place.dbname,
             user: credential.user.clone().unwrap_or_else(|| user.to_owned()),
@@ -211,7 +221,7 @@ impl Routes {
             tls_mode: config.server.tls.mode,
             connect_timeout: config.server.connect_timeout,
             keepalive: config.server.keepalive.clone(),
-        })
+        }
     }
 
     /// Brings all routes and pools to a new configuration; sessions live on.

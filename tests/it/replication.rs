@@ -1,14 +1,29 @@
 //! Replication connections get a backend of their own and pass through whole (protocol manual, section 55.4).
 
-use crate::harness::{Frame, WireClient, frame, pgweir, postgres};
+use crate::harness::{Frame, WireClient, code, frame, pgweir, postgres};
 
 async fn replication(address: std::net::SocketAddr, kind: &str) -> WireClient {
-    let mut client = WireClient::open(address).await;
-    let parameters = [("user", "by_trust_replication"), ("database", "postgres"), ("replication", kind)];
-    client.send(&frame::startup(3, 0, &parameters)).await;
-    let frames = client.until(b'Z').await;
+    let (client, frames) = ask_for_replication(address, kind, "postgres").await;
     assert_eq!(frames.last().map(Frame::tag), Some(b'Z'), "{frames:?}");
     client
+}
+
+async fn ask_for_replication(address: std::net::SocketAddr, kind: &str, database: &str) -> (WireClient, Vec<Frame>) {
+    let mut client = WireClient::open(address).await;
+    let parameters = [("user", "by_trust_replication"), ("database", database), ("replication", kind)];
+    client.send(&frame::startup(3, 0, &parameters)).await;
+    let frames = client.until(b'Z').await;
+    (client, frames)
+}
+
+#[tokio::test]
+async fn who_replicates_the_whole_server_may_name_any_database() {
+    let proxy = pgweir().config("[databases.postgres]").start().await;
+    let (mut client, frames) = ask_for_replication(proxy.address(), "true", "replication").await;
+    assert_eq!(code(&frames), None);
+    assert_eq!(code(&client.query("IDENTIFY_SYSTEM").await), None);
+    let (_, frames) = ask_for_replication(proxy.address(), "database", "replication").await;
+    assert_eq!(code(&frames).as_deref(), Some("3D000"));
 }
 
 #[tokio::test]
