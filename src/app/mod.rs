@@ -5,6 +5,7 @@
 //! decides anything about a session, a pool or a message.
 
 mod demand;
+mod files;
 mod limits;
 mod measured;
 mod named_files;
@@ -23,6 +24,8 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use files::room_for_clients;
 
 use crate::admin::Console;
 use crate::auth::{Credentials, MockKey};
@@ -101,6 +104,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         sessions: TaskTracker::new(),
     });
     let server = Arc::new(Server::new(routes, credentials, listen_tls, MockKey::random()?, console));
+    server.clients.set_limit(room_for_clients(&server.config.current(), net::open_files()));
     for listener in listeners {
         let accepting = accept(listener, Arc::clone(&server), Arc::clone(&lanes));
         let stopped = stop.clone();

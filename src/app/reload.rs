@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Running;
+use super::files::room_for_clients;
 use crate::auth::{CredentialSource, Credentials};
 use crate::config::Config;
-use crate::net::{ListenTls, ServerTls};
+use crate::net::{self, ListenTls, ServerTls};
 
 impl Running {
     /// Applies `config`. Returns the keys that need a restart.
@@ -20,7 +21,7 @@ impl Running {
         let credentials = Credentials::from_config(config)?;
         let changes = self.server.config.replace(config);
         let now = Instant::now();
-        self.server.clients.set_limit(config.listen.max_clients);
+        self.server.clients.set_limit(room_for_clients(config, net::open_files()));
         self.server.tls.store(listen_tls.map(Arc::new));
         self.server.credentials.store(Arc::new(credentials));
         let current = self.server.config.current();

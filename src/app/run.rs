@@ -3,8 +3,9 @@
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Running, start};
-use crate::config::{self, Config, Sources};
+use super::files::room_for_clients;
+use super::{Running, named_files, start};
+use crate::config::{self, Config, Mistakes, Sources};
 use crate::net;
 
 /// Runs pgweir until SIGTERM (drain) or SIGINT (at once); SIGHUP re-reads `sources`. `set_level` changes what is logged.
@@ -62,13 +63,14 @@ fn announce(running: &Running, files_before: u64, files: u64) {
         control = if running.control.is_on() { "on" } else { "off: no [control] in the configuration" },
         "pgweir is ready"
     );
-    let needed = u64::try_from(config.listen.max_clients).unwrap_or(u64::MAX);
-    if files < needed {
+    let room = room_for_clients(&config, files);
+    if room < config.listen.max_clients {
         tracing::warn!(
             open_files = files,
             before = files_before,
             max_clients = config.listen.max_clients,
-            "the system allows fewer open files than listen.max_clients needs; raise the hard limit (ulimit -Hn)"
+            "the system allows fewer open files than listen.max_clients needs, and pgweir no more than {room} clients; \
+             raise the hard limit (ulimit -Hn)"
         );
     }
 }
@@ -81,6 +83,10 @@ fn reload(running: &Running, sources: &Sources, set_level: &impl Fn(&str) -> any
             return;
         }
     };
+    if let Some(mistakes) = Mistakes::of(named_files::unusable(&loaded)) {
+        tracing::error!("SIGHUP: the configuration has mistakes, and the old one stays in force:\n{mistakes}");
+        return;
+    }
     if let Err(error) = set_level(&loaded.config.log.level) {
         tracing::error!("SIGHUP: log.level stays as it was: {error:#}");
     }

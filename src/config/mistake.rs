@@ -138,15 +138,19 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// The candidate that `word` was most likely meant to be; `None` when none is near.
+/// The candidate that `word` was most likely meant to be: one that is spelled alike, or how other poolers call it with a
+/// word before it (`pool_size`); `None` when none is near.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = word.chars().count() / 3 + 1;
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let alike = candidates
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| candidate);
+    let ends_word = |candidate: &&str| word.strip_suffix(candidate).is_some_and(|before| before.ends_with('_'));
+    alike.or_else(|| candidates.iter().copied().filter(ends_word).max_by_key(|candidate| candidate.len()))
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, letter case aside.
@@ -187,5 +191,7 @@ mod tests {
     fn what_is_far_from_everything_has_no_nearest() {
         assert_eq!(nearest("colour", ["size", "mode"]), None);
         assert_eq!(nearest("max_overlow", ["size", "max_overflow"]), Some("max_overflow"));
+        assert_eq!(nearest("default_pool_size", ["size", "max_overflow"]), Some("size"));
+        assert_eq!(nearest("oversize", ["size", "max_overflow"]), None);
     }
 }

@@ -17,6 +17,12 @@ pub fn raise_open_files() -> (u64, u64) {
     (before, now)
 }
 
+/// How many files may be open; `u64::MAX` where there is no limit.
+#[must_use]
+pub fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Takes memory from the system in small pages from now on, also in processes that are started: the allocator asks for
 /// huge ones, and then each thread that needs a little holds two megabytes. All that pgweir works on is a few megabytes
 /// and is not found faster in huge pages.

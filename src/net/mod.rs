@@ -21,7 +21,7 @@ mod verify;
 mod tests;
 
 pub use dial::dial;
-pub use limits::{cores_for, raise_open_files, stay_on, take_small_pages, wait_in_turn};
+pub use limits::{cores_for, open_files, raise_open_files, stay_on, take_small_pages, wait_in_turn};
 pub use listen::{UnixDoor, listen_tcp, listen_unix};
 pub use listen_tls::{ListenTls, TlsOpening};
 pub use pem::TlsFault;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::{Server, dispatch};
 use crate::net::Stream;
@@ -13,6 +14,8 @@ use crate::stats::Limit;
 
 /// How long accepting rests after the system had no file or memory left for a connection.
 const REST: Duration = Duration::from_millis(100);
+/// How long nothing more is said of that.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A listening socket.
 #[derive(Debug)]
@@ -56,12 +59,16 @@ pub async fn accept(
             Sockets::Unix(&unix)
         }
     };
+    let mut said: Option<Instant> = None;
     loop {
         match sockets.next().await {
             Ok(accepted) => hand_over(accepted, &server, &lanes),
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "accepting a connection failed");
+                if said.is_none_or(|said| said.elapsed() >= SILENCE) {
+                    tracing::error!(%error, "accepting a connection failed; others wait until one can be accepted");
+                    said = Some(Instant::now());
+                }
                 tokio::time::sleep(REST).await;
             }
         }

@@ -139,9 +139,16 @@ async fn meet(stream: Stream, seat: Result<Seat, TooMany>, server: &Server) -> R
         Ok(seat) => seat,
         Err(full) => {
             server.routes.limit_hits().hit(Limit::MaxClients);
-            tracing::warn!(%peer, limit = full.limit, "a client was refused: listen.max_clients is reached");
-            let fault = Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
-                .detail(format!("pgweir's limit is listen.max_clients = {}.", full.limit));
+            tracing::warn!(%peer, limit = full.limit, "a client was refused: there are as many as may be");
+            let fault = Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already").detail(
+                match server.config.current().listen.max_clients {
+                    limit if limit == full.limit => format!("pgweir's limit is listen.max_clients = {limit}."),
+                    limit => format!(
+                        "The system lets pgweir have open files for {} clients; listen.max_clients is {limit}.",
+                        full.limit
+                    ),
+                },
+            );
             return Err(Failed::told(caller.stream, fault));
         }
     };
