@@ -271,7 +271,8 @@ impl Session {
             }
             return Ok(Verdict::Swallow);
         }
-        if !self.may_have_set(name) {
+        let is_own = leased.carried.profile.get(&name.to_ascii_lowercase()).is_some();
+        if !is_own && !self.may_have_set(name) {
             leased.carried.set_default(name, value, profiles);
             self.told = Arc::clone(&leased.carried.defaults);
             return Ok(Verdict::Forward);
@@ -320,7 +321,7 @@ impl Session {
             is_unread || turn.reset != Reset::No || turn.discarded
         };
         !is_of_server
-            && (WHO.contains(&name) || self.state.is_altered() || self.turn.as_ref().is_none_or(|turn| may_set(turn)))
+            && (WHO.contains(&name) || self.state.may_have_set() || self.turn.as_ref().is_none_or(|turn| may_set(turn)))
     }
 
     /// The transaction has ended, and with it what was set for it alone. If other settings were reported than before and

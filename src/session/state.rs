@@ -63,13 +63,15 @@ const KEEPERS: [(Keeps, Parts, Effects, Effects); 5] = [
 ];
 
 bitflags! {
-    /// How settings by which statements are read may differ from those that are known.
+    /// How settings may differ from those that are known.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     struct Altered: u8 {
         /// Until the transaction ends.
         const HERE = 1;
         /// Until the backend is asked.
         const FROM_NOW_ON = 1 << 1;
+        /// Until the transaction ends, but only those by which nothing is read.
+        const NEUTRAL = 1 << 2;
     }
 }
 
@@ -126,14 +128,24 @@ impl State {
         self.altered |= Altered::HERE;
     }
 
+    /// As [`Self::note_local`], of settings by which statements are neither read nor planned.
+    pub(super) fn note_local_neutral(&mut self) {
+        self.altered |= Altered::NEUTRAL;
+    }
+
     /// The transaction has ended, and with it what was set for it alone.
     pub(super) fn end_local(&mut self) {
-        self.altered -= Altered::HERE;
+        self.altered -= Altered::HERE | Altered::NEUTRAL;
     }
 
     /// Whether statements may be read and planned otherwise than the session's profile says.
     pub(super) fn is_altered(&self) -> bool {
-        !self.altered.is_empty()
+        self.altered.intersects(Altered::HERE | Altered::FROM_NOW_ON)
+    }
+
+    /// Whether what was sent may have given settings other values, for the transaction or for longer.
+    pub(super) fn may_have_set(&self) -> bool {
+        !self.altered.is_empty() || self.ran.any_of(ALTERS)
     }
 
     /// Notes a text with these effects that changes nothing by which statements are read.

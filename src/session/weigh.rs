@@ -227,6 +227,9 @@ impl Session {
         }
         let effects = self.effects_of_pattern(pattern);
         if traits.commands.iter().all(is_neutral) {
+            if traits.commands.iter().any(is_local) {
+                self.state.note_local_neutral();
+            }
             return self.state.note_unaltering(effects);
         }
         if traits.commands.iter().any(is_local) {
