@@ -131,12 +131,20 @@ impl Serve {
         self.abandon(active, sqlstate::CONNECTION_FAILURE, now);
         self.route.pool.backend_lost(now);
         let in_mid_frame = matches!(active.backend_rest, Rest::Forward(_));
+        let process = if let Ownership::Leased(lease) = &active.ownership { Some(lease.cancel.pid) } else { None };
+        let lost = self.session.backend_lost();
         tracing::warn!(
             database = self.route.database,
             user = self.route.user,
+            process,
+            reason = if lost.is_some() {
+                "its connection ended"
+            } else {
+                "PostgreSQL ended it, with an error for its client"
+            },
             "a backend was lost while it was leased"
         );
-        match self.session.backend_lost() {
+        match lost {
             Some(fault) if !in_mid_frame => Ending::told(fault),
             _ => Ending::Passed,
         }

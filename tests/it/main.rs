@@ -10,6 +10,7 @@ mod control;
 mod defaults;
 mod definitions;
 mod differential;
+mod driver;
 mod faults;
 mod harness;
 mod insight;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::harness::tls::{Authority, Identity, TlsClient};
-use crate::harness::{Builder, Frame, WireClient, frame, own_postgres, pgweir};
+use crate::harness::{Builder, Cluster, Frame, WireClient, frame, own_postgres, pgweir};
 
 fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
@@ -130,6 +130,25 @@ async fn client_certificates_are_checked() {
     }
 }
 
+/// Whether a backend has TLS that is opened so; `None` where there is none.
+async fn backend_tls(cluster: &Cluster, mode: &str, ca: Option<&str>, host: &str) -> Option<String> {
+    let mut builder = pgweir()
+        .in_front_of(cluster)
+        .set("server.tls.mode", &format!("'{mode}'"))
+        .set("server.host", &format!("'{host}'"))
+        .set("pool.timeout", "'2s'");
+    if let Some(ca) = ca {
+        builder = builder.set("server.tls.ca", ca);
+    }
+    let proxy = builder.start().await;
+    let mut client = WireClient::open(proxy.address()).await;
+    let mut frames = log_in(&mut client, "postgres").await;
+    if frames.last().is_some_and(|frame| frame.tag() == b'Z') {
+        frames = client.query("select ssl from pg_stat_ssl where pid = pg_backend_pid()").await;
+    }
+    frames.iter().find(|frame| frame.tag() == b'D').and_then(|row| row.cells().remove(0))
+}
+
 #[tokio::test]
 async fn the_server_is_verified_as_far_as_asked() {
     let folder = tempfile::tempdir().unwrap();
@@ -138,7 +157,6 @@ async fn the_server_is_verified_as_far_as_asked() {
     let cluster = own_postgres().tls(&identity.cert, &identity.key).start().await;
     let ours_file = write(folder.path(), "ours.pem", &ours.pem);
     let theirs_file = write(folder.path(), "theirs.pem", &theirs.pem);
-    let ssl = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
     for (mode, ca, host, expected) in [
         ("disable", None, "127.0.0.1", Some("f")),
         ("prefer", None, "127.0.0.1", Some("t")),
@@ -149,22 +167,21 @@ async fn the_server_is_verified_as_far_as_asked() {
         ("verify-full", Some(&ours_file), "127.0.0.1", Some("t")),
         ("verify-full", Some(&theirs_file), "localhost", None),
     ] {
-        let mut builder = pgweir()
-            .in_front_of(&cluster)
-            .set("server.tls.mode", &format!("'{mode}'"))
-            .set("server.host", &format!("'{host}'"))
-            .set("pool.timeout", "'2s'");
-        if let Some(ca) = ca {
-            builder = builder.set("server.tls.ca", ca);
-        }
-        let proxy = builder.start().await;
-        let mut client = WireClient::open(proxy.address()).await;
-        let mut frames = log_in(&mut client, "postgres").await;
-        if frames.last().is_some_and(|frame| frame.tag() == b'Z') {
-            frames = client.query(ssl).await;
-        }
-        let row = frames.iter().find(|frame| frame.tag() == b'D').and_then(|row| row.cells().remove(0));
-        assert_eq!(row.as_deref(), expected, "{mode} {host}: {frames:?}");
+        let found = backend_tls(&cluster, mode, ca.map(String::as_str), host).await;
+        assert_eq!(found.as_deref(), expected, "{mode} {host}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_the_certificate_of_another_host_is_refused_where_names_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Authority::new("ours");
+    let identity = ours.issue("elsewhere.example");
+    let cluster = own_postgres().tls(&identity.cert, &identity.key).start().await;
+    let file = write(folder.path(), "ours.pem", &ours.pem);
+    for host in ["localhost", "127.0.0.1"] {
+        assert_eq!(backend_tls(&cluster, "verify-ca", Some(&file), host).await.as_deref(), Some("t"), "{host}");
+        assert_eq!(backend_tls(&cluster, "verify-full", Some(&file), host).await, None, "{host}");
     }
 }
 
