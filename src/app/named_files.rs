@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Loaded, Mistake, Problem};
+use crate::config::{ListenTlsMode, Loaded, Mistake, Problem, ServerTlsMode};
 use crate::net::{ListenTls, ServerTls, TlsFault};
 
 /// Permission bits of those who are neither the owner nor of the file's group.
@@ -45,7 +45,27 @@ pub fn unusable(loaded: &Loaded) -> Vec<Mistake> {
     let store = store.and_then(|file| not_a_folder(folder_of(file)));
     let folders = socket.map(|fault| ("listen.unix_socket", fault)).into_iter();
     let folders = folders.chain(store.map(|fault| ("insight.store", fault)));
-    of_clients.chain(of_server).chain(folders).map(mistake).collect()
+    let mut found: Vec<(&str, String)> = of_clients.chain(of_server).chain(folders).collect();
+    // TLS stops at the first of its files that cannot be read.
+    let identities = [
+        (
+            "listen.tls.cert",
+            "listen.tls.key",
+            listen.identity.as_ref().filter(|_| listen.mode != ListenTlsMode::Disable),
+        ),
+        (
+            "server.tls.cert",
+            "server.tls.key",
+            server.identity.as_ref().filter(|_| server.mode != ServerTlsMode::Disable),
+        ),
+    ];
+    for (cert, key, own) in identities {
+        let Some(own) = own.filter(|_| found.iter().any(|(blamed, _)| *blamed == cert)) else { continue };
+        if let Err(reason) = fs::File::open(&own.key) {
+            found.push((key, TlsFault::Unreadable { file: own.key.clone(), reason }.to_string()));
+        }
+    }
+    found.into_iter().map(mistake).collect()
 }
 
 /// Secrets that every user of this machine may read, as warnings that say what would be right. `file` is the

@@ -188,7 +188,10 @@ fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 fn check(sources: &Sources) -> ExitCode {
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
-        Err(mistakes) => return fail(&mistakes),
+        Err(mistakes) => {
+            let of_files = mistakes.rest().map(app::unusable).unwrap_or_default();
+            return fail(&mistakes.and(of_files));
+        }
     };
     for warning in app::exposed(&loaded, sources.file.as_deref()) {
         eprintln!("warning: {warning}");

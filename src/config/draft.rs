@@ -122,7 +122,7 @@ impl Draft {
     /// Fills in the defaults and judges the whole.
     pub(super) fn finish(mut self) -> Result<Loaded, Mistakes> {
         if self.mistakes.iter().any(|mistake| matches!(mistake.problem, Problem::Syntax(_))) {
-            return Err(Mistakes(self.mistakes));
+            return Err(Mistakes { all: self.mistakes, rest: None });
         }
         self.name_users();
         add_defaults(&mut self.sheet);
@@ -132,9 +132,10 @@ impl Draft {
         for check::Finding { keys, problem } in check::findings(&config, &self.sheet, &self.users, plain, of_file) {
             self.conclude(&keys, problem);
         }
+        let loaded = Loaded { config, origins: Origins(self.origins) };
         match Mistakes::of(self.mistakes) {
-            Some(mistakes) => Err(mistakes),
-            None => Ok(Loaded { config, origins: Origins(self.origins) }),
+            Some(mistakes) => Err(Mistakes { rest: Some(Box::new(loaded)), ..mistakes }),
+            None => Ok(loaded),
         }
     }
 

@@ -16,7 +16,11 @@ pub(super) fn lay(draft: &mut Draft, name: &str, text: &str) {
     let mut walk = Walk { draft, name, text };
     for error in &errors {
         let origin = walk.at(&error.span().unwrap_or(0..0));
-        let problem = Problem::Syntax(error.message().to_owned());
+        let place = error.span().and_then(|span| text.get(span)).filter(|_| error.message().starts_with("duplicate"));
+        let problem = Problem::Syntax(match place {
+            Some(key) => format!("{} `{}`", error.message(), key.trim()),
+            None => error.message().to_owned(),
+        });
         walk.draft.astray(None, Mistake { origin, key: String::new(), problem });
     }
     if errors.is_empty() {

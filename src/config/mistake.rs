@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Loaded;
+
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
@@ -47,8 +49,12 @@ pub enum Problem {
 }
 
 /// Everything that is wrong; never empty. `Display` gives one paragraph for each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistakes(pub(super) Vec<Mistake>);
+#[derive(Debug, Clone)]
+pub struct Mistakes {
+    pub(super) all: Vec<Mistake>,
+    /// What there is without them.
+    pub(super) rest: Option<Box<Loaded>>,
+}
 
 // === impl Origin ===
 
@@ -101,19 +107,35 @@ impl fmt::Display for Problem {
 impl Mistakes {
     pub(super) fn unreadable(name: String, error: &std::io::Error) -> Self {
         let problem = Problem::Syntax(format!("cannot be read: {error}"));
-        Self(vec![Mistake { origin: Origin::File { name, line: 0 }, key: String::new(), problem }])
+        let all = vec![Mistake { origin: Origin::File { name, line: 0 }, key: String::new(), problem }];
+        Self { all, rest: None }
     }
 
     /// `None` where nothing is wrong.
     #[must_use]
     pub fn of(mut mistakes: Vec<Mistake>) -> Option<Self> {
         mistakes.sort_by(|a, b| a.origin.cmp(&b.origin));
-        (!mistakes.is_empty()).then_some(Self(mistakes))
+        (!mistakes.is_empty()).then_some(Self { all: mistakes, rest: None })
+    }
+
+    /// The configuration with defaults in their place, to be looked at for further mistakes; `None` where none could be
+    /// read.
+    #[must_use]
+    pub fn rest(&self) -> Option<&Loaded> {
+        self.rest.as_deref()
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(mut self, more: Vec<Mistake>) -> Self {
+        self.all.extend(more);
+        self.all.sort_by(|a, b| a.origin.cmp(&b.origin));
+        self
     }
 
     /// In the order in which they are shown.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
-        self.0.iter()
+        self.all.iter()
     }
 }
 
@@ -128,7 +150,7 @@ impl<'a> IntoIterator for &'a Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, mistake) in self.0.iter().enumerate() {
+        for (i, mistake) in self.all.iter().enumerate() {
             let separator = if i == 0 { "" } else { "\n" };
             write!(f, "{separator}{mistake}")?;
         }

@@ -47,16 +47,19 @@ fn check_finds_the_files_that_a_start_would_fail_for_with_line_and_key() {
          [listen]\nunix_socket = 'FOLDER/a_file'\n\
          [listen.tls]\nmode = 'allow'\ncert = 'FOLDER/none.crt'\nkey = 'FOLDER/none.key'\nclient_ca = 'FOLDER/none.ca'\n\
          [server.tls]\nmode = 'verify-ca'\nca = 'FOLDER/a_file'\n\
-         [insight]\nstore = 'FOLDER/none/insight.redb'\n",
+         [insight]\nstore = 'FOLDER/none/insight.redb'\n\
+         [pool]\npool_size = 5\n",
         0o600,
     );
     assert_eq!(status, Some(1));
     let expected = "\
 FOLDER/proxy.toml:5: listen.unix_socket: \"FOLDER/a_file\" is no folder
 FOLDER/proxy.toml:8: listen.tls.cert: cannot read \"FOLDER/none.crt\": No such file or directory (os error 2)
+FOLDER/proxy.toml:9: listen.tls.key: cannot read \"FOLDER/none.key\": No such file or directory (os error 2)
 FOLDER/proxy.toml:10: listen.tls.client_ca: cannot read \"FOLDER/none.ca\": No such file or directory (os error 2)
 FOLDER/proxy.toml:13: server.tls.ca: \"FOLDER/a_file\" holds no certificate (expected PEM: -----BEGIN CERTIFICATE-----)
-FOLDER/proxy.toml:15: insight.store: the folder \"FOLDER/none\" cannot be used: No such file or directory (os error 2)";
+FOLDER/proxy.toml:15: insight.store: the folder \"FOLDER/none\" cannot be used: No such file or directory (os error 2)
+FOLDER/proxy.toml:17: pool.pool_size: unknown key; did you mean \"size\"?";
     assert_eq!(told, expected);
 
     let users = "[[users]]\nname = 'app'\npassword = 'secret'\n";
