@@ -24,13 +24,14 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
     let fresh = profiles.fresh();
     backend.held.set_unnamed(None);
     let mut text = Vec::new();
-    settings::write_transition(&mut text, &backend.carried.profile, &fresh);
+    settings::write_transition(&mut text, &backend.carried, &fresh);
     if !text.is_empty() {
         let answer = query(backend, &text).await?;
         if answer.error.is_some() {
             return Err(io::Error::other("the backend's settings could not be reset"));
         }
-        backend.carried.profile = Arc::clone(&fresh);
+        hear(backend, &answer.statuses, profiles);
+        backend.carried.turn_into(Arc::clone(&fresh), profiles);
     }
     let mut canonical = Vec::new();
     let mut statuses: Vec<(Vec<u8>, Vec<u8>)> =
@@ -38,6 +39,7 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
     if !wanted.is_empty() {
         let answer = query(backend, &settings::set_config(wanted)).await?;
         if let Some(error) = answer.error {
+            hear(backend, &answer.statuses, profiles);
             return Ok(Adopted::Refused(Report::new(&error)));
         }
         for ((name, asked), value) in wanted.iter().zip(answer.row.unwrap_or_default()) {
@@ -53,7 +55,9 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
             }
         }
     }
-    canonical.retain(|(name, value)| backend.carried.default_of(name) != Some(value));
+    let (canonical, moot): (Vec<_>, Vec<_>) =
+        canonical.into_iter().partition(|(name, value)| backend.carried.default_of(name) != Some(value));
+    moot.iter().for_each(|(name, _)| backend.carried.note_moot(name));
     let profile = profiles.intern(canonical.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
     backend.carried.profile = Arc::clone(&profile);
     let mut frames = Vec::new();
@@ -62,6 +66,13 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
     }
     let defaults = Arc::clone(&backend.carried.defaults);
     Ok(Adopted::Known(Known { profile, defaults, statuses: frames.into() }))
+}
+
+/// What the backend has reported while it was told nothing else than to be without settings is the server's.
+fn hear(backend: &mut Backend, statuses: &[(Vec<u8>, Vec<u8>)], profiles: &Profiles) {
+    for (name, value) in statuses {
+        backend.carried.hear_default(name, value, profiles);
+    }
 }
 
 async fn query(backend: &mut Backend, text: &[u8]) -> io::Result<talk::Answer> {

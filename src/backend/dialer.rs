@@ -18,7 +18,7 @@ use crate::config::{Host, Keepalive, Secret, ServerTlsMode};
 use crate::net::ServerTls;
 use crate::pool::{ConnectFault, Manager};
 use crate::prepared::Held;
-use crate::settings::{Carried, Defaults, Profiles, Startups, WHO};
+use crate::settings::{Carried, Defaults, Profiles, Startups};
 use crate::wire::tag::backend;
 use crate::wire::{Header, build, sqlstate, view};
 
@@ -143,10 +143,7 @@ impl Manager for Dialer {
                 stream,
                 holder: self.holders.enter(&cancel.host, cancel.pid),
                 held: Held::new(self.statements.load(Ordering::Relaxed)),
-                carried: Carried {
-                    profile: self.profiles.fresh(),
-                    defaults: self.profiles.intern_defaults(logged_in.statuses.into()),
-                },
+                carried: Carried::new(self.profiles.fresh(), self.profiles.intern_defaults(logged_in.statuses.into())),
                 cancel: Arc::new(cancel),
                 undo: Undo::default(),
                 drew: None,
@@ -171,18 +168,18 @@ impl Manager for Dialer {
         let Undo { transaction, session } = std::mem::take(&mut backend.undo);
         if transaction {
             let Some(statuses) = self.run(backend, b"ROLLBACK").await else { return false };
-            let Carried { profile, defaults } = &mut backend.carried;
+            let Carried { profile, defaults, .. } = &mut backend.carried;
             for (name, value) in &statuses {
                 *profile = self.profiles.with(profile, name, value, defaults.get(name));
             }
         }
         if session {
             let Some(statuses) = self.run(backend, b"DISCARD ALL").await else { return false };
-            for (name, value) in statuses.iter().filter(|(name, _)| !WHO.contains(&name.as_slice())) {
-                backend.carried.set_default(name, value, &self.profiles);
+            for (name, value) in &statuses {
+                backend.carried.hear_default(name, value, &self.profiles);
             }
             backend.held.clear();
-            backend.carried.profile = self.profiles.fresh();
+            backend.carried.turn_into(self.profiles.fresh(), &self.profiles);
             backend.drew = None;
         }
         true

@@ -55,7 +55,10 @@ pub(super) async fn open(
         Kind::Logical => routes
             .endpoint(config, database, user, credential)
             .map_err(|fault| Fault::fatal(sqlstate::INVALID_CATALOG_NAME, fault.to_string()).to_frame())?,
-        Kind::Physical => routes.endpoint_at(config, config.server_for(database), user, credential),
+        Kind::Physical => {
+            let user = credential.user.clone().unwrap_or_else(|| user.to_owned());
+            routes.endpoint_at(config, config.server_for(database), user)
+        }
     };
     let login = match (login_of(credential), keys) {
         (Login::None, Some(keys)) => Login::Keys(keys),

@@ -19,7 +19,7 @@ use crate::config::{self, Config, Host, PoolMode};
 use crate::insight::{Insight, Tags};
 use crate::net::ServerTls;
 use crate::notify::{self, Hub, Plan};
-use crate::pool::{Blueprint, Budget, Emptiness, Pool, PoolKey, Pools, PoolsExhausted};
+use crate::pool::{Blueprint, Budget, Emptiness, PoolKey, Pools, PoolsExhausted};
 use crate::prepared::{Allowance, Registry};
 use crate::proxy::{Limits, Route};
 use crate::session::{Functions, Hold, LimitsMet, Measuring, ReadTags, Rules, Sequences};
@@ -203,20 +203,14 @@ impl Routes {
         credential: &BackendCredential,
     ) -> Result<Endpoint, NoRoute> {
         let place = config.database_for(database).ok_or_else(|| NoRoute::NoDatabase(database.to_owned()))?;
-        Ok(self.endpoint_at(config, place, user, credential))
+        Ok(self.endpoint_at(config, place, credential.user.clone().unwrap_or_else(|| user.to_owned())))
     }
 
-    pub(super) fn endpoint_at(
-        &self,
-        config: &Config,
-        place: config::Target,
-        user: &str,
-        credential: &BackendCredential,
-    ) -> Endpoint {
+    pub(super) fn endpoint_at(&self, config: &Config, place: config::Target, user: String) -> Endpoint {
         Endpoint {
             hosts: place.hosts,
             dbname: place.dbname,
-            user: credential.user.clone().unwrap_or_else(|| user.to_owned()),
+            user,
             tls: self.tls.load().as_deref().cloned(),
             tls_mode: config.server.tls.mode,
             connect_timeout: config.server.connect_timeout,
@@ -245,9 +239,20 @@ impl Routes {
             pool.set_backoff(config.server.backoff.clone());
             dialer.startups.forget();
             dialer.statements.store(config.limits.backend_statements, Ordering::Relaxed);
-            let Some(credential) = credential(&pool.key().user) else { continue };
-            dialer.target.set_login(login_of(&credential));
-            self.move_pool(config, &pool, &credential, now);
+            let known = credential(&pool.key().user);
+            if let Some(credential) = &known {
+                dialer.target.set_login(login_of(credential));
+            }
+            // Who may not log in any more is served on, by those that they had.
+            let user = match known {
+                Some(credential) => credential.user.unwrap_or_else(|| pool.key().user.clone()),
+                None => dialer.target.endpoint().user.clone(),
+            };
+            if let Some(place) = config.database_for(&pool.key().database)
+                && dialer.target.move_to(self.endpoint_at(config, place, user))
+            {
+                pool.retire_all(now);
+            }
         }
         // Sessions that start from now on get new rules: modes and limits of a session are fixed at its login.
         let mut former = self.former.lock();
@@ -262,22 +267,6 @@ impl Routes {
         self.hub.reconfigure(notify::Limits::of(&config.limits), |key| {
             self.pools.get(&key.pool).map(|pool| Plan::of(&pool))
         });
-    }
-
-    /// Has a pool's backends where the configuration has them.
-    fn move_pool(&self, config: &Config, pool: &Pool<Dialer>, credential: &BackendCredential, now: Instant) {
-        let (key, target) = (pool.key(), &pool.manager().target);
-        let Ok(endpoint) = self.endpoint(config, &key.database, &key.user, credential) else { return };
-        let (from, to) = (target.endpoint().hosts.clone(), endpoint.hosts.clone());
-        if target.move_to(endpoint) {
-            // It stays in its budget, which is that of the server it goes to.
-            let mut budgets = self.budgets.lock();
-            if let Some(budget) = budgets.get(&from).map(Arc::clone) {
-                budgets.entry(to).or_insert(budget);
-            }
-            drop(budgets);
-            pool.retire_all(now);
-        }
     }
 
     /// Once a second. A pool that nobody uses stays known with its figures until its place is needed, but for one that

@@ -129,6 +129,7 @@ impl Session {
         if to == Addressee::Client {
             turn.head.untold = None;
         }
+        let adopted = turn.adopted().map(Arc::clone);
         turn.confirm(names, leased);
         if let Some((statement, sent)) = turn.measured.take() {
             statement.measured(now.saturating_duration_since(sent));
@@ -142,6 +143,10 @@ impl Session {
         turn.head.channels_awaited &= to == Addressee::Us;
         if let Some(ledger) = turn.ledger.as_mut().filter(|_| to == Addressee::Client) {
             ledger.ready(status);
+        }
+        if let Some(profile) = adopted {
+            leased.carried.turn_into(profile, &self.rules.profiles);
+            self.tell_defaults(leased, out);
         }
         if kind == Kind::Query {
             self.looked(leased, now);
@@ -265,7 +270,8 @@ impl Session {
         let profiles = &self.rules.profiles;
         if expected == Some((Kind::Query, Addressee::Us)) {
             // Our own batch made the backend say what the client was told already, unless it is the server's news.
-            if self.profile.get(&name.to_ascii_lowercase()) != Some(value) {
+            let is_foreign = !value.is_ascii() && !self.profile.is_utf8();
+            if !is_foreign && self.profile.get(&name.to_ascii_lowercase()) != Some(value) {
                 leased.carried.hear_default(name, value, profiles);
                 self.tell_defaults(leased, out);
             }

@@ -362,7 +362,9 @@ impl Session {
             None => return Verdict::Forward,
         };
         build::write_frame(&mut out.to_backend, frame.tag, |to| to.extend_from_slice(frame.body));
-        self.execute_mending(&mending, &mut out.to_backend);
+        for statement in &mending {
+            self.execute_mending(statement, &mut out.to_backend);
+        }
         Verdict::Replace(frame.len)
     }
 

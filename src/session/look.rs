@@ -190,7 +190,8 @@ impl Session {
         if !look.parts.contains(Parts::SETTINGS) {
             if look.resets {
                 let who = leased.carried.profile.iter().filter(|(name, _)| is_who(name));
-                leased.carried.profile = self.rules.profiles.intern(who);
+                let carried = self.rules.profiles.intern(who);
+                leased.carried.turn_into(carried, &self.rules.profiles);
             }
             return;
         }
@@ -209,7 +210,16 @@ impl Session {
         // Who it runs as is never a matter of how it started.
         let started = self.startup.iter().filter(|(name, _)| !is_who(name));
         let wanted = self.rules.profiles.intern(started.chain(changed()));
-        leased.carried.profile = carried;
+        if look.resets {
+            leased.carried.turn_into(carried, &self.rules.profiles);
+        } else {
+            let is_default = |(name, value): &(Vec<u8>, Vec<u8>)| leased.carried.default_of(name) == Some(value);
+            let moot: Vec<_> = look.settings.iter().filter(|set| is_default(set) && !is_who(&set.0)).collect();
+            for (name, _) in moot.into_iter().filter(|(name, _)| carried.get(&name.to_ascii_lowercase()).is_none()) {
+                leased.carried.note_moot(&name.to_ascii_lowercase());
+            }
+            leased.carried.profile = carried;
+        }
         self.profile = wanted;
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::turn::{Effect, Expect, Kind, Pending, Turn, Who};
 use super::{Outgoing, Session, Verdict, reports};
 use crate::prepared::Statement;
-use crate::settings::{AUTHORIZATION, Profile, ROLE, write_text};
+use crate::settings::{AUTHORIZATION, Profile, ROLE, Scope, select_set, set, write_text};
 use crate::sql::{Command, Discard, Effects, Lexer, Lexing, Token, TokenKind, Weighed, statements};
 use crate::wire::Frame;
 use crate::wire::build;
@@ -18,15 +18,15 @@ use crate::wire::view::{self, Transaction};
 /// The name of pgweir's statement and portal for a client that uses the extended protocol.
 const NAME: &[u8] = b"__pgweir_mending";
 
-/// A value to set: its name, the value, whether for the transaction alone.
-type Wanted<'a> = (&'a [u8], &'a [u8], bool);
+/// A value to set: its name, the value, for how long.
+type Wanted<'a> = (&'a [u8], &'a [u8], Scope);
 
-/// A statement that sets settings to what the client started with, and when it is executed.
+/// Statements that set settings to what the client started with, and when they are executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mending {
-    AtOnce(Vec<u8>),
+    AtOnce(Vec<Vec<u8>>),
     /// When more comes in the same batch.
-    BeforeMore(Vec<u8>),
+    BeforeMore(Vec<Vec<u8>>),
 }
 
 /// Whether commands since the last ReadyForQuery put settings back to their defaults.
@@ -47,12 +47,12 @@ pub(super) enum Reset {
 /// Statements of pgweir's among those of a Query.
 #[derive(Debug)]
 pub(super) struct Mended {
-    /// They follow these of the client's, by their places.
-    after: Vec<usize>,
+    /// How many follow which of the client's, by its place.
+    after: Vec<(usize, usize)>,
     /// How many of the client's are done.
     done: usize,
-    /// One of pgweir's comes next.
-    ours: bool,
+    /// So many of pgweir's come next.
+    ours: usize,
     /// Where pgweir's words stand, and how many characters the text has more for them.
     inserted: Vec<(usize, usize)>,
 }
@@ -68,7 +68,7 @@ impl Mended {
 impl Turn {
     /// Whether what the backend says of the Query at the head is about a statement of pgweir's.
     pub(super) fn is_mending(&self) -> bool {
-        self.queue.front().and_then(|expect| expect.mended.as_ref()).is_some_and(|mended| mended.ours)
+        self.queue.front().and_then(|expect| expect.mended.as_ref()).is_some_and(|mended| mended.ours > 0)
     }
 
     /// An error or a notice about the Query at the head whose position is one in the client's own text; `None` where it
@@ -93,10 +93,12 @@ impl Turn {
     /// A statement of the Query at the head is done. Whether it was one of pgweir's.
     pub(super) fn end_of_statement(&mut self) -> bool {
         let Some(mended) = self.queue.front_mut().and_then(|expect| expect.mended.as_mut()) else { return false };
-        if std::mem::take(&mut mended.ours) {
+        if mended.ours > 0 {
+            mended.ours -= 1;
             return true;
         }
-        mended.ours = mended.after.contains(&mended.done);
+        let follow = mended.after.iter().find(|(place, _)| *place == mended.done);
+        mended.ours = follow.map_or(0, |(_, count)| *count);
         mended.done += 1;
         false
     }
@@ -123,14 +125,16 @@ impl Session {
             from = piece.end;
             self.write_with_values(&mut mended, text.get(piece.clone()).unwrap_or_default(), &mut inserted);
             let command = commands.get(place).filter(|_| pieces.len() == commands.len());
-            let Some(mending) = command.and_then(|command| self.mending(command, pieces.len() == 1)) else { continue };
-            inserted.push((characters(&mended), characters(&mending) + 1));
-            mended.push(b';');
-            mended.extend_from_slice(&mending);
-            after.push(place);
+            let Some(mending) = command.and_then(|command| self.mending(command, pieces.len())) else { continue };
+            for statement in &mending {
+                inserted.push((characters(&mended), characters(statement) + 1));
+                mended.push(b';');
+                mended.extend_from_slice(statement);
+            }
+            after.push((place, mending.len()));
         }
         mended.extend_from_slice(text.get(from..).unwrap_or_default());
-        (mended != text).then_some((mended, Mended { after, done: 0, ours: false, inserted }))
+        (mended != text).then_some((mended, Mended { after, done: 0, ours: 0, inserted }))
     }
 
     /// Whether only the replies that are owed tell if anything must be brought back: SET LOCAL … TO DEFAULT does nothing
@@ -144,10 +148,10 @@ impl Session {
     /// The statement that brings back what the client started with, after one that is executed on its own.
     pub(super) fn mending_of(&self, weighed: &Weighed) -> Option<Mending> {
         if is_discard_all(weighed) {
-            return self.mending(&Command::Reset(None), false).map(Mending::BeforeMore);
+            return self.mending(&Command::Reset(None), 0).map(Mending::BeforeMore);
         }
         match &*self.unsetting(weighed)?.traits.commands {
-            [command] => self.mending(command, false).map(Mending::AtOnce),
+            [command] => self.mending(command, 0).map(Mending::AtOnce),
             _ => None,
         }
     }
@@ -159,7 +163,9 @@ impl Session {
             matches!(frame.tag, client::SYNC | client::QUERY | client::FUNCTION_CALL | client::PARSE | client::BIND);
         let Some(turn) = self.turn.as_mut().filter(|_| decides) else { return };
         if let Some(mending) = turn.mend_next.take().filter(|_| frame.tag != client::SYNC) {
-            self.execute_mending(&mending, &mut out.to_backend);
+            for statement in &mending {
+                self.execute_mending(statement, &mut out.to_backend);
+            }
             self.end_own_batch(out);
             self.state.note(Effects::SETTINGS);
         }
@@ -190,17 +196,18 @@ impl Session {
         }
     }
 
-    fn mending(&self, command: &Command, alone: bool) -> Option<Vec<u8>> {
+    /// The statements that follow a command: one of so many of a Query, none for one that is executed on its own.
+    fn mending(&self, command: &Command, statements: usize) -> Option<Vec<Vec<u8>>> {
         let is_who = |name: &[u8]| name == ROLE || name == AUTHORIZATION;
         let wanted: Vec<Wanted<'_>> = match command {
             Command::Reset(None) => self
                 .startup
                 .iter()
                 .filter(|(name, _)| !is_who(name))
-                .map(|(name, value)| (name, value, false))
+                .map(|(name, value)| (name, value, Scope::Session))
                 .collect(),
             // PostgreSQL warns of it, and does nothing.
-            Command::Unset { local: true, .. } if alone && self.is_outside() => Vec::new(),
+            Command::Unset { local: true, .. } if statements == 1 && self.is_outside() => Vec::new(),
             Command::Reset(Some(name)) => self.started_with(name, false).into_iter().collect(),
             Command::Unset { name, local } => self.started_with(name, *local).into_iter().collect(),
             _ => Vec::new(),
@@ -208,16 +215,13 @@ impl Session {
         if wanted.is_empty() {
             return None;
         }
-        let mut text = b"SELECT WHERE ".to_vec();
-        for (index, (name, value, local)) in wanted.into_iter().enumerate() {
-            text.extend_from_slice(if index == 0 { b"" } else { b" OR " });
-            text.extend_from_slice(b"pg_catalog.set_config(");
-            write_text(&mut text, name);
-            text.push(b',');
-            write_text(&mut text, value);
-            text.extend_from_slice(if local { b",true) IS NULL" } else { b",false) IS NULL" });
-        }
-        Some(text)
+        // PostgreSQL warns of SET LOCAL where there is no block, nor several statements in one Query.
+        let has_block = statements > 1 || !self.is_outside();
+        let say = |(name, value, scope)| match scope {
+            Scope::Transaction if !has_block => select_set((name, value), scope),
+            _ => set((name, value), scope, &self.profile),
+        };
+        Some(wanted.into_iter().map(say).collect())
     }
 
     /// Whether no transaction is open, nor about to be.
@@ -226,7 +230,8 @@ impl Session {
     }
 
     fn started_with(&self, name: &str, local: bool) -> Option<Wanted<'_>> {
-        self.startup.iter().find(|(known, _)| *known == name.as_bytes()).map(|(name, value)| (name, value, local))
+        let scope = if local { Scope::Transaction } else { Scope::Session };
+        self.startup.iter().find(|(known, _)| *known == name.as_bytes()).map(|(name, value)| (name, value, scope))
     }
 
     /// Writes a statement in which set_config('x', NULL, …) says the value that the client started with instead.

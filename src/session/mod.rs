@@ -476,11 +476,11 @@ impl Session {
 
     /// Makes the backend carry the session's settings, where it does not.
     fn apply_profile(&mut self, leased: &mut Leased<'_>, out: &mut Outgoing) {
-        if Arc::ptr_eq(&leased.carried.profile, &self.profile) || leased.carried.profile == self.profile {
+        if leased.carried.is(&self.profile) {
             return;
         }
         let mut text = Vec::new();
-        let may_be_refused = crate::settings::write_transition(&mut text, &leased.carried.profile, &self.profile);
+        let may_be_refused = crate::settings::write_transition(&mut text, leased.carried, &self.profile);
         build::write_query(&mut out.to_backend, &text);
         // A simple query drops the unnamed statement.
         leased.held.set_unnamed(None);

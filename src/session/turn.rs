@@ -74,8 +74,8 @@ pub(super) struct Turn {
     pub(super) notified: bool,
     /// The client has not been given the last ReadyForQuery yet.
     pub(super) ready_kept: bool,
-    /// The statement that does that if the batch goes on.
-    pub(super) mend_next: Option<Vec<u8>>,
+    /// The statements that do that if the batch goes on.
+    pub(super) mend_next: Option<Vec<Vec<u8>>>,
     /// Texts with commands that concern other connections.
     pub(super) administered: Vec<Arc<Pattern>>,
     /// One of these commands was done.
@@ -254,6 +254,15 @@ impl Turn {
         self.queue.front().map(|expect| expect.kind)
     }
 
+    /// The profile that the backend carries once the next reply has come; `None` for most.
+    pub(super) fn adopted(&self) -> Option<&Arc<Profile>> {
+        let has_effects = self.queue.front().is_some_and(|expect| expect.effects > 0);
+        match self.pending.front().map(|pending| &pending.effect).filter(|_| has_effects) {
+            Some(Effect::Profile(profile)) => Some(profile),
+            _ => None,
+        }
+    }
+
     /// The next reply has come and confirms its effects.
     pub(super) fn confirm(&mut self, names: &mut Names, leased: &mut Leased<'_>) {
         let Some(expect) = self.pop() else { return };
@@ -274,10 +283,8 @@ impl Turn {
                     }
                     names.set(&name, named);
                 }
-                Some(Effect::Profile(profile)) => {
-                    leased.carried.profile = profile;
-                    self.may_be_refused = false;
-                }
+                // See [`Self::adopted`].
+                Some(Effect::Profile(_)) => self.may_be_refused = false,
                 Some(Effect::Unnamed(id)) => leased.held.set_unnamed(id),
                 None => {}
             }

@@ -19,4 +19,4 @@ mod transition;
 pub use carried::{Carried, Defaults, WHO};
 pub use profile::{AUTHORIZATION, CLIENT_ENCODING, Profile, Profiles, ROLE, SEARCH_PATH, is_plan_neutral, is_utf8};
 pub use startup::{Known, Settings, Startups, requested};
-pub use transition::{set_config, write_text, write_transition};
+pub use transition::{Scope, select_set, set, set_config, write_text, write_transition};

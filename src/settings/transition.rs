@@ -4,6 +4,7 @@
 //! does. SET takes every name for an identifier, which is cut off, and writes lists of names in its own way; what would
 //! come out otherwise is left to `set_config`.
 
+use super::Carried;
 use super::profile::{AUTHORIZATION, Profile, ROLE, SEARCH_PATH};
 use crate::sql;
 
@@ -42,11 +43,22 @@ const LISTS_OF_NAMES: [&[u8]; 6] = [
     b"unix_socket_directories",
 ];
 
-/// Writes the text that makes a backend that carries `from` carry `to`: one simple query of one transaction, so that a
-/// failure leaves `from`. Nothing is written where the two are equal. Whether PostgreSQL may refuse it: it is left in a
+/// With this on, SET quotes every name of a list.
+const QUOTE_ALL: &[u8] = b"quote_all_identifiers";
+
+/// How long a setting keeps a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Session,
+    Transaction,
+}
+
+/// Writes the text that makes a backend carry `to` instead of what it carries: one simple query of one transaction, so that a
+/// failure leaves that. Nothing is written where the two are equal. Whether PostgreSQL may refuse it: it is left in a
 /// failed transaction block then, in which no statement runs that does not end it.
-pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) -> bool {
-    if from == to {
+pub fn write_transition(text: &mut Vec<u8>, carried: &Carried, to: &Profile) -> bool {
+    let (from, moot) = (&*carried.profile, carried.moot());
+    if from == to && moot.is_empty() {
         return false;
     }
     let differs = |one: &Profile, other: &Profile| {
@@ -64,10 +76,16 @@ pub fn write_transition(text: &mut Vec<u8>, from: &Profile, to: &Profile) -> boo
     for (name, _) in from.iter().filter(|(name, _)| !is_identity(name) && to.get(name).is_none()) {
         write_reset(text, name);
     }
+    for name in moot.iter().filter(|name| from.get(name).is_none() && to.get(name).is_none()) {
+        write_reset(text, name);
+    }
+    let quotes_all = |profile: &Profile| profile.get(QUOTE_ALL).is_some();
+    let lists_are_as_written = !quotes_all(from) && !quotes_all(to);
     let changed = to.iter().filter(|(name, value)| !is_identity(name) && from.get(name) != Some(value));
     let identity = [AUTHORIZATION, ROLE].into_iter().filter_map(|name| Some((name, to.get(name)?)));
     for (name, value) in changed.chain(identity) {
-        write_set(text, name, value);
+        write_set(text, (name, value), Scope::Session, lists_are_as_written);
+        text.push(b';');
     }
     text.extend_from_slice(if may_be_refused { b"COMMIT" } else { b"" });
     may_be_refused
@@ -77,17 +95,22 @@ fn is_identity(name: &[u8]) -> bool {
     name == AUTHORIZATION || name == ROLE
 }
 
-/// A statement that gives a setting exactly this value, as SHOW gives it.
-fn write_set(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+/// Writes a statement that gives a setting exactly this value, as SHOW gives it, by SET if that is possible and
+/// `lists_are_as_written`, or it is no list of names.
+fn write_set(text: &mut Vec<u8>, (name, value): (&[u8], &[u8]), scope: Scope, lists_are_as_written: bool) {
     let is_list = LISTS_OF_NAMES.contains(&name);
-    if !is_identifier(name) || !value.is_ascii() || (is_list && !is_list_of_set(value)) {
+    let is_lost = is_list && !(lists_are_as_written && is_list_of_set(value));
+    if !is_identifier(name) || !value.is_ascii() || is_lost {
         // No row passes the condition: rows would have to be kept from the client.
         text.extend_from_slice(b"SELECT WHERE ");
-        write_set_config(text, name, value);
-        text.extend_from_slice(b" IS NULL;");
+        write_set_config(text, (name, value), scope);
+        text.extend_from_slice(b" IS NULL");
         return;
     }
-    text.extend_from_slice(b"SET ");
+    text.extend_from_slice(match scope {
+        Scope::Session => b"SET ",
+        Scope::Transaction => b"SET LOCAL ",
+    });
     write_identifier(text, name);
     text.push(b'=');
     if is_list {
@@ -98,7 +121,24 @@ fn write_set(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     } else {
         write_ascii(text, value);
     }
-    text.push(b';');
+}
+
+/// The statement that gives a setting this value for a session whose settings are `profile`. SET takes no snapshot, so
+/// that a transaction may still choose its isolation after it; in one transaction alone it needs a block.
+#[must_use]
+pub fn set((name, value): (&[u8], &[u8]), scope: Scope, profile: &Profile) -> Vec<u8> {
+    let mut text = Vec::new();
+    write_set(&mut text, (name, value), scope, profile.get(QUOTE_ALL).is_none());
+    text
+}
+
+/// The same as a query, which is a statement like others outside a block, too.
+#[must_use]
+pub fn select_set(setting: (&[u8], &[u8]), scope: Scope) -> Vec<u8> {
+    let mut text = b"SELECT WHERE ".to_vec();
+    write_set_config(&mut text, setting, scope);
+    text.extend_from_slice(b" IS NULL");
+    text
 }
 
 /// A statement that puts a setting back to its default.
@@ -121,18 +161,21 @@ pub fn set_config(settings: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut text = Vec::new();
     for (index, (name, value)) in settings.iter().enumerate() {
         text.extend_from_slice(if index == 0 { b"SELECT pg_catalog.substring(" } else { b",pg_catalog.substring(" });
-        write_set_config(&mut text, name, value);
+        write_set_config(&mut text, (name, value), Scope::Session);
         text.extend_from_slice(b",E'^[\\x01-\\x7f]*$')");
     }
     text
 }
 
-fn write_set_config(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+fn write_set_config(text: &mut Vec<u8>, (name, value): (&[u8], &[u8]), scope: Scope) {
     text.extend_from_slice(b"pg_catalog.set_config(");
     write_text(text, name);
     text.push(b',');
     write_text(text, value);
-    text.extend_from_slice(b",false)");
+    text.extend_from_slice(match scope {
+        Scope::Session => b",false)",
+        Scope::Transaction => b",true)",
+    });
 }
 
 /// Whether a name can be written in ASCII where a command has one, and is taken as it is.
@@ -218,13 +261,33 @@ fn write_ascii(text: &mut Vec<u8>, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::settings::Profiles;
 
-    fn transition(from: &Profile, to: &Profile) -> String {
+    fn carrying(profile: &Arc<Profile>) -> Carried {
+        Carried::new(Arc::clone(profile), Arc::default())
+    }
+
+    fn transition(from: &Arc<Profile>, to: &Profile) -> String {
         let mut text = Vec::new();
-        write_transition(&mut text, from, to);
+        write_transition(&mut text, &carrying(from), to);
         String::from_utf8(text).expect("ascii")
+    }
+
+    #[test]
+    fn what_was_set_to_its_default_is_reset() {
+        let profiles = Profiles::new(10);
+        let named = profiles.intern([(b"application_name".as_slice(), b"a".as_slice())]);
+        let mut carried = carrying(&named);
+        carried.note_moot(b"timezone");
+        carried.note_moot(b"timezone");
+        let mut text = Vec::new();
+        assert!(!write_transition(&mut text, &carried, &named));
+        assert_eq!(text, b"RESET \"timezone\";");
+        carried.turn_into(Arc::clone(&named), &profiles);
+        assert!(carried.is(&named));
     }
 
     #[test]
@@ -244,7 +307,7 @@ mod tests {
         let plain = profiles.intern([(&b"application_name"[..], &b"a"[..]), (b"timezone", b"UTC")]);
         let tenant = profiles.intern([(&b"application_name"[..], &b"b"[..]), (b"app.tenant", b"1")]);
         let same_tenant = profiles.with(&tenant, b"application_name", b"c", None);
-        let may_be_refused = |from: &Profile, to: &Profile| write_transition(&mut Vec::new(), from, to);
+        let may_be_refused = |from: &Arc<Profile>, to: &Profile| write_transition(&mut Vec::new(), &carrying(from), to);
         assert!(!may_be_refused(&profiles.fresh(), &plain) && !may_be_refused(&plain, &profiles.fresh()));
         assert!(may_be_refused(&plain, &tenant) && may_be_refused(&tenant, &plain));
         assert!(!may_be_refused(&tenant, &same_tenant));

@@ -137,3 +137,56 @@ async fn what_a_client_starts_with_outlives_another_default() {
         assert_eq!(show(&mut own, "timezone").await.0, "Europe/Paris");
     }
 }
+
+#[tokio::test]
+async fn what_one_has_set_to_the_default_or_to_what_becomes_it_is_no_others() {
+    let cluster = own_postgres().start().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
+    set_default(&cluster, "timezone", "UTC").await;
+    let (mut one, mut other) = (proxy.wire().await, proxy.wire().await);
+    assert_eq!(show(&mut other, "timezone").await.0, "UTC");
+    one.query("set timezone to 'UTC'").await;
+    set_default(&cluster, "timezone", "Asia/Tokyo").await;
+    let (value, frames) = show(&mut other, "timezone").await;
+    assert_eq!((value.as_str(), told(&frames, "TimeZone").as_deref()), ("Asia/Tokyo", Some("Asia/Tokyo")));
+
+    one.query("set timezone to 'Asia/Aden'").await;
+    set_default(&cluster, "timezone", "Asia/Aden").await;
+    let (value, frames) = show(&mut other, "timezone").await;
+    assert_eq!((value.as_str(), told(&frames, "TimeZone").as_deref()), ("Asia/Aden", Some("Asia/Aden")));
+    let (_, frames) = login(proxy.address()).await;
+    assert_eq!(told(&frames, "TimeZone").as_deref(), Some("Asia/Aden"));
+}
+
+#[tokio::test]
+async fn a_new_default_is_heard_wherever_a_backend_tells_of_it() {
+    let cluster = own_postgres().start().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
+    let mut watching = proxy.wire().await;
+    assert_eq!(show(&mut watching, "timezone").await.1.len(), 4);
+
+    // By pgweir's own reset of what the last session had, and by the look at a client's new startup parameters.
+    let mut one = proxy.wire().await;
+    one.query("set application_name to 'one'").await;
+    set_default(&cluster, "timezone", "Asia/Tokyo").await;
+    let mut late = WireClient::open(proxy.address()).await;
+    let parameters = [("user", "postgres"), ("database", "postgres"), ("options", "-c work_mem=5MB")];
+    late.send(&frame::startup(3, 0, &parameters)).await;
+    assert_eq!(told(&late.until(b'Z').await, "TimeZone").as_deref(), Some("Asia/Tokyo"));
+    let (value, frames) = show(&mut watching, "timezone").await;
+    assert_eq!((value.as_str(), told(&frames, "TimeZone").as_deref()), ("Asia/Tokyo", Some("Asia/Tokyo")));
+
+    // In a transaction whose client goes.
+    for (sets, zone) in [("set local datestyle to 'SQL'", "Asia/Aden"), ("set app.x to 'y'", "Asia/Dili")] {
+        let mut gone = proxy.wire().await;
+        gone.query("begin").await;
+        gone.query(sets).await;
+        set_default(&cluster, "timezone", zone).await;
+        gone.query("select 1").await;
+        drop(gone);
+        let (value, frames) = show(&mut watching, "timezone").await;
+        assert_eq!((value.as_str(), told(&frames, "TimeZone").as_deref()), (zone, Some(zone)), "{sets}");
+        let (_, frames) = login(proxy.address()).await;
+        assert_eq!(told(&frames, "TimeZone").as_deref(), Some(zone), "{sets}");
+    }
+}

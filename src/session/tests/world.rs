@@ -106,7 +106,7 @@ impl World {
         let seat = || Seat {
             model: database.beside(&FRESH),
             held: Held::new(wish.held),
-            carried: Carried { profile: rules.profiles.fresh(), defaults: Arc::clone(&defaults) },
+            carried: Carried::new(rules.profiles.fresh(), Arc::clone(&defaults)),
             unread: Vec::new(),
             user: None,
         };
