@@ -230,6 +230,11 @@ impl Functions {
         Age(self.first_age.wrapping_add(passed).wrapping_add(self.forgotten.load(Ordering::Relaxed) << 32))
     }
 
+    /// Greater for what came later.
+    fn order(&self, age: Age) -> u64 {
+        age.0.wrapping_sub(self.first_age)
+    }
+
     /// What is noted on patterns that were found harmless: they are judged again after any change, which costs no look
     /// where all they call is still known.
     fn harmless_note(&self, now: Instant) -> u64 {
@@ -428,15 +433,21 @@ impl Functions {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Adds to what was gathered since then; what is older is forgotten.
+    /// Adds to what was gathered since then. What is older is forgotten, and what was asked before others have begun to
+    /// gather anew is left out: theirs must not be lost.
     fn add(&self, asked: Asked, callee: Callee, change: impl FnOnce(&mut Known)) {
         if self.known.len() >= self.limit && !self.known.contains_key(&callee) {
             self.known.clear();
             self.changes.fetch_add(1, Ordering::Relaxed);
         }
-        let mut known = self.known.entry(callee).or_default();
-        if known.gathered != asked.age {
-            *known = Known { gathered: asked.age, ..Known::default() };
+        let anew = || Known { gathered: asked.age, ..Known::default() };
+        let mut known = self.known.entry(callee).or_insert_with(anew);
+        let (gathered, asked) = (self.order(known.gathered), self.order(asked.age));
+        if gathered > asked {
+            return;
+        }
+        if gathered < asked {
+            *known = anew();
         }
         change(&mut known);
     }

@@ -55,6 +55,23 @@ fn what_was_read_before_a_change_is_believed_by_nobody_but_who_asked() {
 }
 
 #[test]
+fn what_was_asked_before_a_change_does_not_undo_what_others_read_after_it() {
+    let (functions, now) = (functions(), Instant::now());
+    let sets = [Callee::function(b"sets")];
+    let said = b"CREATE FUNCTION sets()\nAS $f$select set_config('app.x', '1', false)$f$\n";
+    let before = functions.asked(now);
+    functions.forget(&Outdated::everything());
+    let after = functions.asked(now);
+    functions.learn(after, b"sets", said);
+    functions.learn(before, b"sets", said);
+    functions.learnt(before, &sets);
+    functions.learnt(after, &[sets[0].clone(), Callee::Operators]);
+    let judgement = judge(&functions, "sets", now);
+    assert!(judgement.may_leave && !judgement.unknown.contains(&sets[0]), "{judgement:?}");
+    assert_eq!(judgement.custom, [b"app.x"]);
+}
+
+#[test]
 fn a_name_is_as_long_as_postgresql_reads_it() {
     assert_eq!(Callee::function("s.f".as_bytes()), Callee::function(b"f"));
     let long = "n".repeat(80);
