@@ -277,6 +277,13 @@ impl Session {
             }
             return Ok(Verdict::Swallow);
         }
+        // It is the only command of its Query.
+        let is_discarding = expected == Some((Kind::Query, Addressee::Client)) && !WHO.contains(&name);
+        if is_discarding && self.turn.as_ref().is_some_and(|turn| matches!(turn.reset, Reset::All { .. })) {
+            leased.carried.set_default(name, value, profiles);
+            self.tell_defaults(leased, out);
+            return Ok(Verdict::Swallow);
+        }
         let is_own = leased.carried.profile.get(&name.to_ascii_lowercase()).is_some();
         if !is_own && !self.may_have_set(name) {
             leased.carried.set_default(name, value, profiles);

@@ -126,9 +126,9 @@ fn write_set(text: &mut Vec<u8>, (name, value): (&[u8], &[u8]), scope: Scope, li
 /// The statement that gives a setting this value for a session whose settings are `profile`. SET takes no snapshot, so
 /// that a transaction may still choose its isolation after it; in one transaction alone it needs a block.
 #[must_use]
-pub fn set((name, value): (&[u8], &[u8]), scope: Scope, profile: &Profile) -> Vec<u8> {
+pub fn set(setting: (&[u8], &[u8]), scope: Scope, profile: &Profile) -> Vec<u8> {
     let mut text = Vec::new();
-    write_set(&mut text, (name, value), scope, profile.get(QUOTE_ALL).is_none());
+    write_set(&mut text, setting, scope, profile.get(QUOTE_ALL).is_none());
     text
 }
 

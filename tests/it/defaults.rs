@@ -159,6 +159,25 @@ async fn what_one_has_set_to_the_default_or_to_what_becomes_it_is_no_others() {
 }
 
 #[tokio::test]
+async fn discard_all_after_a_new_default_returns_to_what_the_client_started_with() {
+    let cluster = own_postgres().start().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
+    let mut own = WireClient::open(proxy.address()).await;
+    let parameters = [("user", "postgres"), ("database", "postgres"), ("TimeZone", "Asia/Tokyo")];
+    own.send(&frame::startup(3, 0, &parameters)).await;
+    own.until(b'Z').await;
+    own.query("select 1").await;
+    let mut plain = proxy.wire().await;
+    for zone in ["Europe/Rome", "Europe/Paris"] {
+        set_default(&cluster, "timezone", zone).await;
+        assert_eq!(told(&own.query("discard all").await, "TimeZone"), None);
+        assert_eq!(show(&mut own, "timezone").await.0, "Asia/Tokyo");
+        assert_eq!(told(&plain.query("discard all").await, "TimeZone").as_deref(), Some(zone));
+        assert_eq!(show(&mut plain, "timezone").await.0, zone);
+    }
+}
+
+#[tokio::test]
 async fn a_new_default_is_heard_wherever_a_backend_tells_of_it() {
     let cluster = own_postgres().start().await;
     let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
