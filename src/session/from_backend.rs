@@ -270,8 +270,10 @@ impl Session {
         let profiles = &self.rules.profiles;
         if expected == Some((Kind::Query, Addressee::Us)) {
             // Our own batch made the backend say what the client was told already, unless it is the server's news.
+            let tells = |turn: &Turn| turn.adopted().is_some() || turn.looking.is_some();
+            let is_told = self.turn.as_ref().is_some_and(|turn| tells(turn));
             let is_foreign = !value.is_ascii() && !self.profile.is_utf8();
-            if !is_foreign && self.profile.get(&name.to_ascii_lowercase()) != Some(value) {
+            if is_told && !is_foreign && self.profile.get(&name.to_ascii_lowercase()) != Some(value) {
                 leased.carried.hear_default(name, value, profiles);
                 self.tell_defaults(leased, out);
             }
