@@ -25,8 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use files::room_for_clients;
-
+use self::files::room_for_clients;
 use crate::admin::Console;
 use crate::auth::{Credentials, MockKey};
 use crate::backend::Occupant;

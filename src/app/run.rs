@@ -76,17 +76,17 @@ fn announce(running: &Running, files_before: u64, files: u64) {
 }
 
 fn reload(running: &Running, sources: &Sources, set_level: &impl Fn(&str) -> anyhow::Result<()>) {
-    let loaded = match config::load(sources) {
+    let usable = |loaded| match Mistakes::of(named_files::unusable(&loaded)) {
+        Some(mistakes) => Err(mistakes),
+        None => Ok(loaded),
+    };
+    let loaded = match config::load(sources).and_then(usable) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             tracing::error!("SIGHUP: the configuration has mistakes, and the old one stays in force:\n{mistakes}");
             return;
         }
     };
-    if let Some(mistakes) = Mistakes::of(named_files::unusable(&loaded)) {
-        tracing::error!("SIGHUP: the configuration has mistakes, and the old one stays in force:\n{mistakes}");
-        return;
-    }
     if let Err(error) = set_level(&loaded.config.log.level) {
         tracing::error!("SIGHUP: log.level stays as it was: {error:#}");
     }

@@ -22,10 +22,11 @@ fn told(frames: &[Frame], name: &str) -> Option<String> {
     reported.filter_map(|frame| Some(frame.strip_prefix(&start)?.strip_suffix(')')?.to_owned())).next()
 }
 
-/// Logs in: what the client is told.
-async fn login(address: SocketAddr) -> (WireClient, Vec<Frame>) {
+/// Logs in with these parameters: what the client is told.
+async fn login(address: SocketAddr, wanted: &[(&str, &str)]) -> (WireClient, Vec<Frame>) {
     let mut client = WireClient::open(address).await;
-    client.send(&frame::startup(3, 0, &[("user", "postgres"), ("database", "postgres")])).await;
+    let parameters = [&[("user", "postgres"), ("database", "postgres")], wanted].concat();
+    client.send(&frame::startup(3, 0, &parameters)).await;
     let frames = client.until(b'Z').await;
     (client, frames)
 }
@@ -76,7 +77,7 @@ async fn a_new_default_is_told_at_logins_and_leaves_settings_of_sessions_alone()
         assert_eq!(show(&mut other, "datestyle").await.0, "German, DMY");
         one.query("commit").await;
     }
-    let (mut late, frames) = login(proxy.address()).await;
+    let (mut late, frames) = login(proxy.address(), &[]).await;
     assert_eq!(told(&frames, "DateStyle").as_deref(), Some("German, DMY"));
     late.query("set datestyle to 'ISO, MDY'").await;
     for _ in 0..3 {
@@ -124,10 +125,7 @@ async fn what_a_client_starts_with_outlives_another_default() {
     let cluster = own_postgres().start().await;
     let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
     let mut plain = proxy.wire().await;
-    let mut own = WireClient::open(proxy.address()).await;
-    let parameters = [("user", "postgres"), ("database", "postgres"), ("TimeZone", "Europe/Paris")];
-    own.send(&frame::startup(3, 0, &parameters)).await;
-    own.until(b'Z').await;
+    let (mut own, _) = login(proxy.address(), &[("TimeZone", "Europe/Paris")]).await;
     for zone in ["Asia/Tokyo", "Asia/Aden"] {
         set_default(&cluster, "timezone", zone).await;
         let (value, frames) = show(&mut own, "timezone").await;
@@ -154,7 +152,7 @@ async fn what_one_has_set_to_the_default_or_to_what_becomes_it_is_no_others() {
     set_default(&cluster, "timezone", "Asia/Aden").await;
     let (value, frames) = show(&mut other, "timezone").await;
     assert_eq!((value.as_str(), told(&frames, "TimeZone").as_deref()), ("Asia/Aden", Some("Asia/Aden")));
-    let (_, frames) = login(proxy.address()).await;
+    let (_, frames) = login(proxy.address(), &[]).await;
     assert_eq!(told(&frames, "TimeZone").as_deref(), Some("Asia/Aden"));
 }
 
@@ -162,10 +160,7 @@ async fn what_one_has_set_to_the_default_or_to_what_becomes_it_is_no_others() {
 async fn discard_all_after_a_new_default_returns_to_what_the_client_started_with() {
     let cluster = own_postgres().start().await;
     let proxy = pgweir().in_front_of(&cluster).pool_size(1).start().await;
-    let mut own = WireClient::open(proxy.address()).await;
-    let parameters = [("user", "postgres"), ("database", "postgres"), ("TimeZone", "Asia/Tokyo")];
-    own.send(&frame::startup(3, 0, &parameters)).await;
-    own.until(b'Z').await;
+    let (mut own, _) = login(proxy.address(), &[("TimeZone", "Asia/Tokyo")]).await;
     own.query("select 1").await;
     let mut plain = proxy.wire().await;
     for zone in ["Europe/Rome", "Europe/Paris"] {
@@ -188,10 +183,8 @@ async fn a_new_default_is_heard_wherever_a_backend_tells_of_it() {
     let mut one = proxy.wire().await;
     one.query("set application_name to 'one'").await;
     set_default(&cluster, "timezone", "Asia/Tokyo").await;
-    let mut late = WireClient::open(proxy.address()).await;
-    let parameters = [("user", "postgres"), ("database", "postgres"), ("options", "-c work_mem=5MB")];
-    late.send(&frame::startup(3, 0, &parameters)).await;
-    assert_eq!(told(&late.until(b'Z').await, "TimeZone").as_deref(), Some("Asia/Tokyo"));
+    let (_late, frames) = login(proxy.address(), &[("options", "-c work_mem=5MB")]).await;
+    assert_eq!(told(&frames, "TimeZone").as_deref(), Some("Asia/Tokyo"));
     let (value, frames) = show(&mut watching, "timezone").await;
     assert_eq!((value.as_str(), told(&frames, "TimeZone").as_deref()), ("Asia/Tokyo", Some("Asia/Tokyo")));
 
@@ -205,7 +198,7 @@ async fn a_new_default_is_heard_wherever_a_backend_tells_of_it() {
         drop(gone);
         let (value, frames) = show(&mut watching, "timezone").await;
         assert_eq!((value.as_str(), told(&frames, "TimeZone").as_deref()), (zone, Some(zone)), "{sets}");
-        let (_, frames) = login(proxy.address()).await;
+        let (_, frames) = login(proxy.address(), &[]).await;
         assert_eq!(told(&frames, "TimeZone").as_deref(), Some(zone), "{sets}");
     }
 }
