@@ -208,6 +208,16 @@ impl Active {
         }
     }
 
+    /// Hands on what the session has said before the frame at hand. Whether it was anything.
+    pub(super) fn hear_session(&mut self) -> bool {
+        let spoken = !self.out.to_backend.is_empty() || !self.out.before.is_empty();
+        self.to_backend.push(&self.out.to_backend);
+        self.to_client.push(&self.out.before);
+        self.out.to_backend.clear();
+        self.out.before.clear();
+        spoken
+    }
+
     /// Nothing is on its way and nothing is owned: the session can do without this.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.ownership, Ownership::None)

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::active::{Active, Ownership, Rest};
+use super::buffer::Inbox;
 use super::ending::Ending;
 use super::half_closed::client_deaf;
 use super::leases::for_session;
@@ -143,47 +144,51 @@ impl Serve {
         Ok(progress)
     }
 
+    /// Ends the session for the frame at the head, once what came before it is answered.
+    fn end_when_answered(&mut self, active: &mut Active, refused: Refused) -> Result<Step, Ending> {
+        let owed = self.session.is_owed_answers(&mut active.out);
+        let spoken = active.hear_session();
+        if owed {
+            let tag = active.from_client.unread().first().copied().unwrap_or_default();
+            return Ok(Step::Held { wait: Wait::Replies, tag, spoken });
+        }
+        if let Some(limit) = refused.limit {
+            self.route.limit_hits.hit(limit);
+        }
+        Err(refused.ending)
+    }
+
     fn judge_frame(&mut self, active: &mut Active, limits: MessageLimits, now: Instant) -> Result<Step, Ending> {
+        let header = match next_frame(&mut active.from_client, limits) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(Step::NeedsMore),
+            Err(refused) => return self.end_when_answered(active, refused),
+        };
         let unread = active.from_client.unread();
-        let malformed = |malformed: Malformed| {
-            if matches!(malformed, Malformed::TooLong { .. }) {
-                self.route.limit_hits.hit(Limit::Message);
-            }
-            Ending::malformed(malformed)
-        };
-        let Some(header) = Header::read(unread, limits.any).map_err(malformed)? else {
-            active.from_client.make_room(HEADER);
-            return Ok(Step::NeedsMore);
-        };
         let here = unread.len() - HEADER;
-        let needed = needed(header, unread.get(HEADER..).unwrap_or_default(), limits);
-        if needed > limits.held {
-            self.route.limit_hits.hit(Limit::HeldMessage);
-            return Err(Ending::too_long(header, limits.held));
-        }
-        if here < needed {
-            active.from_client.make_room(HEADER + needed);
-            return Ok(Step::NeedsMore);
-        }
         let body = unread.get(HEADER..HEADER + here.min(header.body)).unwrap_or_default();
+        let (whole, rest) = (HEADER + body.len(), header.body - body.len());
         let frame = Frame { tag: header.tag, len: header.body, body };
         if self.aside.subscriber.is_some() {
             self.session.look_ahead(unread);
         }
-        let verdict = match &mut active.ownership {
+        let judged = match &mut active.ownership {
             Ownership::Leased(lease) => {
                 self.session.from_client(&frame, Some(&mut for_session(lease)), &mut active.out, now)
             }
             Ownership::None | Ownership::Waiting { .. } => self.session.from_client(&frame, None, &mut active.out, now),
-        }
-        .map_err(Ending::broken)?;
+        };
+        let verdict = match judged {
+            Ok(verdict) => verdict,
+            Err(broken) => {
+                let refused = Refused { ending: Ending::broken(broken), limit: None };
+                return self.end_when_answered(active, refused);
+            }
+        };
         active.measured.take(&mut active.out);
         // Also a frame that is held may have made the session say something, so that it will be let go.
-        let spoken = !active.out.to_backend.is_empty() || !active.out.before.is_empty();
-        active.to_backend.push(&active.out.to_backend);
-        active.to_client.push(&active.out.before);
-        active.out.to_backend.clear();
-        active.out.before.clear();
+        let spoken = active.hear_session();
+        let unread = active.from_client.unread();
         let forwarded = match verdict {
             Verdict::Forward => Some(0),
             Verdict::Replace(from) => Some(HEADER + from),
@@ -199,7 +204,6 @@ impl Serve {
         if header.tag == tag::client::QUERY && header.body > limits.query {
             self.route.limit_hits.hit(Limit::HeldQuery);
         }
-        let whole = HEADER + body.len();
         if let Some(from) = forwarded {
             active.to_backend.push(unread.get(from..whole).unwrap_or_default());
         }
@@ -208,7 +212,7 @@ impl Serve {
         {
             lease.holder.notifies();
         }
-        active.client_rest = Rest::of(header.body - body.len(), forwarded.is_some());
+        active.client_rest = Rest::of(rest, forwarded.is_some());
         active.from_client.consume(whole);
         active.last_frame = Some(now);
         if active.work.statement.is_none() && !self.session.is_answered() {
@@ -216,6 +220,35 @@ impl Serve {
         }
         Ok(Step::Consumed)
     }
+}
+
+/// A frame that ends its session.
+struct Refused {
+    ending: Ending,
+    /// The limit that it exceeds.
+    limit: Option<Limit>,
+}
+
+/// The header of the frame at the head, once enough of the frame is here for it to be judged.
+fn next_frame(inbox: &mut Inbox, limits: MessageLimits) -> Result<Option<Header>, Refused> {
+    let unread = inbox.unread();
+    let header = Header::read(unread, limits.any).map_err(|malformed| Refused {
+        limit: matches!(malformed, Malformed::TooLong { .. }).then_some(Limit::Message),
+        ending: Ending::malformed(malformed),
+    })?;
+    let Some(header) = header else {
+        inbox.make_room(HEADER);
+        return Ok(None);
+    };
+    let needed = needed(header, unread.get(HEADER..).unwrap_or_default(), limits);
+    if needed > limits.held {
+        return Err(Refused { ending: Ending::too_long(header, limits.held), limit: Some(Limit::HeldMessage) });
+    }
+    if unread.len() - HEADER < needed {
+        inbox.make_room(HEADER + needed);
+        return Ok(None);
+    }
+    Ok(Some(header))
 }
 
 /// Bytes of a frame's body that must be here before it is judged, given those that are.

@@ -116,6 +116,15 @@ impl Session {
         turn.batches() > 0 || ends.iter().any(|word| first_word(text).eq_ignore_ascii_case(word))
     }
 
+    /// The frame at hand ends the session. What came before it is answered first, as PostgreSQL reads one message after
+    /// the other: whether the backend owes such answers, which it may have to be asked for.
+    pub fn is_owed_answers(&mut self, out: &mut Outgoing) -> bool {
+        self.answer_fakes(out);
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.will_be_answered()) else { return false };
+        turn.flush_now(&mut out.to_backend);
+        true
+    }
+
     fn with_lease(
         &mut self,
         frame: &Frame<'_>,
@@ -132,6 +141,10 @@ impl Session {
             client::CLOSE => Ok(self.close(frame, Some(leased), now, out)),
             client::EXECUTE => Ok(self.execute(frame, out, now)),
             client::SYNC => Ok(self.ending_batch(Kind::Sync)),
+            client::FLUSH if frame.len > 0 => {
+                self.fail_there(&invalid_format(), out);
+                Ok(Verdict::Swallow)
+            }
             client::FLUSH => Ok(self.flush(out)),
             client::FUNCTION_CALL => Ok(self.function_call()),
             // Nothing asks for it: PostgreSQL ignores it.
@@ -145,12 +158,19 @@ impl Session {
         match frame.tag {
             client::SYNC => {
                 self.answer_fakes(out);
+                if frame.len > 0 {
+                    out.before.extend_from_slice(&invalid_format().to_frame());
+                }
                 out.before.extend_from_slice(&build::ready_for_query(Transaction::Idle));
                 self.turn = None;
                 Ok(Verdict::Swallow)
             }
             client::FLUSH => {
                 self.answer_fakes(out);
+                if frame.len > 0 {
+                    out.before.extend_from_slice(&invalid_format().to_frame());
+                    self.turn.get_or_insert_default().skipping = true;
+                }
                 Ok(Verdict::Swallow)
             }
             client::CLOSE if matches!(Target::read(frame.tag, frame.body), Ok(Target::Statement(_))) => {
@@ -400,6 +420,11 @@ fn is_known(tag: u8) -> Result<(), Broken> {
         }
         tag => Err(unknown(tag)),
     }
+}
+
+/// What PostgreSQL says of a message that is to have no body and has one.
+fn invalid_format() -> Fault {
+    Fault::error(sqlstate::PROTOCOL_VIOLATION, "invalid message format")
 }
 
 fn unknown(tag: u8) -> Broken {

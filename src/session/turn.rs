@@ -144,6 +144,12 @@ impl Turn {
         matches!(self.copying, Copying::Open { .. }) || !self.is_behind()
     }
 
+    /// Whether the backend has something to answer, and needs nothing more for that than to be asked.
+    pub(super) fn will_be_answered(&self) -> bool {
+        let awaits_client = matches!(self.copying, Copying::Open { .. } | Copying::Failed { .. });
+        self.leased && !self.fatal && !awaits_client && (self.ready_kept || !self.queue.is_empty())
+    }
+
     /// Whether anything was sent whose outcome may be an open transaction.
     pub(super) fn has_begun(&self) -> bool {
         let may = |expect: &Expect| matches!(expect.kind, Kind::Execute | Kind::Query) && !expect.is_skipped();

@@ -1,8 +1,8 @@
 //! Queries, pipelines, transactions, portals.
 
 use super::frames::*;
+use super::schedules::same_as_direct;
 use super::script::Script;
-use super::world::same_as_direct;
 
 /// The frames said at once, and with a pause after each.
 fn both_ways(frames: &[Vec<u8>]) {

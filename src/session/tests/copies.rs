@@ -1,8 +1,8 @@
 //! COPY in every form.
 
 use super::frames::*;
+use super::schedules::same_as_direct;
 use super::script::{Say, Script};
-use super::world::same_as_direct;
 
 fn at_once(frames: &[Vec<u8>]) {
     same_as_direct(&[Script::at_once(frames.to_vec())]);

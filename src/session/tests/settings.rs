@@ -1,8 +1,8 @@
 //! Settings follow their client over shared backends.
 
 use super::frames::*;
+use super::schedules::same_as_direct;
 use super::script::Script;
-use super::world::same_as_direct;
 
 fn client(zone: &'static str, frames: &[Vec<u8>]) -> Script {
     Script::patient(frames.to_vec()).startup(vec![("TimeZone", zone), ("application_name", "it's")])

@@ -1,8 +1,9 @@
 //! Prepared statements: names, what backends hold, errors of ours.
 
 use super::frames::*;
+use super::schedules::{same_as_direct, same_under};
 use super::script::Script;
-use super::world::{Wish, World, same_as_direct, same_under};
+use super::world::{Wish, World};
 
 fn both_ways(frames: &[Vec<u8>]) {
     same_as_direct(&[Script::at_once(frames.to_vec())]);
