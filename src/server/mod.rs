@@ -2,10 +2,11 @@
 //! serves it.
 //!
 //! [`accept`] takes connections, `handshake` finds out what they want, `login` who they are, [`dispatch`] brings
-//! a session onto its way. [`routes`] knows the way from a database and user to a pool. What a session does
-//! afterwards is `proxy`'s.
+//! a session onto its way. [`routes`] knows the way from a database and user to a pool, `budgets` what each server
+//! grants. What a session does afterwards is `proxy`'s.
 
 pub mod accept;
+mod budgets;
 pub mod dispatch;
 mod handshake;
 mod login;

@@ -1,6 +1,5 @@
 //! The way from a client's database and user to its pool, made when first asked for and kept up by reloads.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -12,14 +11,15 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::budgets::Budgets;
 use crate::auth::{BackendCredential, BackendLogin};
 use crate::backend::{Administration, Dialer, Endpoint, Login, Outage, Target};
 use crate::clients::{Clients, Names};
-use crate::config::{self, Config, Host, PoolMode};
+use crate::config::{self, Config, PoolMode};
 use crate::insight::{Insight, Tags};
 use crate::net::ServerTls;
 use crate::notify::{self, Hub, Plan};
-use crate::pool::{Blueprint, Budget, Emptiness, PoolKey, Pools, PoolsExhausted};
+use crate::pool::{Blueprint, Emptiness, PoolKey, Pools, PoolsExhausted};
 use crate::prepared::{Allowance, Registry};
 use crate::proxy::{Limits, Route};
 use crate::session::{Functions, Hold, LimitsMet, Measuring, ReadTags, Rules, Sequences};
@@ -35,8 +35,7 @@ pub struct Routes {
     former: Mutex<Vec<Weak<Route>>>,
     pools: Arc<Pools<Dialer>>,
     administration: Arc<Administration>,
-    /// One for each PostgreSQL server, by its hosts.
-    budgets: Mutex<HashMap<Vec<Host>, Arc<Budget>>>,
+    budgets: Budgets,
     hub: Arc<Hub>,
     registry: Arc<Registry>,
     profiles: Arc<Profiles>,
@@ -75,7 +74,7 @@ impl Routes {
             former: Mutex::default(),
             administration: Arc::new(Administration::new(Arc::clone(&pools))),
             pools,
-            budgets: Mutex::default(),
+            budgets: Budgets::default(),
             hub,
             registry: Arc::new(registry),
             profiles: Arc::new(profiles),
@@ -166,7 +165,7 @@ impl Routes {
                     defaults: ArcSwapOption::empty(),
                 },
                 config: settings.clone(),
-                budget: self.budget(config, &target.endpoint().hosts),
+                budget: self.budgets.of(&target.endpoint().hosts, config.server.max_connections),
                 backoff: config.server.backoff.clone(),
             })
         })?;
@@ -230,11 +229,10 @@ impl Routes {
         self.insight.reconfigure(&config.insight);
         self.insight.set_budgets(config.budgets);
         self.pools.set_limits(config.limits.pools, config.limits.waiters);
-        for budget in self.budgets.lock().values() {
-            budget.set_max(config.server.max_connections, now);
-        }
+        let pools = self.pools.all();
+        self.budgets.set_max(&pools, config.server.max_connections, now);
         self.pools.reconfigure(now, |key| Some(config.pool_for(&key.database, &key.user)));
-        for pool in self.pools.all() {
+        for pool in &pools {
             let dialer = pool.manager();
             pool.set_backoff(config.server.backoff.clone());
             dialer.startups.forget();
@@ -254,6 +252,7 @@ impl Routes {
                 pool.retire_all(now);
             }
         }
+        self.budgets.follow(&pools);
         // Sessions that start from now on get new rules: modes and limits of a session are fixed at its login.
         let mut former = self.former.lock();
         former.extend(self.routes.iter().map(|route| Arc::downgrade(&route)));
@@ -325,12 +324,6 @@ impl Routes {
         let tags: Arc<dyn ReadTags> = Arc::new(TagReader(Arc::clone(insight.tags())));
         let texts = insight.plans().is_some();
         insight.is_enabled().then(|| Measuring { tags: Some(tags), parameters: insight.samples_parameters(), texts })
-    }
-
-    fn budget(&self, config: &Config, hosts: &[Host]) -> Arc<Budget> {
-        let mut budgets = self.budgets.lock();
-        let budget = budgets.entry(hosts.to_vec()).or_insert_with(|| Budget::new(config.server.max_connections));
-        Arc::clone(budget)
     }
 }
 

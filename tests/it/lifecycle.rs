@@ -106,6 +106,24 @@ async fn each_sighup_reaches_who_was_there_before_the_last() {
 }
 
 #[tokio::test]
+async fn the_cap_on_a_servers_connections_holds_where_a_sighup_moves_all_pools() {
+    let mut proxy = pgweir().set("server.max_connections", "1").set("pool.timeout", "'300ms'").start().await;
+    let mut before = proxy.wire().await;
+    before.query("select 1").await;
+    let sockets = format!("'{}'", postgres().await.socket_folder().display());
+    proxy.reload(|builder| builder.set("server.host", &sockets));
+    let place = "select coalesce(host(inet_server_addr()), 'a socket')";
+    eventually("the pool's place", async || before.value(place).await == "a socket").await;
+
+    // Another pool, which is made after the move.
+    let mut after = WireClient::login(proxy.address(), "postgres", "template1").await;
+    before.query("begin").await;
+    assert_eq!(code(&after.query("select 1").await).as_deref(), Some("53300"));
+    before.query("commit").await;
+    assert_eq!(after.value("select 1").await, "1");
+}
+
+#[tokio::test]
 async fn sighup_changes_what_is_logged() {
     let mut proxy = pgweir().start().await;
     let mut client = proxy.wire().await;
