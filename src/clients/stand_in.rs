@@ -3,7 +3,7 @@
 
 use tokio::sync::oneshot;
 
-use super::{Backend, Client, KeptBackend, Signal};
+use super::{Backend, Client, KeptBackend, Rest, Signal};
 
 /// What stands in for a client's backend.
 #[derive(Debug)]
@@ -33,11 +33,23 @@ pub enum Demand {
     Nothing,
 }
 
+impl Rest {
+    fn stand_in_mut(&mut self) -> Option<&mut StandIn> {
+        self.awaited.as_mut()?.stand_in.as_mut()
+    }
+
+    fn set_stand_in(&mut self, stand_in: Option<StandIn>) {
+        if stand_in.is_some() || self.awaited.is_some() {
+            self.awaited.get_or_insert_default().stand_in = stand_in;
+        }
+    }
+}
+
 impl Client {
     /// What is demanded since [`Signal::StandIn`].
     #[must_use]
     pub fn demand(&self) -> Demand {
-        match self.stand_in.lock().as_deref_mut() {
+        match self.rest.lock().stand_in_mut() {
             Some(StandIn::Asked { heard: heard @ false, .. }) => {
                 *heard = true;
                 Demand::Open
@@ -51,24 +63,24 @@ impl Client {
     #[must_use]
     pub fn is_stood_in_by(&self, backend: Backend) -> oneshot::Receiver<()> {
         let (needed, not_needed) = oneshot::channel();
-        let mut stand_in = self.stand_in.lock();
-        *stand_in = self.is_kept().then(|| Box::new(StandIn::Present { backend, _needed: needed }));
+        let mut rest = self.rest.lock();
+        rest.set_stand_in(self.is_kept().then_some(StandIn::Present { backend, _needed: needed }));
         not_needed
     }
 
     /// Nothing stands in for it, now or soon.
     pub fn is_not_stood_in(&self) {
-        *self.stand_in.lock() = None;
+        self.rest.lock().set_stand_in(None);
     }
 
     /// What stood in for it was told to end, with these last words.
     pub fn is_terminated(&self, words: &[u8]) {
-        *self.stand_in.lock() = Some(Box::new(StandIn::Terminated(words.into())));
+        self.rest.lock().set_stand_in(Some(StandIn::Terminated(words.into())));
         self.signal(Signal::StandIn);
     }
 
     pub(super) fn stood_in_by(&self) -> Option<Backend> {
-        match self.stand_in.lock().as_deref() {
+        match self.rest.lock().stand_in_mut() {
             Some(StandIn::Present { backend, .. }) => Some(*backend),
             _ => None,
         }
@@ -76,10 +88,10 @@ impl Client {
 
     /// Somebody needs it no more; perhaps nobody does.
     pub(super) fn part_with_stand_in(&self) {
-        let mut stand_in = self.stand_in.lock();
+        let mut rest = self.rest.lock();
         // Who comes after this look finds none.
-        if matches!(stand_in.as_deref(), Some(StandIn::Present { .. })) && !self.is_kept() {
-            *stand_in = None;
+        if matches!(rest.stand_in_mut(), Some(StandIn::Present { .. })) && !self.is_kept() {
+            rest.set_stand_in(None);
         }
     }
 }
@@ -93,13 +105,13 @@ impl KeptBackend {
             return None;
         }
         let (asker, answer) = oneshot::channel();
-        match &mut *self.0.stand_in.lock() {
-            Some(stand_in) => match &mut **stand_in {
-                StandIn::Asked { askers, .. } => askers.push(asker),
-                StandIn::Present { .. } | StandIn::Terminated(_) => return None,
-            },
-            none => *none = Some(Box::new(StandIn::Asked { askers: vec![asker], heard: false })),
+        let mut rest = self.0.rest.lock();
+        match rest.stand_in_mut() {
+            Some(StandIn::Asked { askers, .. }) => askers.push(asker),
+            Some(StandIn::Present { .. } | StandIn::Terminated(_)) => return None,
+            None => rest.set_stand_in(Some(StandIn::Asked { askers: vec![asker], heard: false })),
         }
+        drop(rest);
         self.0.signal(Signal::StandIn);
         Some(answer)
     }

@@ -25,7 +25,7 @@ const BURST_SILENCE: Duration = Duration::from_secs(1);
 const SINGLE_SILENCE: Duration = Duration::from_millis(100);
 /// Units that are many, and room for units that is always kept.
 const MANY: usize = 64;
-const KEPT: usize = 1024;
+const KEPT: usize = 256;
 /// Executions after which a burst that has no end is reported all the same.
 const LONGEST: u64 = 10_000;
 /// Patterns of one unit that are watched, sessions, and findings.

@@ -44,7 +44,7 @@ impl Serve {
         let must = if wait == Wait::SameLease { self.aside.drew_on } else { None };
         let wish = Wish {
             worker: self.worker().index,
-            last_backend: self.last_backend,
+            last_backend: self.aside.last_backend,
             profile: Arc::as_ptr(self.session.profile()).addr(),
             priority: active.limits.priority,
             holder: u64::try_from(self.handle.pid).unwrap_or(0),
@@ -132,7 +132,7 @@ impl Serve {
         }
         self.handle.has_backend(clients::Backend { server: lease.cancel.server, process: lease.cancel.pid });
         lease.holder.lend(self.handle.pid, self.aside.subscriber.is_some());
-        self.last_backend = Some(lease.id());
+        self.aside.last_backend = Some(lease.id());
         self.session.leased(&mut for_session(&mut lease), &mut active.out);
         if others_drew {
             self.session.finds_draws_of_others();

@@ -27,7 +27,6 @@ pub(super) struct Serve {
     pub(super) session: Session,
     pub(super) handle: Arc<Client>,
     pub(super) route: Arc<Route>,
-    pub(super) last_backend: Option<BackendId>,
     pub(super) active: Option<Box<Active>>,
     pub(super) aside: Box<Aside>,
 }
@@ -38,6 +37,7 @@ pub(super) struct Aside {
     /// What it occupies until its end.
     _seat: Seat,
     occupied: Occupied,
+    pub(super) last_backend: Option<BackendId>,
     /// Where it last drew from a sequence, as long as nobody else has drawn there since.
     pub(super) drew_on: Option<BackendId>,
     /// What it listens to by a shared backend; nothing for most.
@@ -86,9 +86,16 @@ impl Serving {
             active.from_client.put(ahead);
             active
         });
-        let aside = Aside { _seat: seat, occupied, drew_on: None, subscriber: None, draining: false, listens: false };
-        let aside = Box::new(aside);
-        Self(State::Serving(Serve { client, session, handle, route, last_backend: None, active, aside }))
+        let aside = Box::new(Aside {
+            _seat: seat,
+            occupied,
+            last_backend: None,
+            drew_on: None,
+            subscriber: None,
+            draining: false,
+            listens: false,
+        });
+        Self(State::Serving(Serve { client, session, handle, route, active, aside }))
     }
 }
 
@@ -253,6 +260,7 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_a_small_task() {
-        assert!(size_of::<Serving>() <= 160, "{}", size_of::<Serving>());
+        // With what tokio keeps beside it, it is a task of 256 bytes; the next larger one has 384.
+        assert!(size_of::<Serving>() <= 152, "{}", size_of::<Serving>());
     }
 }
