@@ -227,7 +227,7 @@ impl Session {
             // What the backend carries is not known then, so it stays with the session.
             Kind::Query if to == Addressee::Us && turn.looking.is_some() => {
                 out.own_statements += 1;
-                self.look_failed();
+                self.look_failed(report.code == sqlstate::LOCK_NOT_AVAILABLE.as_bytes());
                 return Ok(Verdict::Swallow);
             }
             // The question that follows will fail for it.

@@ -264,15 +264,20 @@ impl Session {
         }
     }
 
-    /// The backend would not say what it holds: it is asked for all once more, and then stays with the session.
-    pub(super) fn look_failed(&mut self) {
+    /// The backend would not say what it holds: it is asked for all once more, and then stays with the session. Where
+    /// somebody has `locked` what was called, that may have done anything, and is asked about when it is called again.
+    pub(super) fn look_failed(&mut self, locked: bool) {
         let Some(turn) = &mut self.turn else { return };
         let look = turn.looking.take().unwrap_or_default();
-        turn.unknown.extend(look.callees);
-        if look.resets {
+        let is_unread = locked && !look.callees.is_empty();
+        let again = !is_unread && std::mem::replace(&mut turn.look_failed, true);
+        if look.resets || is_unread || again {
             self.state.note_unnamed();
         }
-        if std::mem::replace(&mut turn.look_failed, true) {
+        if !is_unread && !again {
+            turn.unknown.extend(look.callees);
+        }
+        if again {
             self.state.keep(Keeps::UNKNOWN);
         } else {
             self.state.note(Effects::ANYTHING);

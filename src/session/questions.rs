@@ -38,9 +38,11 @@ pub(super) const TIMEOUT: &[u8] = b"SELECT 's', 'statement_timeout', pg_catalog.
 pub(super) const WITHOUT_TIMEOUT: &[u8] = b"; SET LOCAL statement_timeout = 0; ";
 /// Between what is asked of the session and what is asked about its database: that has so many parts that compiling them
 /// would take seconds, where a catalog is large enough for PostgreSQL to think it worth while. Each is planned once for
-/// each backend, for few names, for which the indexes of the catalog are what they are there for.
+/// each backend, for few names, for which the indexes of the catalog are what they are there for. To write out a view or
+/// an expression PostgreSQL locks its tables: what somebody is about to alter is not waited for.
 pub(super) const PLANNED: &[u8] = b"SELECT '', pg_catalog.concat(pg_catalog.set_config('jit', 'off', true), \
-    pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true)), \
+    pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true), \
+    pg_catalog.set_config('lock_timeout', '100ms', true)), \
     pg_catalog.concat(pg_catalog.set_config('enable_seqscan', 'off', true), \
     pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true))";
 

@@ -14,6 +14,7 @@ pub const INVALID_AUTHORIZATION_CLASS: &[u8] = b"28";
 pub const INVALID_CATALOG_NAME: &str = "3D000";
 pub const INVALID_PASSWORD: &str = "28P01";
 pub const INVALID_STATEMENT_NAME: &str = "26000";
+pub const LOCK_NOT_AVAILABLE: &str = "55P03";
 pub const NAME_TOO_LONG: &str = "42622";
 pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
 pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
