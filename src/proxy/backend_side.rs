@@ -45,18 +45,21 @@ impl Serve {
                 Poll::Ready(Ok(_)) => {}
             }
         }
-        self.judge_backend(active, cx, now)?;
+        let stopped = self.judge_backend(active, cx, now)?;
         if active.work.transaction.is_some() && self.session.is_answered() {
             active.work.rests(self.session.is_between_transactions());
         }
         self.forget_mentioned(active);
         self.release_if_done(active, now)?;
+        // The session has its backend still, and has not heard all.
+        active.unjudged |= stopped && matches!(active.ownership, Ownership::Leased(_));
         Ok(true)
     }
 
-    fn judge_backend(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<(), Ending> {
+    /// Judges what is here. Whether it stopped before the end of that, as the lease may be over.
+    fn judge_backend(&mut self, active: &mut Active, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ending> {
         let Active { ownership: Ownership::Leased(lease), from_backend, to_client, out, measured, .. } = active else {
-            return Ok(());
+            return Ok(false);
         };
         let unread = from_backend.unread();
         let pinned = lease.is_pinned();
@@ -64,7 +67,7 @@ impl Serve {
         let author = |pid: i32| self.route.hub.holders().author(&cancel.host, pid, 0).unwrap_or(pid);
         let leased = &mut Leased { held, carried, pinned };
         // What is forwarded from `run` on has not been copied: as long as nothing is left out or added, it need not be.
-        let (mut run, mut at, mut need) = (0, 0, 0);
+        let (mut run, mut at, mut need, mut stopped) = (0, 0, 0, false);
         let nothing_half_sent = active.to_backend.is_empty() && active.client_rest == Rest::None;
         while at < unread.len() {
             if active.backend_rest != Rest::None {
@@ -95,6 +98,10 @@ impl Serve {
             let forward =
                 verdict == Verdict::Forward && !readdress(&frame, author, self.aside.subscriber.as_deref(), out);
             let ready = header.tag == backend::READY_FOR_QUERY;
+            if ready && self.session.is_done_with_mentioned() {
+                // Before the answer is there: whoever reads it may rely on what became of them.
+                active.mentioned.clear();
+            }
             if ends_statement(header.tag) {
                 active.work.goes_on(ready && self.session.transaction() == Transaction::Idle, now);
             }
@@ -111,6 +118,7 @@ impl Serve {
             active.unjudged = self.session.keeps_ready_back();
             // Once the lease is over, what follows is said to nobody.
             if active.unjudged || (ready && nothing_half_sent && self.session.may_release()) {
+                stopped = at < unread.len();
                 break;
             }
         }
@@ -123,7 +131,7 @@ impl Serve {
         from_backend.consume(at);
         from_backend.make_room(need.max(1));
         self.record_ended(active, now);
-        if sent.is_err() { client_deaf(active).map(|_| ()) } else { Ok(()) }
+        if sent.is_err() { client_deaf(active).map(|_| stopped) } else { Ok(stopped) }
     }
 
     /// The backend's connection has ended.

@@ -224,6 +224,7 @@ impl Serve {
         let Ownership::Leased(mut lease) = std::mem::take(&mut active.ownership) else {
             return;
         };
+        active.unjudged = false;
         self.handle.has_no_backend();
         lease.holder.over();
         if let Some(subscriber) = &mut self.aside.subscriber {

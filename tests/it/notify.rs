@@ -1,7 +1,7 @@
 //! LISTEN in transaction mode: sessions that listen share one connection of their own and keep no backend.
 
 use crate::differential::rng::Rng;
-use crate::harness::{Frame, Proxy, WireClient, code, eventually, frame, own_postgres, pgweir, postgres};
+use crate::harness::{Frame, Proxy, Relay, WireClient, code, eventually, frame, own_postgres, pgweir, postgres};
 
 /// The process id that a NotificationResponse shows.
 fn sender(frame: &Frame) -> i32 {
@@ -395,4 +395,23 @@ async fn a_database_to_which_nobody_listens_any_more_can_be_dropped_at_once() {
     let mut heard = WireClient::login(proxy.address(), "postgres", "n_heard").await;
     heard.query("listen n_heard").await;
     assert_eq!(code(&admin.query("drop database n_heard").await).as_deref(), Some("55006"));
+}
+
+#[tokio::test]
+async fn what_comes_together_with_the_answer_is_heard_at_once_by_a_session_that_keeps_its_backend() {
+    let cluster = own_postgres().start().await;
+    let relay = Relay::to(&cluster).await;
+    let proxy = pgweir().in_front_of_port(relay.port()).pool_size(2).start().await;
+    let mut listener = proxy.wire().await;
+    listener.query("do $$ begin execute 'listen n_together'; end $$").await;
+    assert_eq!(listener.value("select 1").await, "1");
+    relay.hold();
+    listener.send(&frame::query("select 'the answer'")).await;
+    relay.has(b"the answer").await;
+    cluster.execute("notify n_together, 'the news'").await;
+    relay.has(b"the news").await;
+    relay.let_go();
+    let answer = listener.until(b'Z').await;
+    assert!(answer.iter().any(|frame| frame.summary() == "DataRow(the answer)"), "{answer:?}");
+    assert_eq!(next_notification(&mut listener).await, "NotificationResponse(n_together, the news)");
 }

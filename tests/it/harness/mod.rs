@@ -1,17 +1,20 @@
 //! What every test stands on: a throw-away PostgreSQL ([`postgres`]), the real `pgweir` binary ([`pgweir`]) and a raw
 //! protocol client ([`wire`]). It holds no test and knows nothing of what a single test wants to show.
 //!
-//! Go next to [`postgres`](mod@postgres) for the cluster, to [`proxy`] for the binary, to [`wire`] for bytes.
+//! Go next to [`postgres`](mod@postgres) for the cluster, to [`proxy`] for the binary, to [`wire`] for bytes, to
+//! [`relay`] for what is between pgweir and PostgreSQL.
 
 pub mod frame;
 pub mod postgres;
 pub mod proxy;
+pub mod relay;
 pub mod tls;
 pub mod wire;
 
 pub use frame::Frame;
 pub use postgres::{Cluster, own_postgres, postgres};
 pub use proxy::{Builder, Proxy, pgweir};
+pub use relay::Relay;
 pub use wire::WireClient;
 
 use std::io::Write;

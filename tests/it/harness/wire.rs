@@ -126,8 +126,11 @@ impl WireClient {
 
     /// The next frame; [`Frame::End`] when the server closed (also in the middle of a frame, or by a reset).
     pub async fn frame(&mut self) -> Frame {
-        let what = self.context("next frame");
-        within(&what, self.next_frame()).await
+        // What was seen is put into words only where it is needed: there are thousands of frames.
+        match tokio::time::timeout(super::GUARD, self.next_frame()).await {
+            Ok(frame) => frame,
+            Err(_) => panic!("{}: nothing within {:?}", self.context("next frame"), super::GUARD),
+        }
     }
 
     async fn next_frame(&mut self) -> Frame {
