@@ -7,7 +7,7 @@ mod stand_in;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::SystemTime;
 
@@ -95,6 +95,8 @@ pub struct Client {
     pub identity: Identity,
     key: Key,
     signals: AtomicU8,
+    /// What stood in for its backend may have been told to end.
+    in_doubt: AtomicBool,
     /// The backend it has; 0 is none.
     backend: AtomicU64,
     /// How many want it to keep that.
@@ -392,6 +394,7 @@ impl Seat {
             identity,
             key,
             signals: AtomicU8::new(0),
+            in_doubt: AtomicBool::new(false),
             backend: AtomicU64::new(0),
             keepers: AtomicU32::new(0),
             rest: Mutex::default(),

@@ -1,6 +1,8 @@
 //! What others' statements about a client find where it has no backend: a connection that is opened for as long as
 //! they run.
 
+use std::sync::atomic::Ordering;
+
 use tokio::sync::oneshot;
 
 use super::{Backend, Client, KeptBackend, Rest, Signal};
@@ -18,6 +20,11 @@ pub(super) enum StandIn {
         backend: Backend,
         /// It is told by the end of this channel that nobody needs it any more.
         _needed: oneshot::Sender<()>,
+    },
+    /// Nobody needs it any more. It has not said yet whether it was told to end, and until then its client does nothing.
+    Dismissed {
+        /// Those who want another one.
+        askers: Vec<oneshot::Sender<()>>,
     },
     /// It was told to end, which was meant for its client.
     Terminated(Box<[u8]>),
@@ -55,7 +62,7 @@ impl Client {
                 Demand::Open
             }
             Some(StandIn::Terminated(words)) => Demand::End(words.clone()),
-            Some(StandIn::Asked { .. } | StandIn::Present { .. }) | None => Demand::Nothing,
+            Some(StandIn::Asked { .. } | StandIn::Present { .. } | StandIn::Dismissed { .. }) | None => Demand::Nothing,
         }
     }
 
@@ -64,13 +71,38 @@ impl Client {
     pub fn is_stood_in_by(&self, backend: Backend) -> oneshot::Receiver<()> {
         let (needed, not_needed) = oneshot::channel();
         let mut rest = self.rest.lock();
-        rest.set_stand_in(self.is_kept().then_some(StandIn::Present { backend, _needed: needed }));
+        rest.set_stand_in(Some(if self.is_kept() {
+            StandIn::Present { backend, _needed: needed }
+        } else {
+            StandIn::Dismissed { askers: Vec::new() }
+        }));
         not_needed
     }
 
     /// Nothing stands in for it, now or soon.
     pub fn is_not_stood_in(&self) {
         self.rest.lock().set_stand_in(None);
+        self.in_doubt.store(false, Ordering::Release);
+    }
+
+    /// What stood in for it has gone, and was not told to end.
+    pub fn is_spared(&self) {
+        let mut rest = self.rest.lock();
+        let askers = match rest.stand_in_mut() {
+            Some(StandIn::Dismissed { askers }) => std::mem::take(askers),
+            _ => Vec::new(),
+        };
+        let asked = !askers.is_empty();
+        rest.set_stand_in(asked.then_some(StandIn::Asked { askers, heard: false }));
+        drop(rest);
+        self.in_doubt.store(false, Ordering::Release);
+        self.signal(if asked { Signal::StandIn } else { Signal::Tick });
+    }
+
+    /// Whether it may have been told to end by what stood in for it, which is known soon.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Acquire)
     }
 
     /// What stood in for it was told to end, with these last words.
@@ -91,7 +123,8 @@ impl Client {
         let mut rest = self.rest.lock();
         // Who comes after this look finds none.
         if matches!(rest.stand_in_mut(), Some(StandIn::Present { .. })) && !self.is_kept() {
-            rest.set_stand_in(None);
+            self.in_doubt.store(true, Ordering::Release);
+            rest.set_stand_in(Some(StandIn::Dismissed { askers: Vec::new() }));
         }
     }
 }
@@ -107,7 +140,7 @@ impl KeptBackend {
         let (asker, answer) = oneshot::channel();
         let mut rest = self.0.rest.lock();
         match rest.stand_in_mut() {
-            Some(StandIn::Asked { askers, .. }) => askers.push(asker),
+            Some(StandIn::Asked { askers, .. } | StandIn::Dismissed { askers }) => askers.push(asker),
             Some(StandIn::Present { .. } | StandIn::Terminated(_)) => return None,
             None => rest.set_stand_in(Some(StandIn::Asked { askers: vec![asker], heard: false })),
         }

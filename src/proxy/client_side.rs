@@ -99,7 +99,7 @@ impl Serve {
         let mut progress = false;
         // A cancel that is on its way must not hit what comes after the statement that it was for.
         let may_be_hit = active.cancel.is_some() && self.session.is_answered();
-        if may_be_hit || self.must_hear_first(active) {
+        if may_be_hit || self.handle.is_in_doubt() || self.must_hear_first(active) {
             return Ok(false);
         }
         active.held = None;

@@ -60,7 +60,7 @@ impl Serve {
 
     /// The statement that mentioned sessions has been answered: they may part with their backends.
     pub(super) fn forget_mentioned(&self, active: &mut Active) {
-        if !active.mentioned.is_empty() && self.session.is_answered() && !self.session.is_about_to_mention() {
+        if !active.mentioned.is_empty() && self.session.is_done_with_mentioned() {
             active.mentioned.clear();
         }
     }

@@ -93,8 +93,9 @@ async fn stand_in(route: Arc<Route>, client: Arc<Client>, shown: Vec<(&'static [
     };
     let backend = Backend { server: stand_in.key.server, process: stand_in.key.pid };
     let not_needed = client.is_stood_in_by(backend);
-    if let Some(report) = stand_in.stand(not_needed).await {
-        client.is_terminated(report.body());
+    match stand_in.stand(not_needed).await {
+        Some(report) => client.is_terminated(report.body()),
+        None => client.is_spared(),
     }
 }
 

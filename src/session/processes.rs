@@ -206,11 +206,11 @@ impl Session {
         }
     }
 
-    /// Whether a frame whose mentions are replaced waits to be judged again.
+    /// Whether statements that mention others are answered, and none waits to be judged again with its mentions replaced.
     #[must_use]
-    pub fn is_about_to_mention(&self) -> bool {
+    pub fn is_done_with_mentioned(&self) -> bool {
         let about = |mentions: &Mentions| matches!(mentions, Mentions::Replaced { .. } | Mentions::Prepared { .. });
-        self.turn.as_ref().is_some_and(|turn| about(&turn.head.mentions))
+        self.is_answered() && !self.turn.as_ref().is_some_and(|turn| about(&turn.head.mentions))
     }
 
     /// They are replaced, or known, as far as they are sessions': the frame that waits can be judged again.

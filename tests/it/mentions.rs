@@ -1,6 +1,6 @@
 //! Process ids that clients were given at their logins, in statements of others: they mean the backend of that moment.
 
-use crate::harness::{Frame, code, eventually, frame, pgweir};
+use crate::harness::{Frame, Relay, code, eventually, frame, pgweir, postgres};
 
 #[tokio::test]
 async fn a_session_is_found_and_signalled_by_the_process_id_that_it_was_told() {
@@ -108,5 +108,34 @@ async fn a_session_is_found_also_at_the_moment_when_its_backend_goes_back() {
         one.send(&frame::query(&format!("set application_name = 's_leaves_{number}'"))).await;
         assert_eq!(two.value(&found).await, "1", "{number}");
         one.until(b'Z').await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_session_that_was_terminated_runs_nothing_any_more() {
+    let relay = Relay::to(postgres().await).await;
+    let proxy = pgweir().in_front_of_port(relay.port()).pool_size(3).start().await;
+    let (mut ended, mut other) = (proxy.wire().await, proxy.wire().await);
+    relay.hold_from(b"57P01");
+    assert_eq!(other.value(&format!("select pg_terminate_backend({})", ended.process_id())).await, "t");
+    relay.has(b"57P01").await;
+    ended.send(&frame::query("select 'too late'")).await;
+    for _ in 0..10 {
+        assert_eq!(other.value("select 1").await, "1");
+    }
+    relay.let_go();
+    let answer = ended.until_end().await;
+    assert_eq!(code(&answer).as_deref(), Some("57P01"));
+    assert!(answer.iter().all(|frame| frame.tag() != b'D'), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_idle_session_that_was_only_listed_goes_on() {
+    let proxy = pgweir().pool_size(3).start().await;
+    let (mut other, mut listed) = (proxy.wire().await, proxy.wire().await);
+    for _ in 0..10 {
+        let text = format!("select count(*) from pg_stat_activity where pid = {}", listed.process_id());
+        assert_eq!(other.value(&text).await, "1");
+        assert_eq!(listed.value("select 1").await, "1");
     }
 }
