@@ -1,6 +1,6 @@
 //! What one backend has prepared.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Description, OUT_OF_DATE, Shape, Types};
@@ -121,11 +121,12 @@ impl Held {
     /// The statement to close before one more is parsed: the least recently used one that is not `leaving` already,
     /// where `coming` more have been parsed but are not known to be held yet. `None` while there is room.
     #[must_use]
-    pub fn surplus(&self, coming: usize, leaving: impl Fn(u64) -> bool) -> Option<u64> {
+    pub fn surplus(&self, coming: usize, leaving: impl FnOnce() -> BTreeSet<u64>) -> Option<u64> {
         if self.statements.len() + coming < self.limit {
             return None;
         }
-        let staying = || self.statements.iter().filter(|(id, _)| !leaving(**id));
+        let leaving = leaving();
+        let staying = || self.statements.iter().filter(|(id, _)| !leaving.contains(id));
         if staying().count() + coming < self.limit {
             return None;
         }
@@ -176,13 +177,13 @@ mod tests {
     fn the_least_recently_used_statement_goes_first_unless_it_is_going_already() {
         let mut held = Held::new(2);
         held.insert(1, 1);
-        assert_eq!(held.surplus(0, |_| false), None);
-        assert_eq!(held.surplus(1, |_| false), Some(1));
+        assert_eq!(held.surplus(0, BTreeSet::new), None);
+        assert_eq!(held.surplus(1, BTreeSet::new), Some(1));
         held.insert(2, 1);
         held.touch(1);
-        assert_eq!(held.surplus(0, |_| false), Some(2));
-        assert_eq!(held.surplus(0, |id| id == 2), None);
-        assert_eq!(held.surplus(1, |id| id == 2), Some(1));
+        assert_eq!(held.surplus(0, BTreeSet::new), Some(2));
+        assert_eq!(held.surplus(0, || BTreeSet::from([2])), None);
+        assert_eq!(held.surplus(1, || BTreeSet::from([2])), Some(1));
     }
 
     #[test]

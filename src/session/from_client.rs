@@ -54,12 +54,11 @@ impl Session {
             turn.forget_head();
             return is_known(frame.tag).map(|()| Verdict::Swallow);
         }
-        if turn.owed() >= self.rules.pipeline {
+        if turn.is_crowded(self.rules.pipeline) {
             turn.answer_fakes(&mut self.names, &mut out.before);
-            if turn.owed() >= self.rules.pipeline {
-                if !std::mem::replace(&mut turn.crowded, true) {
-                    self.rules.met.pipeline.fetch_add(1, Ordering::Relaxed);
-                }
+            if turn.is_crowded(self.rules.pipeline) {
+                let met = !std::mem::replace(&mut turn.crowded, true) && turn.owed() >= self.rules.pipeline;
+                self.rules.met.pipeline.fetch_add(u64::from(met), Ordering::Relaxed);
                 return Ok(turn.wait(out));
             }
         }

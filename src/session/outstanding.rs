@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Leased;
-use super::turn::{Effect, Turn};
+use super::turn::{Effect, Pending, Turn};
 use crate::prepared::{Named, Names};
 
 /// What is known of a name or statement while replies are outstanding.
@@ -60,8 +60,11 @@ impl Turn {
     /// The statement to close before the backend parses one more.
     pub(super) fn surplus(&self, leased: &Leased<'_>) -> Option<u64> {
         let coming = self.pending.iter().filter(|pending| matches!(pending.effect, Effect::Hold(..))).count();
-        let leaving =
-            |id| self.pending.iter().any(|pending| matches!(pending.effect, Effect::Drop(gone) if gone == id));
+        let left = |pending: &Pending| match pending.effect {
+            Effect::Drop(id) => Some(id),
+            _ => None,
+        };
+        let leaving = || self.pending.iter().filter_map(left).collect();
         leased.held.surplus(coming, leaving)
     }
 

@@ -27,6 +27,10 @@ use crate::sql::{Digest, Pattern, Weighed};
 use crate::wire::build::Fault;
 use crate::wire::view::Transaction;
 
+/// What becomes of names and statements is looked through for each statement that is prepared, as far as it is not decided
+/// yet: so many may be that.
+const MOST_PENDING: usize = 1024;
+
 /// What was found out for the frame that waits at the head of what the client has sent.
 #[derive(Debug, Default)]
 pub(super) struct Head {
@@ -109,7 +113,7 @@ pub(super) struct Turn {
     pub(super) between_frames: bool,
     /// The end of what has passed of a Query that streams past.
     pub(super) passing: Option<Vec<u8>>,
-    /// A frame waits because too many replies are owed.
+    /// A frame waits because too much is owed.
     pub(super) crowded: bool,
     /// Commands at work that may drop statements.
     pub(super) forgetting: usize,
@@ -158,6 +162,13 @@ impl Turn {
 
     pub(super) fn owed(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Whether so much is owed, or not decided yet, that the client's next frame must wait; then it does until half of
+    /// that is done.
+    pub(super) fn is_crowded(&self, pipeline: usize) -> bool {
+        let most = |count: usize| if self.crowded { (count / 2).max(1) } else { count };
+        self.owed() >= most(pipeline) || self.pending.len() >= most(MOST_PENDING)
     }
 
     /// Whether the outcome of an earlier batch of the client is not known yet.

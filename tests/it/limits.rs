@@ -302,3 +302,19 @@ async fn others_hear_of_an_altered_role_in_session_mode_too() {
     let mut altered = WireClient::login(proxy.address(), "li_altered", "postgres").await;
     assert_eq!(altered.value("show work_mem").await, "7MB");
 }
+
+#[tokio::test]
+async fn a_batch_may_prepare_thousands_of_statements() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let mut client = proxy.wire().await;
+    let one = |number: usize| {
+        let name = format!("li_{number}");
+        let sql = format!("select {number}");
+        [frame::parse(&name, &sql, &[]), frame::bind("", &name, &[]), frame::execute("", 0)].concat()
+    };
+    let batch: Vec<u8> = (0..3000).flat_map(one).chain(frame::sync()).collect();
+    client.send(&batch).await;
+    let answer = client.until(b'Z').await;
+    let rows: Vec<_> = answer.iter().filter(|frame| frame.tag() == b'D').map(Frame::summary).collect();
+    assert_eq!(rows, (0..3000).map(|number| format!("DataRow({number})")).collect::<Vec<_>>());
+}
