@@ -33,7 +33,7 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
         hear(backend, &answer.statuses, profiles);
         backend.carried.turn_into(Arc::clone(&fresh), profiles);
     }
-    let mut canonical = Vec::new();
+    let (mut canonical, mut frames) = (Vec::new(), Vec::new());
     let mut statuses: Vec<(Vec<u8>, Vec<u8>)> =
         backend.carried.defaults.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     if !wanted.is_empty() {
@@ -45,6 +45,7 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
         for ((name, asked), value) in wanted.iter().zip(answer.row.unwrap_or_default()) {
             canonical.push((name.clone(), value.unwrap_or_else(|| asked.clone())));
         }
+        frames = answer.notices;
         for (name, value) in answer.statuses {
             if !wanted.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
                 backend.carried.hear_default(&name, &value, profiles);
@@ -60,12 +61,11 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
     moot.iter().for_each(|(name, _)| backend.carried.note_moot(name));
     let profile = profiles.intern(canonical.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
     backend.carried.profile = Arc::clone(&profile);
-    let mut frames = Vec::new();
     for (name, value) in &statuses {
         build::parameter_status_raw(&mut frames, name, value);
     }
     let defaults = Arc::clone(&backend.carried.defaults);
-    Ok(Adopted::Known(Known { profile, defaults, statuses: frames.into() }))
+    Ok(Adopted::Known(Known { profile, defaults, told: frames.into() }))
 }
 
 /// What the backend has reported while it was told nothing else than to be without settings is the server's.

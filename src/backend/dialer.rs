@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Instant;
 
+use super::login::LoggedIn;
 use super::outage::{Outage, Tidings};
 use super::{Backend, Holders, Refusal, Undo, connect, talk};
 use crate::auth::{Md5Hash, ScramKeys};
@@ -122,6 +123,8 @@ pub struct Dialer {
     pub outage: Outage,
     /// What the backend that was last given back has reported when it was fresh.
     pub defaults: ArcSwapOption<Defaults>,
+    /// What PostgreSQL warned of when the last backend logged in, frame by frame.
+    pub notices: ArcSwapOption<Vec<u8>>,
 }
 
 /// Whether a server that says so may let us in later: it is starting, stopping or full.
@@ -139,15 +142,18 @@ impl Manager for Dialer {
         let connected = connect::connect_in_time(&endpoint, self.target.login(), &[]).await;
         self.report(&endpoint, connected.as_ref().err());
         match connected {
-            Ok((stream, logged_in, cancel)) => Ok(Box::new(Backend {
-                stream,
-                holder: self.holders.enter(&cancel.host, cancel.pid),
-                held: Held::new(self.statements.load(Ordering::Relaxed)),
-                carried: Carried::new(self.profiles.fresh(), self.profiles.intern_defaults(logged_in.statuses.into())),
-                cancel: Arc::new(cancel),
-                undo: Undo::default(),
-                drew: None,
-            })),
+            Ok((stream, LoggedIn { statuses, notices, .. }, cancel)) => {
+                self.notices.store((!notices.is_empty()).then(|| Arc::new(notices)));
+                Ok(Box::new(Backend {
+                    stream,
+                    holder: self.holders.enter(&cancel.host, cancel.pid),
+                    held: Held::new(self.statements.load(Ordering::Relaxed)),
+                    carried: Carried::new(self.profiles.fresh(), self.profiles.intern_defaults(statuses.into())),
+                    cancel: Arc::new(cancel),
+                    undo: Undo::default(),
+                    drew: None,
+                }))
+            }
             Err(refusal) if refusal.is_temporary() => Err(ConnectFault::Unavailable(refusal)),
             Err(refusal) => Err(ConnectFault::Refused(refusal)),
         }

@@ -8,6 +8,7 @@ use super::dialer::{Endpoint, Login};
 use super::{Refusal, Report, talk};
 use crate::auth::{MECHANISM, Nonce, ScramClient, ScramKeys, md5_password};
 use crate::net::Stream;
+use crate::wire::build::write_frame;
 use crate::wire::startup::CancelSecret;
 use crate::wire::tag::backend;
 use crate::wire::{build, startup, view};
@@ -19,6 +20,8 @@ pub struct LoggedIn {
     pub key: CancelSecret,
     /// ParameterStatus in the order they came.
     pub statuses: Vec<(Box<[u8]>, Box<[u8]>)>,
+    /// What it warned of, frame by frame, as that a database's collation has another version by now.
+    pub notices: Vec<u8>,
 }
 
 /// Starts a session and authenticates; returns at the first ReadyForQuery.
@@ -50,7 +53,8 @@ pub(super) async fn login(
             }
             backend::ERROR_RESPONSE => return Err(Refusal::Report(Arc::new(Report::new(&body)))),
             backend::READY_FOR_QUERY => return Ok(logged_in),
-            backend::NOTICE_RESPONSE | backend::NEGOTIATE_PROTOCOL_VERSION => {}
+            backend::NOTICE_RESPONSE => write_frame(&mut logged_in.notices, tag, |to| to.extend_from_slice(&body)),
+            backend::NEGOTIATE_PROTOCOL_VERSION => {}
             tag => return Err(lost(io::Error::other(format!("unexpected message {:?} at login", char::from(tag))))),
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::net::Stream;
+use crate::wire::build::write_frame;
 use crate::wire::scan::HEADER;
 use crate::wire::tag::backend;
 use crate::wire::{Header, view};
@@ -45,6 +46,8 @@ pub(super) struct Answer {
     pub(super) row: Option<Vec<Option<Vec<u8>>>>,
     /// ParameterStatus in the order they came.
     pub(super) statuses: Vec<(Vec<u8>, Vec<u8>)>,
+    /// NoticeResponses, frame by frame.
+    pub(super) notices: Vec<u8>,
 }
 
 /// Sends messages that end in one ReadyForQuery and reads up to it.
@@ -71,6 +74,7 @@ pub(super) async fn ask(stream: &mut Stream, message: &[u8]) -> io::Result<Answe
                     answer.statuses.push((name.to_vec(), value.to_vec()));
                 }
             }
+            backend::NOTICE_RESPONSE => write_frame(&mut answer.notices, tag, |to| to.extend_from_slice(&body)),
             backend::DATA_ROW if answer.row.is_none() => {
                 let row = view::data_row(&body).map_err(io::Error::other)?;
                 answer.row = Some(row.into_iter().map(|value| value.map(<[u8]>::to_vec)).collect());

@@ -225,7 +225,7 @@ async fn enter(
         prepared = entry.prepare(identified) => prepared,
         gone = caller.gone() => return Err(gone.into()),
     };
-    let (next, statuses) = match prepared {
+    let (next, told) = match prepared {
         Ok(prepared) => prepared,
         Err(frame) => return Err(ended_with(caller.stream, &frame).await),
     };
@@ -247,7 +247,7 @@ async fn enter(
     };
     let handle = seat.log_in(identity, entry.startup.minor >= 2, random);
     let mut greeting = build::authentication_ok();
-    greeting.extend_from_slice(&statuses);
+    greeting.extend_from_slice(&told);
     greeting.extend_from_slice(&build::backend_key_data(handle.pid, handle.key()));
     greeting.extend_from_slice(&build::ready_for_query(Transaction::Idle));
     caller.stream.write_all(&greeting).await?;
@@ -268,7 +268,7 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// What will serve the client, and the ParameterStatus frames of its greeting.
+    /// What will serve the client, and what its greeting says besides: notices and ParameterStatus frames.
     ///
     /// # Errors
     /// The ErrorResponse for the client.
@@ -282,16 +282,20 @@ impl Entry<'_> {
         if let Some(kind) = names.replication {
             let whom = (kind, names.database.as_str(), names.user.as_str());
             let line = replication::open(&server.routes, &config, startup, whom, credential, identified.keys).await?;
-            let statuses = Arc::from(line.statuses.as_slice());
-            return Ok((Next::Replication(Box::new(line)), statuses));
+            let told = Arc::from(line.told.as_slice());
+            return Ok((Next::Replication(Box::new(line)), told));
         }
         let route = self.route(config, credential).map_err(|fault| no_route(&fault).to_frame())?;
         if let Some(keys) = identified.keys {
             route.target.learn(keys);
         }
-        let settings::Known { profile, defaults, statuses } = known_startup(&route, server, worker, startup).await?;
+        let settings::Known { profile, defaults, told } = known_startup(&route, server, worker, startup).await?;
         let session = Session::new(Arc::clone(&route.rules), profile, defaults);
-        Ok((Next::Session { session, route }, statuses))
+        let told = match &*route.pool.manager().notices.load() {
+            Some(notices) => [notices.as_slice(), &told].concat().into(),
+            None => told,
+        };
+        Ok((Next::Session { session, route }, told))
     }
 
     /// The client's route. A reload may come in between, and must find the route or have been before it.

@@ -35,8 +35,8 @@ pub(super) struct Line {
     backend: Stream,
     endpoint: Endpoint,
     cancel: CancelKey,
-    /// The ParameterStatus frames of its login.
-    pub(super) statuses: Vec<u8>,
+    /// What PostgreSQL said at its login: notices and ParameterStatus frames.
+    pub(super) told: Vec<u8>,
 }
 
 /// Opens the backend with all that the client's startup packet asked for.
@@ -72,11 +72,11 @@ pub(super) async fn open(
         .collect();
     let (backend, logged_in, cancel) =
         connect::connect(&endpoint, login, &parameters).await.map_err(|refusal| proxy::refusal_frame(&refusal))?;
-    let mut statuses = Vec::new();
+    let mut told = logged_in.notices;
     for (name, value) in &logged_in.statuses {
-        build::parameter_status_raw(&mut statuses, name, value);
+        build::parameter_status_raw(&mut told, name, value);
     }
-    Ok(Line { backend, endpoint, cancel, statuses })
+    Ok(Line { backend, endpoint, cancel, told })
 }
 
 /// Moves bytes until either end leaves or pgweir stops.

@@ -163,6 +163,7 @@ impl Routes {
                     holders: Arc::clone(self.hub.holders()),
                     outage: Outage::default(),
                     defaults: ArcSwapOption::empty(),
+                    notices: ArcSwapOption::empty(),
                 },
                 config: settings.clone(),
                 budget: self.budgets.of(&target.endpoint().hosts, config.server.max_connections),

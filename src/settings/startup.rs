@@ -17,8 +17,8 @@ pub struct Known {
     pub profile: Arc<Profile>,
     /// What the server's defaults were.
     pub defaults: Arc<Defaults>,
-    /// The ParameterStatus frames of its login.
-    pub statuses: Arc<[u8]>,
+    /// What it is told at its login: what PostgreSQL warns of, and ParameterStatus frames.
+    pub told: Arc<[u8]>,
 }
 
 /// A list of settings: name, value.

@@ -128,7 +128,7 @@ async fn backends_of_a_changed_role_are_replaced_and_its_startup_parameters_are_
     let held = lease(&route.pool).await;
     warm(&route.pool, 2).await;
     warm(&other.pool, 1).await;
-    let known = Known { profile: Profiles::new(1).fresh(), defaults: Arc::default(), statuses: Arc::from([]) };
+    let known = Known { profile: Profiles::new(1).fresh(), defaults: Arc::default(), told: Arc::from([]) };
     for route in [&route, &other] {
         route.startups.learn(Vec::new(), known.clone());
     }

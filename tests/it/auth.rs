@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use crate::harness::{Builder, Proxy, frame, pgweir, postgres};
+use crate::harness::{Builder, Proxy, WireClient, frame, pgweir, postgres};
 
 async fn one(proxy: &Proxy, user: &str, password: &str) -> Result<String, tokio_postgres::Error> {
     let config =
@@ -151,4 +151,21 @@ async fn a_message_before_the_password_is_refused() {
     client.send(&frame::query("select 1")).await;
     let frames = client.until_end().await;
     assert!(frames.iter().all(|frame| !matches!(frame.tag(), b'Z' | b'D')), "{frames:?}");
+}
+
+#[tokio::test]
+async fn what_postgresql_warns_of_at_a_login_reaches_every_client() {
+    let direct = postgres().await.admin().await;
+    let made = "create database a_collated template template0 locale_provider icu icu_locale 'en'";
+    direct.batch_execute(made).await.unwrap();
+    direct.batch_execute("update pg_database set datcollversion = '1' where datname = 'a_collated'").await.unwrap();
+    let proxy = pgweir().pool_size(1).start().await;
+    for _ in 0..2 {
+        let mut client = WireClient::open(proxy.address()).await;
+        client.send(&frame::startup(3, 0, &[("user", "postgres"), ("database", "a_collated")])).await;
+        let greeting = client.until(b'Z').await;
+        let warned = greeting.iter().find(|frame| frame.tag() == b'N').and_then(|frame| frame.field(b'M'));
+        assert_eq!(warned.as_deref(), Some("database \"a_collated\" has a collation version mismatch"), "{greeting:?}");
+    }
+    proxy.wire().await.query("drop database a_collated").await;
 }
