@@ -67,7 +67,7 @@ impl Serve {
         let author = |pid: i32| self.route.hub.holders().author(&cancel.host, pid, 0).unwrap_or(pid);
         let leased = &mut Leased { held, carried, pinned };
         // What is forwarded from `run` on has not been copied: as long as nothing is left out or added, it need not be.
-        let (mut run, mut at, mut need, mut stopped) = (0, 0, 0, false);
+        let (mut run, mut at, mut need) = (0, 0, 0);
         let nothing_half_sent = active.to_backend.is_empty() && active.client_rest == Rest::None;
         while at < unread.len() {
             if active.backend_rest != Rest::None {
@@ -118,11 +118,10 @@ impl Serve {
             active.unjudged = self.session.keeps_ready_back();
             // Once the lease is over, what follows is said to nobody.
             if active.unjudged || (ready && nothing_half_sent && self.session.may_release()) {
-                stopped = at < unread.len();
                 break;
             }
         }
-        let forwarded = unread.get(run..at).unwrap_or_default();
+        let (forwarded, stopped) = (unread.get(run..at).unwrap_or_default(), need == 0 && at < unread.len());
         active.bytes_to_client += u64::try_from(at).unwrap_or(0);
         let sent = to_client.send_or_keep(forwarded, &mut self.client, cx);
         active.last_frame = Some(now);

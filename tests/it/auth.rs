@@ -130,7 +130,7 @@ async fn garbage_instead_of_a_password_message_is_refused_politely() {
         for body in
             [&b""[..], b"\0", b"no terminator", b"SCRAM-SHA-256\0\xff\xff\xff\xff", b"SCRAM-SHA-256\0\0\0\0\x05n"]
         {
-            let mut client = crate::harness::WireClient::open(proxy.address()).await;
+            let mut client = WireClient::open(proxy.address()).await;
             client.send(&frame::startup(3, 0, &[("user", "by_scram"), ("database", "postgres")])).await;
             assert_eq!(client.frame().await.tag(), b'R');
             client.send(&frame::message(b'p', body)).await;
@@ -146,7 +146,7 @@ async fn garbage_instead_of_a_password_message_is_refused_politely() {
 #[tokio::test]
 async fn a_message_before_the_password_is_refused() {
     let proxy = users_with("scram-sha-256").start().await;
-    let mut client = crate::harness::WireClient::open(proxy.address()).await;
+    let mut client = WireClient::open(proxy.address()).await;
     client.send(&frame::startup(3, 0, &[("user", "by_scram"), ("database", "postgres")])).await;
     client.send(&frame::query("select 1")).await;
     let frames = client.until_end().await;
