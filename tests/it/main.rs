@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod listed;
 mod listeners;
+mod locks;
 mod mentions;
 mod modes;
 mod notify;
