@@ -81,7 +81,8 @@ impl Client {
 
     /// Nothing stands in for it, now or soon.
     pub fn is_not_stood_in(&self) {
-        self.rest.lock().set_stand_in(None);
+        let mut rest = self.rest.lock();
+        rest.set_stand_in(None);
         self.in_doubt.store(false, Ordering::Release);
     }
 
@@ -94,8 +95,8 @@ impl Client {
         };
         let asked = !askers.is_empty();
         rest.set_stand_in(asked.then_some(StandIn::Asked { askers, heard: false }));
-        drop(rest);
         self.in_doubt.store(false, Ordering::Release);
+        drop(rest);
         self.signal(if asked { Signal::StandIn } else { Signal::Tick });
     }
 
@@ -107,7 +108,11 @@ impl Client {
 
     /// What stood in for it was told to end, with these last words.
     pub fn is_terminated(&self, words: &[u8]) {
-        self.rest.lock().set_stand_in(Some(StandIn::Terminated(words.into())));
+        let mut rest = self.rest.lock();
+        rest.set_stand_in(Some(StandIn::Terminated(words.into())));
+        // Its task may be at work: it does nothing more.
+        self.in_doubt.store(true, Ordering::Release);
+        drop(rest);
         self.signal(Signal::StandIn);
     }
 

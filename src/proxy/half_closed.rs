@@ -60,6 +60,7 @@ impl Serve {
             && active.held.is_none()
             && active.first.is_none()
             && active.cancel.is_none()
+            && !self.handle.is_in_doubt()
             && active.to_backend.is_empty()
             && active.to_client.is_empty()
     }

@@ -203,6 +203,7 @@ impl Serve {
             self.session.released(&mut active.out);
             active.ownership = Ownership::None;
             active.from_backend = Inbox::default();
+            active.unjudged = false;
             active.work = Work::default();
             return Ok(());
         }

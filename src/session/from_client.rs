@@ -120,6 +120,8 @@ impl Session {
     pub fn is_owed_answers(&mut self, out: &mut Outgoing) -> bool {
         self.answer_fakes(out);
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.will_be_answered()) else { return false };
+        // What was said since is no part of it.
+        turn.kept_batch.forget();
         turn.flush_now(&mut out.to_backend);
         true
     }

@@ -224,6 +224,11 @@ impl Functions {
         self.stateful.iter().any(|stateful| stateful.eq_ignore_ascii_case(&last_part(name)))
     }
 
+    /// Whether any are that [`Self::is_stateful`] knows.
+    pub(super) fn may_be_stateful(&self) -> bool {
+        !self.stateful.is_empty()
+    }
+
     /// What is believed now ends when this is another number.
     fn age(&self, now: Instant) -> Age {
         let passed = now.saturating_duration_since(self.begun).as_secs() / BELIEVED.as_secs();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::asking::Wanted;
-use super::functions::{Asked, Callee, cut};
+use super::functions::{Asked, Callee, Judgement, cut};
 use super::state::{Keeps, Parts};
 use super::telling::told_in;
 use super::{Leased, Sequences, Session};
@@ -269,19 +269,23 @@ impl Session {
     pub(super) fn look_failed(&mut self, locked: bool) {
         let Some(turn) = &mut self.turn else { return };
         let look = turn.looking.take().unwrap_or_default();
-        let is_unread = locked && !look.callees.is_empty();
-        let again = !is_unread && std::mem::replace(&mut turn.look_failed, true);
-        if look.resets || is_unread || again {
+        if locked && !look.callees.is_empty() {
+            let stateful = self.rules.functions.may_be_stateful();
+            self.note_called(&Judgement { draws: true, stateful, ..Judgement::default() });
+            self.state.note_unnamed();
+            self.state.note(Effects::ANYTHING);
+            return;
+        }
+        if std::mem::replace(&mut turn.look_failed, true) {
+            self.state.note_unnamed();
+            self.state.keep(Keeps::UNKNOWN);
+            return;
+        }
+        turn.unknown.extend(look.callees);
+        if look.resets {
             self.state.note_unnamed();
         }
-        if !is_unread && !again {
-            turn.unknown.extend(look.callees);
-        }
-        if again {
-            self.state.keep(Keeps::UNKNOWN);
-        } else {
-            self.state.note(Effects::ANYTHING);
-        }
+        self.state.note(Effects::ANYTHING);
     }
 }
 
