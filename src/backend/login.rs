@@ -8,7 +8,6 @@ use super::dialer::{Endpoint, Login};
 use super::{Refusal, Report, talk};
 use crate::auth::{MECHANISM, Nonce, ScramClient, ScramKeys, md5_password};
 use crate::net::Stream;
-use crate::wire::build::write_frame;
 use crate::wire::startup::CancelSecret;
 use crate::wire::tag::backend;
 use crate::wire::{build, startup, view};
@@ -53,7 +52,7 @@ pub(super) async fn login(
             }
             backend::ERROR_RESPONSE => return Err(Refusal::Report(Arc::new(Report::new(&body)))),
             backend::READY_FOR_QUERY => return Ok(logged_in),
-            backend::NOTICE_RESPONSE => write_frame(&mut logged_in.notices, tag, |to| to.extend_from_slice(&body)),
+            backend::NOTICE_RESPONSE => build::copy_frame(&mut logged_in.notices, tag, &body),
             backend::NEGOTIATE_PROTOCOL_VERSION => {}
             tag => return Err(lost(io::Error::other(format!("unexpected message {:?} at login", char::from(tag))))),
         }

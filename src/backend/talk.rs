@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::net::Stream;
-use crate::wire::build::write_frame;
+use crate::wire::build::copy_frame;
 use crate::wire::scan::HEADER;
 use crate::wire::tag::backend;
 use crate::wire::{Header, view};
@@ -74,7 +74,7 @@ pub(super) async fn ask(stream: &mut Stream, message: &[u8]) -> io::Result<Answe
                     answer.statuses.push((name.to_vec(), value.to_vec()));
                 }
             }
-            backend::NOTICE_RESPONSE => write_frame(&mut answer.notices, tag, |to| to.extend_from_slice(&body)),
+            backend::NOTICE_RESPONSE => copy_frame(&mut answer.notices, tag, &body),
             backend::DATA_ROW if answer.row.is_none() => {
                 let row = view::data_row(&body).map_err(io::Error::other)?;
                 answer.row = Some(row.into_iter().map(|value| value.map(<[u8]>::to_vec)).collect());

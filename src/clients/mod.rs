@@ -104,7 +104,7 @@ pub struct Client {
     rest: Mutex<Rest>,
 }
 
-/// What of a client changes: behind one lock, as an idle one is to be small.
+/// What others reach a client by: behind one lock, as an idle one is to be small.
 #[derive(Debug, Default)]
 struct Rest {
     /// Its task.

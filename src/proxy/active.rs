@@ -208,7 +208,7 @@ impl Active {
         }
     }
 
-    /// Hands on what the session has said before the frame at hand. Whether it was anything.
+    /// Hands on what the session has said, before the frame at hand if there is one. Whether it was anything.
     pub(super) fn hear_session(&mut self) -> bool {
         let spoken = !self.out.to_backend.is_empty() || !self.out.before.is_empty();
         self.to_backend.push(&self.out.to_backend);

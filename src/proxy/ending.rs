@@ -170,7 +170,7 @@ impl Serve {
 /// PostgreSQL's own words, for a client.
 pub(super) fn report_frame(report: &Report) -> Vec<u8> {
     let mut frame = Vec::new();
-    build::write_frame(&mut frame, crate::wire::tag::backend::ERROR_RESPONSE, |to| to.extend_from_slice(report.body()));
+    build::copy_frame(&mut frame, crate::wire::tag::backend::ERROR_RESPONSE, report.body());
     frame
 }
 

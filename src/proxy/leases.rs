@@ -78,8 +78,7 @@ impl Serve {
             return Ok(false);
         };
         active.from_client.consume(bytes);
-        active.to_client.push(&active.out.before);
-        active.out.before.clear();
+        active.hear_session();
         (active.held, active.last_frame) = (None, Some(now));
         self.release_if_done(active, now)?;
         Ok(true)
@@ -280,8 +279,7 @@ impl Serve {
         self.session.lease_failed(tag, fault, &mut active.out);
         active.measured.take(&mut active.out);
         self.record(active, Instant::now());
-        active.to_client.push(&active.out.before);
-        active.out.before.clear();
+        active.hear_session();
         active.held = None;
         self.skip_held_frame(active);
         Ok(())

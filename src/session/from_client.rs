@@ -382,7 +382,7 @@ impl Session {
             }
             None => return Verdict::Forward,
         };
-        build::write_frame(&mut out.to_backend, frame.tag, |to| to.extend_from_slice(frame.body));
+        build::copy_frame(&mut out.to_backend, frame.tag, frame.body);
         for statement in &mending {
             self.execute_mending(statement, &mut out.to_backend);
         }

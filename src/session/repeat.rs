@@ -60,7 +60,7 @@ impl Batch {
         }
         self.sent.extend_from_slice(injected);
         match verdict {
-            Verdict::Forward => build::write_frame(&mut self.sent, frame.tag, |to| to.extend_from_slice(frame.body)),
+            Verdict::Forward => build::copy_frame(&mut self.sent, frame.tag, frame.body),
             Verdict::Replace(from) => self.sent.extend_from_slice(frame.body.get(*from..).unwrap_or_default()),
             Verdict::Hold(_) | Verdict::Swallow | Verdict::Terminate => {}
         }
@@ -108,7 +108,7 @@ impl Turn {
     pub(super) fn keep_reply(&mut self, frame: &Frame<'_>) -> bool {
         let keep = self.kept_batch.is_kept() && frame.is_whole();
         if keep {
-            build::write_frame(&mut self.kept_reply, frame.tag, |to| to.extend_from_slice(frame.body));
+            build::copy_frame(&mut self.kept_reply, frame.tag, frame.body);
         }
         keep
     }

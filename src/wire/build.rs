@@ -265,7 +265,12 @@ fn write_named(to: &mut Vec<u8>, tag: u8, name: &[u8]) {
 
 /// Appends a password-family frame: PasswordMessage, SASLResponse.
 pub fn write_password(to: &mut Vec<u8>, body: &[u8]) {
-    write_frame(to, client::PASSWORD, |to| to.extend_from_slice(body));
+    copy_frame(to, client::PASSWORD, body);
+}
+
+/// Appends a frame with this body.
+pub fn copy_frame(to: &mut Vec<u8>, tag: u8, body: &[u8]) {
+    write_frame(to, tag, |to| to.extend_from_slice(body));
 }
 
 /// Appends a frame whose body `fill` writes.

@@ -67,6 +67,6 @@ pub(super) fn function_call(function: &str) -> Vec<u8> {
 
 pub(super) fn raw(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    build::write_frame(&mut frame, tag, |to| to.extend_from_slice(body));
+    build::copy_frame(&mut frame, tag, body);
     frame
 }

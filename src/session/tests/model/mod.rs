@@ -188,7 +188,7 @@ impl Model {
     // === replies ===
 
     fn say(&mut self, tag: u8, body: &[u8]) {
-        build::write_frame(&mut self.buffered, tag, |to| to.extend_from_slice(body));
+        build::copy_frame(&mut self.buffered, tag, body);
     }
 
     fn write_out(&mut self) {
