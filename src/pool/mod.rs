@@ -58,7 +58,7 @@ pub use lease::Lease;
 pub use map::{Blueprint, PoolKey, Pools, PoolsExhausted};
 pub use pinning::Pinning;
 pub use pins::{PinCounts, PinFault, PinReason, PinReasons, PinsExhausted};
-pub use pool::{Emptiness, Pool};
+pub use pool::{Asked, Emptiness, Pool};
 pub use slots::BackendId;
 pub use waiting::Waiting;
 

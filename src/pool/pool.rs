@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,8 +16,9 @@ use super::budget::{Budget, Member};
 use super::lease::{Duty, Grant, Lease};
 use super::map::{Blueprint, PoolKey};
 use super::pins::{PinFault, PinReasons, PinsExhausted};
+use super::queue::Ticket;
 use super::recycle::RecyclePolicy;
-use super::state::{State, seat_limits};
+use super::state::{Chores, State, seat_limits};
 use super::tasks::Shared;
 use super::waiting::Waiting;
 use super::{Exhausted, LeaseError, Manager, PoolSnapshot, Wish};
@@ -54,15 +56,39 @@ impl<M: Manager> Pool<M> {
     /// is there. Lost and too old backends are closed on the way.
     #[must_use]
     pub fn try_lease(&self, wish: &Wish, now: Instant) -> Option<Lease<M>> {
+        self.take_or(wish, now, |_| ()).ok()
+    }
+
+    /// As [`Self::try_lease`], or else as [`Self::wait`], in one step, for a task that does not poll at once: `waker` is
+    /// woken when the outcome is there.
+    ///
+    /// # Errors
+    /// Those of [`Self::wait`].
+    pub fn lease(&self, wish: &Wish, now: Instant, waker: &Waker) -> Result<Asked<M>, LeaseError<M::Error>> {
+        let mut chores = Chores::default();
+        let taken = self.take_or(wish, now, |state| {
+            let joined = self.join(state, wish, now, Some(waker.clone()));
+            state.pump(self.0.account(), Some(wish.worker), now, &mut chores);
+            joined
+        });
+        let joined = match taken {
+            Ok(lease) => return Ok(Asked::Lease(lease)),
+            Err(joined) => joined,
+        };
+        self.0.perform(chores, Some(wish.worker), now);
+        joined.map(|ticket| Asked::Waiting(Waiting::new(self.clone(), *wish, now, ticket)))
+    }
+
+    /// Takes an idle backend, or does something `otherwise` while the state is still as it was found.
+    fn take_or<R>(&self, wish: &Wish, now: Instant, otherwise: impl FnOnce(&mut State<M>) -> R) -> Result<Lease<M>, R> {
         let home = Some(wish.worker);
         loop {
             let mut state = self.0.state.lock();
             let pinned = !wish.pin.is_empty();
-            if pinned && (state.config.pin == Pinning::Deny || state.pins.taken() >= state.pin_limit(self.0.account()))
-            {
-                return None;
-            }
-            let taken = state.take_at_once(wish, now)?;
+            let denied = pinned
+                && (state.config.pin == Pinning::Deny || state.pins.taken() >= state.pin_limit(self.0.account()));
+            let taken = if denied { None } else { state.take_at_once(wish, now) };
+            let Some(taken) = taken else { return Err(otherwise(&mut state)) };
             if pinned {
                 state.pin(taken.id, wish, self.0.account(), now);
             }
@@ -76,7 +102,7 @@ impl<M: Manager> Pool<M> {
             let mut lease = Lease::new(self.clone(), taken.backend, grant);
             let manager = &self.0.manager;
             if !taken.expired && !manager.is_dead(&mut lease) && (!moved || manager.rehome(&mut lease)) {
-                return Some(lease);
+                return Ok(lease);
             }
             drop(lease);
             let mut state = self.0.state.lock();
@@ -92,29 +118,38 @@ impl<M: Manager> Pool<M> {
     /// [`LeaseError::Pin`] when no pin will ever be there, [`LeaseError::BackendGone`].
     pub fn wait(&self, wish: &Wish, now: Instant) -> Result<Waiting<M>, LeaseError<M::Error>> {
         let mut joined = Err(LeaseError::Closed);
-        self.0.change(Some(wish.worker), now, |state, _| {
-            joined = match self.refusal(state, wish, now) {
-                None => Ok(state.admit(*wish, now, false, self.0.account())),
-                Some(error) => {
-                    match &error {
-                        LeaseError::TooManyWaiting { .. } => {
-                            state.totals.turned_away += 1;
-                            self.0.limit_hits.hit(Limit::Waiters);
-                        }
-                        LeaseError::Pin(_) => {
-                            state.totals.pins_refused += 1;
-                            self.0.limit_hits.hit(Limit::MaxPinned);
-                        }
-                        LeaseError::Refused(_) | LeaseError::Closed | LeaseError::BackendGone => {}
-                    }
-                    Err(error)
-                }
-            };
-        });
+        self.0.change(Some(wish.worker), now, |state, _| joined = self.join(state, wish, now, None));
         joined.map(|ticket| Waiting::new(self.clone(), *wish, now, ticket))
     }
 
-    /// Why this wish is not even waited for.
+    fn join(
+        &self,
+        state: &mut State<M>,
+        wish: &Wish,
+        now: Instant,
+        waker: Option<Waker>,
+    ) -> Result<Ticket, LeaseError<M::Error>> {
+        let Some(error) = self.refusal(state, wish, now) else {
+            let ticket = state.admit(*wish, now, false, self.0.account());
+            if let Some(waiter) = state.queue.waiter_mut(ticket) {
+                waiter.waker = waker;
+            }
+            return Ok(ticket);
+        };
+        match &error {
+            LeaseError::TooManyWaiting { .. } => {
+                state.totals.turned_away += 1;
+                self.0.limit_hits.hit(Limit::Waiters);
+            }
+            LeaseError::Pin(_) => {
+                state.totals.pins_refused += 1;
+                self.0.limit_hits.hit(Limit::MaxPinned);
+            }
+            LeaseError::Refused(_) | LeaseError::Closed | LeaseError::BackendGone => {}
+        }
+        Err(error)
+    }
+
     fn refusal(&self, state: &State<M>, wish: &Wish, now: Instant) -> Option<LeaseError<M::Error>> {
         let limit = state.waiters_limit;
         if state.closed {
@@ -342,6 +377,13 @@ impl<M: Manager> Pool<M> {
 pub enum Emptiness {
     Always,
     Now,
+}
+
+/// What asking for a lease comes to.
+#[derive(Debug)]
+pub enum Asked<M: Manager> {
+    Lease(Lease<M>),
+    Waiting(Waiting<M>),
 }
 
 impl<M: Manager> Clone for Pool<M> {

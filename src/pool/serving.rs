@@ -158,7 +158,7 @@ impl<M: Manager> State<M> {
         now: Instant,
         chores: &mut Chores<M>,
     ) {
-        chores.settled |= self.resting.is_some();
+        self.settle(chores);
         let rests = self.rests(now);
         let wanted = self.queue.wants_one(came.id);
         let keeps = if wanted {
@@ -265,12 +265,20 @@ impl<M: Manager> State<M> {
         }
     }
 
+    /// Whether all that may be had is with sessions, so that only the end of a lease can serve those who wait.
+    fn is_at_full_stretch(&self) -> bool {
+        let at_work = self.slots.connecting() + self.proving + self.lingering.len();
+        let particular = self.hopefuls.len() + self.queue.aside();
+        let had = self.slots.idle() + self.slots.room(true);
+        self.queue.waiting() > 0 && at_work == 0 && particular == 0 && had == 0
+    }
+
     /// Sees to it that everything that can be done for those who wait is under way. Tasks will run on `home`.
     pub(super) fn pump(&mut self, account: Account<'_>, home: Home, now: Instant, chores: &mut Chores<M>) {
         if !self.lingering.is_empty() {
             self.end_lingering(account, now, chores);
         }
-        if self.closed {
+        if self.closed || self.is_at_full_stretch() {
             return;
         }
         if !self.hopefuls.is_empty() {
@@ -289,7 +297,7 @@ impl<M: Manager> State<M> {
         if self.lingers_needlessly() {
             self.end_lingering(account, now, chores);
         }
-        chores.alarm = [chores.alarm, self.lingering.next_due()].into_iter().flatten().min();
+        chores.look_again([self.lingering.next_due()]);
     }
 
     /// Those who wait for one backend get it if it is idle, and are told if it is gone.
@@ -310,7 +318,7 @@ impl<M: Manager> State<M> {
                 }
             } else if let Some(taken) = self.slots.take_one(id, home, &proof, now, |_| true) {
                 self.slots.send_on_errand(id);
-                chores.proofs.push((taken, Duty::ProofForOne));
+                chores.rare().proofs.push((taken, Duty::ProofForOne));
             }
         }
     }
@@ -341,7 +349,7 @@ impl<M: Manager> State<M> {
             } else {
                 self.proving += 1;
                 self.slots.send_on_errand(taken.id);
-                chores.proofs.push((taken, Duty::Proof));
+                chores.rare().proofs.push((taken, Duty::Proof));
             }
         }
     }

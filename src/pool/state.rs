@@ -62,6 +62,11 @@ pub(super) enum Parting {
 pub(super) struct Chores<M: Manager> {
     /// Mostly of the one who is handed what came back.
     pub(super) wakers: SmallVec<[Waker; 1]>,
+    /// All that few changes bring with them: most have nothing of it to build, to look through and to drop.
+    pub(super) rare: Option<Box<RareChores<M>>>,
+}
+
+pub(super) struct RareChores<M: Manager> {
     pub(super) closed: Vec<(M::Backend, Parting)>,
     pub(super) connects: Vec<BackendId>,
     /// With what the lease is to be for.
@@ -78,14 +83,53 @@ pub(super) struct Chores<M: Manager> {
 
 impl<M: Manager> Default for Chores<M> {
     fn default() -> Self {
-        let (wakers, closed, connects, proofs) = (SmallVec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { wakers, closed, connects, proofs, freed: 0, short: 0, alarm: None, settled: false }
+        Self { wakers: SmallVec::new(), rare: None }
+    }
+}
+
+impl<M: Manager> Default for RareChores<M> {
+    fn default() -> Self {
+        let (closed, connects, proofs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { closed, connects, proofs, freed: 0, short: 0, alarm: None, settled: false }
     }
 }
 
 impl<M: Manager> Chores<M> {
+    pub(super) fn rare(&mut self) -> &mut RareChores<M> {
+        self.rare.get_or_insert_default()
+    }
+
     pub(super) fn close(&mut self, backends: impl IntoIterator<Item = M::Backend>) {
-        self.closed.extend(backends.into_iter().map(|backend| (backend, Parting::AtOnce)));
+        for backend in backends {
+            self.rare().closed.push((backend, Parting::AtOnce));
+        }
+    }
+
+    /// Permits go back to the budget.
+    pub(super) fn free(&mut self, permits: usize) {
+        if permits > 0 {
+            self.rare().freed += permits;
+        }
+    }
+
+    pub(super) fn freed(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.freed)
+    }
+
+    fn closed(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.closed.len())
+    }
+
+    pub(super) fn closes(&self) -> bool {
+        self.closed() > 0
+    }
+
+    /// The pool is to be looked at again at the earliest of these moments, and of those that are known.
+    pub(super) fn look_again(&mut self, moments: impl IntoIterator<Item = Option<Instant>>) {
+        if let Some(at) = moments.into_iter().flatten().min() {
+            let alarm = &mut self.rare().alarm;
+            *alarm = Some(alarm.map_or(at, |set| set.min(at)));
+        }
     }
 }
 
@@ -213,15 +257,22 @@ impl<M: Manager> State<M> {
         let (freed, idle) = self.slots.vacate(id);
         debug_assert!(freed, "a seat is freed once");
         self.totals.closed += 1;
-        chores.settled |= self.resting.is_some();
-        chores.freed += usize::from(freed);
+        self.settle(chores);
+        chores.free(usize::from(freed));
         chores.close(backend.into_iter().chain(idle));
     }
 
     /// The seat of a connect that came to nothing.
     pub(super) fn give_up_seat(&mut self, id: BackendId, chores: &mut Chores<M>) {
-        chores.settled |= self.resting.is_some();
-        chores.freed += usize::from(self.slots.vacate(id).0);
+        self.settle(chores);
+        chores.free(usize::from(self.slots.vacate(id).0));
+    }
+
+    /// Something was settled: whoever waits for that while it rests looks again.
+    pub(super) fn settle(&self, chores: &mut Chores<M>) {
+        if self.resting.is_some() {
+            chores.rare().settled = true;
+        }
     }
 
     /// As [`Self::close_seat`], for somebody who waits until the server has closed it too; it keeps its permit so long.
@@ -234,7 +285,7 @@ impl<M: Manager> State<M> {
     fn leave(&mut self, backend: M::Backend, chores: &mut Chores<M>) {
         self.totals.closed += 1;
         self.leaving += 1;
-        chores.closed.push((backend, Parting::Farewell));
+        chores.rare().closed.push((backend, Parting::Farewell));
     }
 
     /// From now on it rests: what is idle is closed. Gives what may still become a connection that nobody has.
@@ -253,10 +304,10 @@ impl<M: Manager> State<M> {
 
     /// Closes what is idle and too old, too long idle or too much.
     pub(super) fn sweep(&mut self, now: Instant, chores: &mut Chores<M>) {
-        let before = chores.closed.len();
+        let before = chores.closed();
         self.slots.sweep(now, &self.policy, |backend| chores.close([backend]));
-        let swept = chores.closed.len() - before;
-        chores.freed += swept;
+        let swept = chores.closed() - before;
+        chores.free(swept);
         self.totals.closed += swept as u64;
     }
 
@@ -264,7 +315,7 @@ impl<M: Manager> State<M> {
     pub(super) fn evict(&mut self, before: Option<Instant>, chores: &mut Chores<M>) -> bool {
         let evicted = self.slots.evict_oldest(before);
         let found = evicted.is_some();
-        chores.freed += usize::from(found);
+        chores.free(usize::from(found));
         self.totals.closed += u64::from(found);
         chores.close(evicted);
         found
@@ -305,7 +356,7 @@ impl<M: Manager> State<M> {
         let mut next = None;
         for opened in 0..wanted.min(allowed) {
             if !self.open_one(account, home, true, now, chores) {
-                chores.short = wanted.min(allowed) - opened;
+                chores.rare().short = wanted.min(allowed) - opened;
                 next = Some(now + PERMIT_RETRY);
                 break;
             }
@@ -316,7 +367,7 @@ impl<M: Manager> State<M> {
         }
         let probe = self.reach.retry_at().filter(|at| *at > now);
         let overflow = (!overflow && self.slots.room(true) > 0).then_some(overflow_at);
-        chores.alarm = [next, probe, overflow].into_iter().flatten().min();
+        chores.look_again([next, probe, overflow]);
         false
     }
 
@@ -332,8 +383,8 @@ impl<M: Manager> State<M> {
     pub(super) fn open_with_permit(&mut self, home: Home, now: Instant, chores: &mut Chores<M>) -> bool {
         let reserved = self.slots.reserve(home, now);
         match reserved {
-            Some(id) => chores.connects.push(id),
-            None => chores.freed += 1,
+            Some(id) => chores.rare().connects.push(id),
+            None => chores.free(1),
         }
         reserved.is_some()
     }

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::budget::{Budget, Member, MemberId};
 use super::lease::{Duty, Ended, Grant, Lease};
 use super::slots::{BackendId, Home};
-use super::state::{Account, Came, Chores, Parting, State};
+use super::state::{Account, Came, Chores, Parting, RareChores, State};
 use super::vacating::{Permit, farewell};
 use super::{ConnectFault, LeaseError, Manager, Pool, PoolKey, Return};
 use crate::stats::LimitHits;
@@ -67,8 +68,14 @@ impl<M: Manager> Shared<M> {
 
     /// Does what was noted under the lock, which must be free by now.
     pub(super) fn perform(self: &Arc<Self>, chores: Chores<M>, home: Home, now: Instant) {
-        let Chores { wakers, closed, connects, proofs, freed, short, alarm, settled } = chores;
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        chores.wakers.into_iter().for_each(Waker::wake);
+        if let Some(rare) = chores.rare {
+            self.perform_rare(*rare, home, now);
+        }
+    }
+
+    fn perform_rare(self: &Arc<Self>, chores: RareChores<M>, home: Home, now: Instant) {
+        let RareChores { closed, connects, proofs, freed, short, alarm, settled } = chores;
         if !closed.is_empty() {
             self.close(closed, home);
         }
@@ -135,7 +142,7 @@ impl<M: Manager> Shared<M> {
         }
         let mut chores = Chores::default();
         state.take_back(came, self.account(), now, &mut chores);
-        let served = !chores.wakers.is_empty() && chores.closed.is_empty() && duty == Duty::Session;
+        let served = !chores.wakers.is_empty() && !chores.closes() && duty == Duty::Session;
         if !served || state.lingers_needlessly() {
             state.pump(self.account(), home, now, &mut chores);
         }
@@ -207,7 +214,9 @@ impl<M: Manager> Member for Shared<M> {
             state.pump(self.account(), home, now, &mut chores);
         } else {
             // The permit stays the caller's.
-            chores.freed = 0;
+            if let Some(rare) = &mut chores.rare {
+                rare.freed = 0;
+            }
         }
         drop(state);
         self.perform(chores, home, now);
@@ -258,7 +267,7 @@ impl<M: Manager> Drop for Opening<M> {
         if self.open {
             let mut chores = Chores::<M>::default();
             self.shared.state.lock().give_up_seat(self.id, &mut chores);
-            self.shared.budget.give_back_quietly(self.shared.member, chores.freed);
+            self.shared.budget.give_back_quietly(self.shared.member, chores.freed());
             self.shared.settled.notify_waiters();
         }
     }

@@ -31,6 +31,8 @@ pub struct Active {
     pub(super) from_backend: Inbox,
     pub(super) to_backend: Outbox,
     pub(super) ownership: Ownership,
+    /// Whether in this very wake: who gives the lease that is waited for wakes the task again.
+    pub(super) asked_just_now: bool,
     /// What is still to come of a client's frame that was judged by its beginning.
     pub(super) client_rest: Rest,
     pub(super) backend_rest: Rest,
@@ -178,6 +180,7 @@ impl Active {
             from_backend: Inbox::default(),
             to_backend: Outbox::default(),
             ownership: Ownership::None,
+            asked_just_now: false,
             client_rest: Rest::None,
             backend_rest: Rest::None,
             unjudged: false,
@@ -237,6 +240,7 @@ impl Active {
             from_backend,
             to_backend,
             ownership,
+            asked_just_now,
             client_rest,
             backend_rest,
             unjudged,
@@ -272,6 +276,7 @@ impl Active {
         *ownership = Ownership::None;
         (*client_rest, *backend_rest) = (Rest::None, Rest::None);
         (*unjudged, *leaving, *cancel_wanted, *mentioned_by_others, *asked_first) = (false, false, false, false, false);
+        *asked_just_now = false;
         *held = None;
         *half_closed = None;
         *cancel = None;

@@ -38,7 +38,7 @@ impl Serve {
         }
         let mut progress = false;
         if !active.from_client.is_empty() {
-            progress = self.judge_client(active, now)?;
+            progress = self.judge_client(active, cx, now)?;
             if progress || active.held.is_some() {
                 return Ok(progress);
             }
@@ -60,7 +60,7 @@ impl Serve {
             Poll::Ready(Err(_)) => client_deaf(active),
             Poll::Ready(Ok(bytes)) => {
                 active.bytes_from_client += u64::try_from(bytes).unwrap_or(0);
-                self.judge_client(active, now)?;
+                self.judge_client(active, cx, now)?;
                 if bytes >= SMALL_BUFFER && active.from_client.room() < self.worker().buffer {
                     active.from_client.make_room(self.worker().buffer);
                 }
@@ -87,15 +87,15 @@ impl Serve {
     }
 
     /// Judges what is here. Whether anything was consumed.
-    pub(super) fn judge_client(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
-        let judged = self.judge_frames(active, now);
+    pub(super) fn judge_client(&mut self, active: &mut Active, cx: &Context<'_>, now: Instant) -> Result<bool, Ending> {
+        let judged = self.judge_frames(active, cx, now);
         if active.measured.has_ended() {
             self.record(active, now);
         }
         judged
     }
 
-    fn judge_frames(&mut self, active: &mut Active, now: Instant) -> Result<bool, Ending> {
+    fn judge_frames(&mut self, active: &mut Active, cx: &Context<'_>, now: Instant) -> Result<bool, Ending> {
         let mut progress = false;
         // A cancel that is on its way must not hit what comes after the statement that it was for.
         let may_be_hit = active.cancel.is_some() && self.session.is_answered();
@@ -133,7 +133,7 @@ impl Serve {
                     active.held = Some((wait, tag));
                     // A lease that is asked for is progress: it may be there at once. So is what must be sent now.
                     let asks = matches!(wait, Wait::Channels | Wait::Listen | Wait::Processes | Wait::Way);
-                    return Ok(progress | spoken | asks | self.ask_for_lease(active, wait, tag, now)?);
+                    return Ok(progress | spoken | asks | self.ask_for_lease(active, cx, (wait, tag), now)?);
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::shortage::{backend_gone, pin_fault};
 use crate::backend::{Backend, Dialer, Refusal, Undo};
 use crate::clients;
 use crate::config::ResetOnReturn;
-use crate::pool::{Lease, LeaseError, PinReasons, Return, Wish};
+use crate::pool::{Asked, Lease, LeaseError, PinReasons, Return, Wish};
 use crate::session::{Keeps, Leased, Wait};
 use crate::stats;
 use crate::wire::build::{Fault, Severity};
@@ -33,8 +33,8 @@ impl Serve {
     pub(super) fn ask_for_lease(
         &mut self,
         active: &mut Active,
-        wait: Wait,
-        tag: u8,
+        cx: &Context<'_>,
+        (wait, tag): (Wait, u8),
         now: Instant,
     ) -> Result<bool, Ending> {
         if !wait.is_for_lease() || !matches!(active.ownership, Ownership::None) {
@@ -51,20 +51,25 @@ impl Serve {
             pin,
             must,
         };
-        if let Some(lease) = self.route.pool.try_lease(&wish, now) {
-            self.begin_lease(active, lease, now);
-            return Ok(true);
+        if wait == Wait::Lease && tag == client::PARSE {
+            if let Some(lease) = self.route.pool.try_lease(&wish, now) {
+                self.begin_lease(active, lease, now);
+                return Ok(true);
+            }
+            if !self.route.pool.may_open() && self.parse_unleased(active, now)? {
+                return Ok(true);
+            }
         }
-        let may_answer = wait == Wait::Lease && tag == client::PARSE && !self.route.pool.may_open();
-        if may_answer && self.parse_unleased(active, now)? {
-            return Ok(true);
-        }
-        match self.route.pool.wait(&wish, now) {
-            Ok(waiting) => active.ownership = Ownership::Waiting { waiting, asked: now },
+        match self.route.pool.lease(&wish, now, cx.waker()) {
+            Ok(Asked::Lease(lease)) => self.begin_lease(active, lease, now),
+            Ok(Asked::Waiting(waiting)) => {
+                active.ownership = Ownership::Waiting { waiting, asked: now };
+                active.asked_just_now = true;
+            }
             Err(LeaseError::BackendGone) => {
                 // PostgreSQL itself says that nothing was drawn in its session.
                 self.aside.drew_on = None;
-                return self.ask_for_lease(active, wait, tag, now);
+                return self.ask_for_lease(active, cx, (wait, tag), now);
             }
             Err(error) => self.no_lease(active, tag, &self.lease_error(&error, wait.keeps()))?,
         }
@@ -94,6 +99,9 @@ impl Serve {
         let Ownership::Waiting { waiting, asked } = &mut active.ownership else {
             return Ok(false);
         };
+        if active.asked_just_now {
+            return Ok(false);
+        }
         let asked = *asked;
         match waiting.poll_at(cx, now) {
             Poll::Pending => Ok(false),
@@ -109,7 +117,7 @@ impl Serve {
                     LeaseError::Refused(refusal) => self.refused(active, tag, &refusal)?,
                     LeaseError::BackendGone => {
                         self.aside.drew_on = None;
-                        return self.ask_for_lease(active, Wait::Lease, tag, now);
+                        return self.ask_for_lease(active, cx, (Wait::Lease, tag), now);
                     }
                     error => {
                         let keeps = active.held.map_or(Keeps::empty(), |(wait, _)| wait.keeps());

@@ -135,6 +135,7 @@ impl Serve {
             active.limits = Arc::clone(&limits);
         }
         drop(limits);
+        active.asked_just_now = false;
         let outcome = self.run(&mut active, cx, now);
         if let Err(ending) = outcome {
             self.active = Some(active);

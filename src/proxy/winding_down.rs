@@ -85,7 +85,7 @@ impl Serve {
             }
         }
         if !active.from_client.is_empty() && active.to_backend.is_empty() {
-            progress |= self.judge_client(active, now)?;
+            progress |= self.judge_client(active, cx, now)?;
         }
         progress |= self.flush_backend(active, cx)?;
         progress |= self.read_backend(active, cx, now)?;

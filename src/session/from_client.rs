@@ -2,15 +2,17 @@
 //!
 //! A body that breaks its format is PostgreSQL's to refuse: the frame goes there as it came.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::channels::Ahead;
+use super::channels::{Ahead, Followed};
 use super::measuring::Measure;
-use super::mending::Mending;
+use super::mending::{Mended, Mending};
 use super::outstanding::Known;
 use super::own_names::drops;
+use super::processes::may_mention;
 use super::state::will_keep;
 use super::turn::{Effect, Expect, Kind, Who};
 use super::{Broken, Hold, Leased, Outgoing, Sequences, Session, Verdict, Wait};
@@ -21,6 +23,19 @@ use crate::wire::build::{self, Fault};
 use crate::wire::sqlstate;
 use crate::wire::tag::client;
 use crate::wire::view::{Bind, Parse, Target, Transaction, query_text, split_cstr};
+
+/// What has to be known of a Query beside its reply; nothing of most.
+#[derive(Default)]
+struct Remarks {
+    followed: Option<Followed>,
+    /// What is sent in its place, and where that has changed it.
+    mended: Option<(Vec<u8>, Mended)>,
+    /// The statements that it drops by name.
+    drops: VecDeque<Box<[u8]>>,
+    /// It may drop any statements.
+    forgets: bool,
+    executes_copy: bool,
+}
 
 /// What PostgreSQL fails at: its error is replaced by ours, but for its log.
 const FAILING_TEXT: &[u8] = b"refused by pgweir";
@@ -283,45 +298,30 @@ impl Session {
         if let Some(fault) = refusal {
             return self.fail_query(fault.to_frame().into(), measure, out);
         }
-        if self.turn.as_ref().is_none_or(|turn| turn.is_settled() && turn.ledger.is_none())
-            && let Some(pattern) = self.shared_listen(&weighed)
-        {
-            let verdict = self.listen_by_query(&pattern, out);
-            self.turn.get_or_insert_default().head.weighed = Some(weighed).filter(|_| verdict != Verdict::Swallow);
-            return verdict;
-        }
-        let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch());
-        let tells = if begins { self.perhaps_told(&weighed, query_text(frame.body)) } else { Effects::NONE };
-        let waits = self.must_pin(effects, leased).or_else(|| self.query_waits((&weighed, effects | tells), frame));
-        let waits = waits.or_else(|| self.discard_draws(effects, out).err());
-        if let Some(verdict) = waits {
-            self.turn.get_or_insert_default().head.weighed = Some(weighed);
-            return verdict;
-        }
         let text = query_text(frame.body);
-        let followed = self.followed(&weighed, text);
-        match self.hear_ahead(followed.as_ref(), !frame.is_whole()) {
-            Ok(()) => {}
-            Err(Ahead::Failed(error)) => return self.fail_query(error, measure, out),
-            Err(Ahead::Wait(verdict)) => {
-                self.turn.get_or_insert_default().head.weighed = Some(weighed);
-                return verdict;
+        let remarks = if effects.is_empty() && frame.is_whole() && self.is_bare_read(&weighed) {
+            Remarks::default()
+        } else {
+            match self.remark((&weighed, effects), frame, leased, out) {
+                Ok(remarks) => remarks,
+                Err(Ahead::Failed(error)) => return self.fail_query(error, measure, out),
+                Err(Ahead::Wait(verdict)) => {
+                    self.turn.get_or_insert_default().head.weighed =
+                        Some(weighed).filter(|_| verdict != Verdict::Swallow);
+                    return verdict;
+                }
             }
-        }
-        self.bring_own_names((&weighed, effects | tells), begins, leased, out);
-        let forgets = !frame.is_whole() || (!weighed.is_plain() && may_forget(text));
-        let executes_copy =
-            || effects.any_of(Effects::EXECUTES) && self.names.named().any(|(_, named)| named.statement.copies);
-        let copies = !frame.is_whole() || may_copy(text) || executes_copy();
-        let (mended, places) = self.mended_query(&weighed, text).filter(|_| frame.is_whole()).unzip();
+        };
+        let Remarks { followed, mended, drops, forgets, executes_copy } = remarks;
+        let (mended, places) = mended.unzip();
+        let copies = executes_copy || !frame.is_whole() || may_copy(text);
         let turn = self.turn.get_or_insert_default();
         let mut expect = Expect::new(Kind::Query, Who::Forward).forgetting(forgets).deciding(copies);
         expect.mended = places.map(Box::new);
         expect.followed = followed.is_some();
         expect.measure = measure.map(Box::new);
+        expect.drops = (!drops.is_empty()).then(|| Box::new(drops));
         turn.measures.begin_query();
-        let mut dropped = drops(&weighed).peekable();
-        expect.drops = dropped.peek().is_some().then(|| Box::new(dropped.collect()));
         turn.follow(followed);
         // A simple query drops the unnamed statement (manual: "Extended Query").
         if self.names.get(b"").is_some() || !matches!(turn.named(&self.names, b""), Known::Now(None)) {
@@ -335,6 +335,50 @@ impl Session {
         let Some(mended) = mended else { return Verdict::Forward };
         build::write_query(&mut out.to_backend, &mended);
         Verdict::Replace(frame.len)
+    }
+
+    /// Whether a text is one query that has nothing to do with the session, as most are: there is nothing to be
+    /// [remarked](Self::remark) of it.
+    fn is_bare_read(&self, weighed: &Weighed) -> bool {
+        let Weighed::Known(pattern) = weighed else { return false };
+        let heeds_all = self.listening
+            || self.turn.as_ref().is_some_and(|turn| turn.ledger.is_some())
+            || self.rules.functions.may_tell(Effects::LISTS);
+        !heeds_all && pattern.is_bare_read() && !may_mention(pattern)
+    }
+
+    /// What has to be known of a Query beside its reply. `Err` where it may not be sent yet, or fails.
+    fn remark(
+        &mut self,
+        (weighed, effects): (&Weighed, Effects),
+        frame: &Frame<'_>,
+        leased: &Leased<'_>,
+        out: &mut Outgoing,
+    ) -> Result<Remarks, Ahead> {
+        if self.turn.as_ref().is_none_or(|turn| turn.is_settled() && turn.ledger.is_none())
+            && let Some(pattern) = self.shared_listen(weighed)
+        {
+            return Err(Ahead::Wait(self.listen_by_query(&pattern, out)));
+        }
+        let text = query_text(frame.body);
+        let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch());
+        let tells = if begins { self.perhaps_told(weighed, text) } else { Effects::NONE };
+        let waits = self.must_pin(effects, leased).or_else(|| self.query_waits((weighed, effects | tells), frame));
+        let waits = waits.or_else(|| self.discard_draws(effects, out).err());
+        if let Some(verdict) = waits {
+            return Err(Ahead::Wait(verdict));
+        }
+        let followed = self.followed(weighed, text);
+        self.hear_ahead(followed.as_ref(), !frame.is_whole())?;
+        self.bring_own_names((weighed, effects | tells), begins, leased, out);
+        Ok(Remarks {
+            followed,
+            mended: self.mended_query(weighed, text).filter(|_| frame.is_whole()),
+            drops: drops(weighed).collect(),
+            forgets: !frame.is_whole() || (!weighed.is_plain() && may_forget(text)),
+            executes_copy: effects.any_of(Effects::EXECUTES)
+                && self.names.named().any(|(_, named)| named.statement.copies),
+        })
     }
 
     /// Whether a Query must wait for something else than its backend.

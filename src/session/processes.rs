@@ -300,7 +300,7 @@ pub fn write_process(bytes: &mut [u8], process: i32, binary: bool) {
 }
 
 /// Whether statements of a pattern have to do with process ids.
-fn may_mention(pattern: &Pattern) -> bool {
+pub(super) fn may_mention(pattern: &Pattern) -> bool {
     let lists = |name: &str| {
         let view = name.strip_prefix("pg_catalog.").unwrap_or(name);
         LISTS.iter().any(|list| view.as_bytes().starts_with(list))

@@ -55,6 +55,13 @@ impl Eq for Note {}
 impl Pattern {
     /// The most bytes that are kept of a normalised text.
     pub const SHOWN: usize = 2048;
+
+    /// Whether it is one statement that only reads, and means nothing to the session as far as its words tell.
+    #[must_use]
+    pub fn is_bare_read(&self) -> bool {
+        let traits = &self.traits;
+        traits.kind == Kind::Read && traits.is_plain() && matches!(&*traits.commands, [Command::Other])
+    }
 }
 
 /// What the statements of a pattern do, as far as their words tell. No value of a literal stands here.

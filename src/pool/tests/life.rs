@@ -1,4 +1,6 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -7,7 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use super::fake::{BACKOFF, Failure, Fake, Gate, World, config, settle};
 use crate::config::PrePing;
-use crate::pool::{Blueprint, Budget, Emptiness, LeaseError, PoolKey, Pools, PoolsExhausted, Return, Shortage, Wish};
+use crate::pool::{
+    Asked, Blueprint, Budget, Emptiness, LeaseError, PoolKey, Pools, PoolsExhausted, Return, Shortage, Wish,
+};
 use crate::stats::{Limit, Traffic};
 
 fn now() -> Instant {
@@ -28,7 +32,7 @@ async fn an_idle_backend_is_leased_at_once_and_by_nobody_else() {
     lease.release(Return::Clean, now());
     let snapshot = world.pool.snapshot();
     assert_eq!((snapshot.idle, snapshot.opened_total, snapshot.leases_total, snapshot.waited_total), (1, 1, 2, 1));
-    assert_eq!(world.script.rehomed.load(std::sync::atomic::Ordering::SeqCst), 0);
+    assert_eq!(world.script.rehomed.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,10 +62,40 @@ async fn a_returning_backend_goes_to_the_waiter_of_its_worker_and_moves_only_for
     lease.release(Return::Clean, now());
     let lease = far.now_or_never().unwrap().unwrap();
     assert_eq!(world.pool.snapshot().steals_total, 1);
-    assert_eq!(world.script.rehomed.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(world.script.rehomed.load(Ordering::SeqCst), 1);
     lease.release(Return::Clean, now());
     near.now_or_never().unwrap().unwrap().release(Return::Clean, now());
     assert_eq!(world.pool.snapshot().handed_over_total, 3);
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_asks_and_does_not_poll_is_woken_by_a_lease_that_comes_back_and_by_a_connect() {
+    let world = World::new(config(1, 0));
+    for returned in [false, true] {
+        let before = if returned { Some(world.lease().await.unwrap()) } else { None };
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let Ok(Asked::Waiting(waiting)) = world.pool.lease(&at(0), now(), &waker) else { panic!("none is idle") };
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0);
+        if let Some(lease) = before {
+            lease.release(Return::Clean, now());
+        }
+        settle().await;
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        waiting.now_or_never().unwrap().unwrap().release(Return::Clean, now());
+    }
+    assert!(matches!(world.pool.lease(&at(0), now(), Waker::noop()), Ok(Asked::Lease(_))));
+    world.audit();
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +219,7 @@ async fn what_was_idle_when_another_was_lost_is_pinged_before_it_is_leased() {
     idle.release(Return::Clean, now());
     world.pool.backend_lost(now());
     lost.release(Return::Close, now());
-    let pings = || world.script.pings.load(std::sync::atomic::Ordering::SeqCst);
+    let pings = || world.script.pings.load(Ordering::SeqCst);
     assert!(world.pool.try_lease(&at(0), now()).is_none());
     advance(Duration::from_millis(1)).await;
     world.lease().await.unwrap().release(Return::Clean, now());
@@ -200,7 +234,7 @@ async fn a_backend_idle_for_long_is_pinged_before_it_is_leased_and_replaced_when
     advance(Duration::from_secs(31)).await;
     assert!(world.pool.try_lease(&at(0), now()).is_none());
     world.lease().await.unwrap().release(Return::Clean, now());
-    let pings = || world.script.pings.load(std::sync::atomic::Ordering::SeqCst);
+    let pings = || world.script.pings.load(Ordering::SeqCst);
     assert_eq!((pings(), world.script.attempts()), (1, 1));
     advance(Duration::from_secs(31)).await;
     *world.script.ping.lock() = Gate::Err;
