@@ -357,9 +357,18 @@ async fn known_startup(
     if let Some(known) = route.startups.get(&wanted) {
         return Ok(known);
     }
+    let lasting = settings::lasting(&wanted);
     for _ in 0..ATTEMPTS {
         let mut lease = lease(route, worker).await?;
-        let adopting = adopt::adopt(&mut lease, &wanted, server.routes.profiles());
+        let adopting = async {
+            if lasting.len() < wanted.len()
+                && let refused @ adopt::Adopted::Refused(_) =
+                    adopt::adopt(&mut lease, &wanted, server.routes.profiles()).await?
+            {
+                return Ok(refused);
+            }
+            adopt::adopt(&mut lease, &lasting, server.routes.profiles()).await
+        };
         let adopted = tokio::time::timeout(route.target.endpoint().connect_timeout, adopting).await;
         match adopted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(adopt::Adopted::Known(known)) => {

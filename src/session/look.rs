@@ -201,10 +201,7 @@ impl Session {
         let started_with = |name: &[u8]| !is_who(name) && self.startup.get(&name.to_ascii_lowercase()).is_some();
         let changed = || {
             let set = look.settings.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-            set.filter(|(name, value)| match *name {
-                ROLE => *value != b"none",
-                name => leased.carried.default_of(name) != Some(value) || started_with(name),
-            })
+            set.filter(|(name, value)| leased.carried.default_of(name) != Some(value) || started_with(name))
         };
         let carried = self.rules.profiles.intern(changed().filter(|(name, _)| !look.resets || is_who(name)));
         // Who it runs as is never a matter of how it started.

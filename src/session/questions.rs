@@ -7,9 +7,16 @@
 use super::functions::Callee;
 use super::state::Parts;
 
-/// Every question is a SELECT of (what, name, value): who statements run as, which no view lists.
+/// Every question is a SELECT of (what, name, value): who statements run as, which no view lists. No role is what a
+/// session begins with, unless ALTER ROLE or ALTER DATABASE has given another to those who log in.
 const WHO: &[u8] = b"SELECT 's', 'session_authorization', pg_catalog.current_setting('session_authorization') \
-    UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role')";
+    UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role') \
+    WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' \
+    OR EXISTS (SELECT FROM pg_catalog.pg_db_role_setting WHERE EXISTS (SELECT FROM pg_catalog.unnest(setconfig) AS setting \
+    WHERE pg_catalog.strpos(setting, 'role=') OPERATOR(pg_catalog.=) 1) \
+    AND EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) \
+    WHERE setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, datid]) \
+    AND setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, usesysid])))";
 /// From here on the question is asked as who has logged in, who may read more. Of a role under another session
 /// authorization nothing is undone: some versions of PostgreSQL do not find back to both.
 const AS_LOGGED_IN: &[u8] = b"SELECT '', pg_catalog.set_config('session_authorization', NULL, true), '' \

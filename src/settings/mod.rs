@@ -18,5 +18,5 @@ mod transition;
 
 pub use carried::{Carried, Defaults, WHO};
 pub use profile::{AUTHORIZATION, CLIENT_ENCODING, Profile, Profiles, ROLE, SEARCH_PATH, is_plan_neutral, is_utf8};
-pub use startup::{Known, Settings, Startups, requested};
+pub use startup::{Known, Settings, Startups, lasting, requested};
 pub use transition::{Scope, select_set, set, set_config, write_text, write_transition};

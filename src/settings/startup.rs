@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Defaults, Profile};
+use super::{AUTHORIZATION, Defaults, Profile};
 use crate::wire::startup::{Startup, split_options};
 
 /// Startup parameters that are not settings (manual: "Message Formats", StartupMessage).
@@ -55,6 +55,13 @@ impl Startups {
     pub fn forget(&self) {
         self.known.lock().clear();
     }
+}
+
+/// Those of them that come into force. Who a session runs as PostgreSQL checks, as if it were to be set, and then leaves
+/// as the login has made it.
+#[must_use]
+pub fn lasting(settings: &Settings) -> Settings {
+    settings.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(AUTHORIZATION)).cloned().collect()
 }
 
 /// The settings that a startup packet asks for: first those of `options`, then its own parameters, which win.

@@ -167,7 +167,8 @@ pub fn write_cancel_request(to: &mut Vec<u8>, pid: i32, key: &[u8]) {
 
 /// Splits the startup parameter `options` into settings, as the server's command line takes them: `-c name=value`,
 /// `-cname=value` and `--name=value`, words separated by white space, a backslash taking the next character as it
-/// is (manual: libpq's connection parameter `options`).
+/// is (manual: libpq's connection parameter `options`); of its short options those for European dates and working
+/// memory, which are settings of a session (manual: "postgres").
 ///
 /// # Errors
 /// PostgreSQL's words about the first one that is none of these.
@@ -178,6 +179,15 @@ pub fn split_options(options: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> 
         let unknown =
             || format!("invalid command-line argument for server process: {}", String::from_utf8_lossy(&word));
         let (option, assignment) = match word.as_slice() {
+            b"-e" => {
+                settings.push((b"datestyle".to_vec(), b"euro".to_vec()));
+                continue;
+            }
+            [b'-', b'S', memory @ ..] => {
+                let memory = if memory.is_empty() { words.next().ok_or_else(unknown)? } else { memory.to_vec() };
+                settings.push((b"work_mem".to_vec(), memory));
+                continue;
+            }
             b"-c" => ("-c ", words.next().ok_or_else(unknown)?),
             [b'-', b'c', rest @ ..] => ("-c ", rest.to_vec()),
             [b'-', b'-', rest @ ..] => ("--", rest.to_vec()),
