@@ -81,6 +81,10 @@ impl Session {
     /// What a text may do to the session, as far as that is known by now.
     pub(super) fn effects_of(&self, weighed: &Weighed, text: &[u8]) -> Effects {
         match weighed {
+            // Only the beginning of what streams past is here, and most that begin so are one statement.
+            Weighed::Anything if first_word(text).eq_ignore_ascii_case(b"execute") => {
+                Effects::ANYTHING | Effects::EXECUTES
+            }
             Weighed::Anything => Effects::ANYTHING,
             Weighed::Known(pattern) if pattern.traits.is_plain() => {
                 if self.rules.functions.may_tell(Effects::LISTS) {
