@@ -226,9 +226,8 @@ impl Process {
 }
 
 /// PostgreSQL or the applications mostly work on the same cores, and fewer workers find more to do each time they wake.
-/// But one alone leaves a core idle whenever it waits for its turn on another.
 pub(super) fn workers_for(cores: usize) -> usize {
-    cores.div_ceil(2).max(cores.min(2))
+    cores.div_ceil(2)
 }
 
 fn read_listen(values: &Values, tls: &Values, keepalive: &Values) -> Listen {

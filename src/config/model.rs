@@ -29,7 +29,7 @@ pub struct Config {
 /// `[process]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Process {
-    /// Threads that serve sessions; at least 1 (the written 0 means one for every two cores, and two of two).
+    /// Threads that serve sessions; at least 1 (the written 0 means one for every two cores).
     pub workers: usize,
     /// Each worker stays on a core of its own, where there is one for each core.
     pub pin_workers: bool,

@@ -141,7 +141,7 @@ pub(super) const SECTIONS: &[Section] = &[
 ];
 
 const PROCESS: &[Key] = &[
-    key("workers", count(0, 1024), "0", "Threads that serve clients; 0 is one for every two cores, which leaves the others to PostgreSQL and applications, but two of two.").at_start(),
+    key("workers", count(0, 1024), "0", "Threads that serve clients; 0 is one for every two cores, which leaves the others to PostgreSQL and applications.").at_start(),
     key(
         "pin_workers",
         Kind::Bool,
