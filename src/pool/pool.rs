@@ -122,6 +122,7 @@ impl<M: Manager> Pool<M> {
         joined.map(|ticket| Waiting::new(self.clone(), *wish, now, ticket))
     }
 
+    /// Lets one more wait, whose `waker` is woken when its outcome is there, or counts why it is not even waited for.
     fn join(
         &self,
         state: &mut State<M>,
@@ -150,6 +151,7 @@ impl<M: Manager> Pool<M> {
         Err(error)
     }
 
+    /// Why this wish is not even waited for.
     fn refusal(&self, state: &State<M>, wish: &Wish, now: Instant) -> Option<LeaseError<M::Error>> {
         let limit = state.waiters_limit;
         if state.closed {

@@ -66,6 +66,7 @@ pub(super) struct Chores<M: Manager> {
     pub(super) rare: Option<Box<RareChores<M>>>,
 }
 
+/// See [`Chores::rare`].
 pub(super) struct RareChores<M: Manager> {
     pub(super) closed: Vec<(M::Backend, Parting)>,
     pub(super) connects: Vec<BackendId>,
@@ -95,6 +96,7 @@ impl<M: Manager> Default for RareChores<M> {
 }
 
 impl<M: Manager> Chores<M> {
+    /// To add to it.
     pub(super) fn rare(&mut self) -> &mut RareChores<M> {
         self.rare.get_or_insert_default()
     }
@@ -116,12 +118,8 @@ impl<M: Manager> Chores<M> {
         self.rare.as_ref().map_or(0, |rare| rare.freed)
     }
 
-    fn closed(&self) -> usize {
+    pub(super) fn closed(&self) -> usize {
         self.rare.as_ref().map_or(0, |rare| rare.closed.len())
-    }
-
-    pub(super) fn closes(&self) -> bool {
-        self.closed() > 0
     }
 
     /// The pool is to be looked at again at the earliest of these moments, and of those that are known.

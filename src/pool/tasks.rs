@@ -142,7 +142,7 @@ impl<M: Manager> Shared<M> {
         }
         let mut chores = Chores::default();
         state.take_back(came, self.account(), now, &mut chores);
-        let served = !chores.wakers.is_empty() && !chores.closes() && duty == Duty::Session;
+        let served = !chores.wakers.is_empty() && chores.closed() == 0 && duty == Duty::Session;
         if !served || state.lingers_needlessly() {
             state.pump(self.account(), home, now, &mut chores);
         }

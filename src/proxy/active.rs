@@ -31,7 +31,8 @@ pub struct Active {
     pub(super) from_backend: Inbox,
     pub(super) to_backend: Outbox,
     pub(super) ownership: Ownership,
-    /// Whether in this very wake: who gives the lease that is waited for wakes the task again.
+    /// The lease that is waited for was asked for in this very wake. It need not be looked for before the next: whoever
+    /// gives it wakes the task.
     pub(super) asked_just_now: bool,
     /// What is still to come of a client's frame that was judged by its beginning.
     pub(super) client_rest: Rest,

@@ -57,13 +57,6 @@ impl Startups {
     }
 }
 
-/// Those of them that come into force. Who a session runs as PostgreSQL checks, as if it were to be set, and then leaves
-/// as the login has made it.
-#[must_use]
-pub fn lasting(settings: &Settings) -> Settings {
-    settings.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(AUTHORIZATION)).cloned().collect()
-}
-
 /// The settings that a startup packet asks for: first those of `options`, then its own parameters, which win.
 ///
 /// # Errors
@@ -79,4 +72,11 @@ pub fn requested(startup: &Startup) -> Result<Settings, String> {
         }
     }
     Ok(settings)
+}
+
+/// Those of the settings asked for that come into force. Who the session is to run as PostgreSQL checks, as if it were to
+/// be set, and then leaves as the login has made it.
+#[must_use]
+pub fn lasting(settings: &Settings) -> Settings {
+    settings.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(AUTHORIZATION)).cloned().collect()
 }
