@@ -135,6 +135,8 @@ impl Expect {
 /// What becomes true when a reply says so.
 #[derive(Debug)]
 pub(super) enum Effect {
+    /// The backend lacks every statement with a name from now on.
+    Clear,
     /// A statement of the session stands under its own name on the backend, or does not any more.
     Own(Box<[u8]>, bool),
     /// The backend lacks a statement from now on.

@@ -300,6 +300,7 @@ impl Session {
         leased.carried.profile = carried;
         let default = leased.carried.default_of(name);
         let Some(turn) = &mut self.turn else { return Err(Broken::Desync(frame.tag)) };
+        turn.recoded |= name == b"client_encoding";
         turn.before_reports.get_or_insert_with(|| Arc::clone(&self.profile));
         let reset = &mut turn.reset;
         if let Reset::All { who, .. } = reset {

@@ -166,10 +166,15 @@ impl Session {
         if told.is_empty() {
             return None;
         }
-        // One by one: a function may have listened to others.
         let (mut text, mut query) = (Vec::new(), Vec::new());
-        for channel in &told {
-            write_command(&mut text, b"UNLISTEN", channel);
+        if turn.recoded && !told.iter().all(|channel| channel.is_ascii()) {
+            // The same bytes are other names by now.
+            text.extend_from_slice(b"UNLISTEN *");
+        } else {
+            // One by one: a function may have listened to others.
+            for channel in &told {
+                write_command(&mut text, b"UNLISTEN", channel);
+            }
         }
         self.ask_alone(&text, &mut query);
         Some(query)

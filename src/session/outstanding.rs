@@ -27,6 +27,7 @@ impl Turn {
     /// The number of the Parse that made the backend's copy of a shared statement, if it has one.
     pub(super) fn holds(&self, leased: &Leased<'_>, id: u64) -> Known<Option<u64>> {
         let pending = self.newest(|effect| match effect {
+            Effect::Clear => Some(None),
             Effect::Drop(other) if *other == id => Some(None),
             Effect::Hold(other, parse) if *other == id => Some(Some(*parse)),
             _ => None,
@@ -71,7 +72,7 @@ impl Turn {
     /// Whether an earlier batch puts statements on the backend, or takes them off, or gives names to them.
     pub(super) fn is_naming(&self) -> bool {
         self.pending.iter().any(|pending| match &pending.effect {
-            Effect::Own(..) | Effect::Hold(..) | Effect::Drop(_) => pending.batch != self.batch,
+            Effect::Clear | Effect::Own(..) | Effect::Hold(..) | Effect::Drop(_) => pending.batch != self.batch,
             Effect::Name(name, _) => pending.batch != self.batch && !name.is_empty(),
             Effect::Profile(_) | Effect::Unnamed(_) => false,
         })
@@ -80,6 +81,7 @@ impl Turn {
     /// Whether a statement of the client is on the backend under its own name.
     pub(super) fn has_own(&self, leased: &Leased<'_>, name: &[u8]) -> Known<bool> {
         let pending = self.newest(|effect| match effect {
+            Effect::Clear => Some(false),
             Effect::Own(own, here) if **own == *name => Some(*here),
             _ => None,
         });
@@ -108,10 +110,11 @@ impl Turn {
         let mut all: BTreeSet<u64> = leased.held.ids().collect();
         for pending in &self.pending {
             match pending.effect {
-                Effect::Hold(id, _) => all.insert(id),
-                Effect::Drop(id) => all.remove(&id),
-                _ => false,
-            };
+                Effect::Clear => all.clear(),
+                Effect::Hold(id, _) => _ = all.insert(id),
+                Effect::Drop(id) => _ = all.remove(&id),
+                _ => {}
+            }
         }
         all
     }

@@ -261,7 +261,9 @@ impl Session {
     /// Whether a client's statement is used under the client's name for it. In a failed transaction nothing can be
     /// parsed, and nothing is done.
     pub(super) fn goes_by_own_name(&self, name: &[u8], statement: &Statement, leased: &Leased<'_>) -> bool {
-        if name.is_empty() || self.transaction() == Transaction::Failed {
+        // One that was cut within a character PostgreSQL would not take from us.
+        let is_cut = Names::key(name).len() < name.len() && !name.is_ascii();
+        if name.is_empty() || is_cut || self.transaction() == Transaction::Failed {
             return false;
         }
         let weighed = statement.weighed();
@@ -319,12 +321,20 @@ impl Session {
     /// What takes the client's names off the backend again; `None` where there are none.
     #[must_use]
     pub fn take_own_names(&mut self, leased: &Leased<'_>) -> Option<Vec<u8>> {
-        if leased.held.own().is_empty() {
+        let own = leased.held.own();
+        if own.is_empty() {
             return None;
         }
         let turn = self.turn.as_mut()?;
         let mut closing = Vec::new();
-        for name in leased.held.own() {
+        if !own.iter().all(|name| name.is_ascii()) {
+            // In another encoding by now the same bytes are another name, and one that was cut may be none.
+            build::write_query(&mut closing, b"DEALLOCATE ALL");
+            turn.expect(Expect::new(Kind::Query, Who::Skip), [Effect::Clear, Effect::Unnamed(None)]);
+            turn.end_batch();
+            return Some(closing);
+        }
+        for name in own {
             build::write_close_statement(&mut closing, name);
             turn.expect(Expect::new(Kind::Close, Who::Skip), [Effect::Own(name.clone(), false)]);
         }

@@ -23,8 +23,8 @@ impl Turn {
         self.kept_batch.forget();
         self.measures.clear(KEPT);
         make_default!(self, {
-            looking head portals before_reports look_failed may_be_refused outdated unsure brought_channels told ledger
-            discarded notified ready_kept invalid mend_next administered has_administered draws unknown
+            looking head portals before_reports look_failed may_be_refused outdated unsure brought_channels recoded told
+            ledger discarded notified ready_kept invalid mend_next administered has_administered draws unknown
             began_a_name leased unused status deferred copying decisions skipping open_batch
             unflushed between_frames passing crowded forgetting momentary fatal reset cancel_report measured kept_reply batch
         } but { queue pending kept_batch measures });

@@ -68,6 +68,8 @@ pub(super) struct Turn {
     pub(super) unsure: Vec<(Digest, Vec<Callee>)>,
     /// The backend was told the session's channels, so that it can say which they are.
     pub(super) brought_channels: bool,
+    /// The client's encoding has become another one.
+    pub(super) recoded: bool,
     /// What the backend listens to because of the session, and is to forget.
     pub(super) told: BTreeSet<Box<[u8]>>,
     /// What the session's transaction does to its channels.
@@ -292,6 +294,7 @@ impl Turn {
         for _ in 0..expect.effects {
             match self.pending.pop_front().map(|pending| pending.effect) {
                 Some(Effect::Own(name, here)) => leased.held.set_own(&name, here),
+                Some(Effect::Clear) => leased.held.clear(),
                 Some(Effect::Drop(id)) => leased.held.remove(id),
                 Some(Effect::Hold(id, parse)) => leased.held.insert(id, parse),
                 Some(Effect::Name(name, named)) => {
