@@ -1,6 +1,8 @@
 //! What one client calls its statements.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::str::Utf8Error;
 use std::sync::Arc;
 
 use super::{Description, Shape, Statement, Types};
@@ -102,6 +104,25 @@ impl Names {
         name.get(..KEPT).unwrap_or(name)
     }
 
+    /// A name that PostgreSQL takes, and of which it keeps this key: one that was cut within a character of UTF-8 gets
+    /// some end.
+    #[must_use]
+    pub fn whole(key: &[u8]) -> Cow<'_, [u8]> {
+        let is_cut = |error: &Utf8Error| error.error_len().is_none() && key.len() == KEPT;
+        let Some(cut) = std::str::from_utf8(key).err().filter(is_cut) else { return Cow::Borrowed(key) };
+        let character = key.get(cut.valid_up_to()..).unwrap_or_default();
+        // Shortest forms only (RFC 3629, section 4).
+        let (bytes, second) = match character.first() {
+            Some(0xe0) => (3, 0xa0),
+            Some(0xe1..=0xef) => (3, 0x80),
+            Some(0xf0) => (4, 0x90),
+            Some(0xf1..) => (4, 0x80),
+            _ => (2, 0x80),
+        };
+        let end = [second, 0x80, 0x80];
+        [key, end.get(character.len() - 1..bytes - 1).unwrap_or_default()].concat().into()
+    }
+
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Named> {
         let all = self.0.as_ref()?;
@@ -187,5 +208,24 @@ impl Names {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|all| all.named.is_empty() && all.unnamed.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_cut_within_a_character_is_made_one_that_is_cut_alike() {
+        for character in ["é", "ߐ", "ࠀ", "€", "\u{d7ff}", "𐀀", "😀", "\u{10ffff}"] {
+            for before in KEPT - 4..=KEPT {
+                let name = "n".repeat(before) + character;
+                let key = Names::key(name.as_bytes());
+                let whole = Names::whole(key);
+                assert!(std::str::from_utf8(&whole).is_ok(), "{character} after {before}");
+                assert_eq!(Names::key(&whole), key);
+            }
+        }
+        assert_eq!(*Names::whole(b"a\xe9"), *b"a\xe9", "it was not cut");
     }
 }

@@ -173,7 +173,7 @@ impl Session {
         let turn = self.turn.get_or_insert_default();
         let missing = turn.has_own(leased, name) == Known::Now(false);
         if missing && !matches!(turn.named(&self.names, name), Known::Now(None)) {
-            build::write_parse(&mut out.to_backend, name, b"", &[0, 0]);
+            build::write_parse(&mut out.to_backend, &Names::whole(name), b"", &[0, 0]);
             turn.expect(Expect::new(Kind::Parse, Who::Skip), [Effect::Own(name.into(), true)]);
             turn.open_batch();
         }
@@ -234,7 +234,8 @@ impl Session {
         let Statement { text, types, .. } = &*named.statement;
         let reading = self.reading_of(&named.statement);
         self.read_otherwise(reading.as_ref().map(|reading| &reading.first), out);
-        build::write_parse(&mut out.to_backend, name, text, named.known_types().map_or(&**types, |known| known));
+        let types = named.known_types().map_or(&**types, |known| known);
+        build::write_parse(&mut out.to_backend, &Names::whole(name), text, types);
         let who = if tries { Who::Try } else { Who::Skip };
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Parse, who), [Effect::Own(name.into(), true)]);
@@ -261,9 +262,7 @@ impl Session {
     /// Whether a client's statement is used under the client's name for it. In a failed transaction nothing can be
     /// parsed, and nothing is done.
     pub(super) fn goes_by_own_name(&self, name: &[u8], statement: &Statement, leased: &Leased<'_>) -> bool {
-        // One that was cut within a character PostgreSQL would not take from us.
-        let is_cut = Names::key(name).len() < name.len() && !name.is_ascii();
-        if name.is_empty() || is_cut || self.transaction() == Transaction::Failed {
+        if name.is_empty() || self.transaction() == Transaction::Failed {
             return false;
         }
         let weighed = statement.weighed();
