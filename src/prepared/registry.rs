@@ -1,7 +1,7 @@
 //! Distinct statements, each once for all clients.
 
 use std::borrow::Borrow;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -121,6 +121,9 @@ impl Bound {
     }
 }
 
+/// Any value: what is random is the hash.
+const FIRST: u8 = 0;
+
 impl Registry {
     /// Remembers about so many statements, of so many bytes; those that no client holds are forgotten first.
     #[must_use]
@@ -129,7 +132,8 @@ impl Registry {
             statements: DashMap::with_hasher(foldhash::fast::RandomState::default()),
             hasher: foldhash::fast::RandomState::default(),
             seen: (0..SEEN_SLOTS).map(|_| AtomicU64::new(0)).collect(),
-            next_id: AtomicU64::new(1),
+            // A client that guessed under which name a backend holds another's statement could execute and drop it.
+            next_id: AtomicU64::new(RandomState::new().hash_one(FIRST) >> 24),
             count: Bound::new(statements),
             memory: Bound::new(memory),
             bytes: AtomicUsize::new(0),

@@ -9,7 +9,7 @@ use crate::prepared::{Held, backend_name};
 use crate::settings::write_text;
 use crate::wire::build;
 
-/// Statements of clients are numbered from 1 on. Those of ours are numbered downwards from here: questions about the
+/// Statements of clients are numbered upwards from 40 bits of chance. Those of ours are numbered downwards from here: questions about the
 /// session by their parts, then those about what runs.
 const OWN_IDS: u64 = u64::MAX;
 

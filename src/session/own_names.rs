@@ -90,7 +90,7 @@ impl Session {
         leased: &Leased<'_>,
         out: &mut Outgoing,
     ) {
-        if !is_by_name(weighed, effects) || self.transaction() == Transaction::Failed {
+        if !is_by_name(weighed, effects) {
             return;
         }
         let before = out.to_backend.len();
@@ -98,6 +98,10 @@ impl Session {
             for id in self.turn.get_or_insert_default().all_held(leased) {
                 self.inject_close(id, out);
             }
+        }
+        if self.transaction() == Transaction::Failed {
+            // Nothing can be given to it now. It is not to know what others have prepared, all the same.
+            return;
         }
         if begins && out.to_backend.len() > before {
             self.end_own_batch(out);
