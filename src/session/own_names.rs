@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::outstanding::Known;
 use super::turn::{Effect, Expect, Kind, Turn, Who};
-use super::{Hold, Leased, Outgoing, Session, Verdict, Wait};
+use super::{Hold, Keeps, Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{Named, Names, Statement};
 use crate::settings::{SEARCH_PATH, write_text};
 use crate::sql::{Command, Effects, Name, Weighed};
@@ -35,8 +35,13 @@ impl Session {
         out: &mut Outgoing,
     ) -> Verdict {
         let target = Target::read(frame.tag, frame.body);
-        if let (Ok(Target::Portal(name)), Some(turn)) = (&target, &mut self.turn) {
-            turn.portal_ends(name, now, out);
+        if let Ok(Target::Portal(name)) = &target {
+            if self.keeps().contains(Keeps::HELD_CURSORS) {
+                self.state.note_unaltering(Effects::CLOSES_CURSOR);
+            }
+            if let Some(turn) = &mut self.turn {
+                turn.portal_ends(name, now, out);
+            }
         }
         let Ok(Target::Statement(name)) = target else {
             return self.forward(Kind::Close);
