@@ -145,9 +145,10 @@ impl Turn {
         self.is_answered() && self.status == Transaction::Idle && !self.skipping && !self.fatal && !self.ready_kept
     }
 
-    /// Whether no reply is to come that ends a batch; none does while COPY data is wanted.
+    /// Whether no reply is to come that ends a batch, or that was asked for by a Flush; none does while COPY data is wanted.
     pub(super) fn is_finished(&self) -> bool {
-        matches!(self.copying, Copying::Open { .. }) || !self.is_behind()
+        let answers_come = self.is_behind() || (!self.unflushed && !self.queue.is_empty());
+        matches!(self.copying, Copying::Open { .. }) || !answers_come
     }
 
     /// Whether the backend has something to answer, and needs nothing more for that than to be asked.
