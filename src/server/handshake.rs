@@ -62,6 +62,9 @@ const AHEAD: usize = 8 * 1024;
 /// How long a client that has stopped sending is taken for one that still listens.
 const DEAF: Duration = Duration::from_secs(1);
 
+/// Terminate. Drivers that are told to leave before they have begun say it, and expect no answer.
+const GOODBYE: &[u8] = b"X\0\0\0\x04";
+
 /// What a connection turned out to want.
 #[derive(Debug)]
 pub(super) enum Wanted {
@@ -162,6 +165,9 @@ async fn next_packet(stream: &mut Stream, read: &mut Vec<u8>, limit: usize) -> i
     loop {
         if read.first() == Some(&TLS_HANDSHAKE) {
             return Ok(Next::Tls);
+        }
+        if read.starts_with(GOODBYE) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match startup::packet_len(read, limit) {
             Err(refused) => return Ok(Next::Refused(refused)),
