@@ -9,7 +9,7 @@ use super::mending::Reset;
 use super::reports;
 use super::turn::{Kind, Turn, Who};
 use super::{Broken, Hold, Leased, Outgoing, Session, Verdict};
-use crate::prepared::Kind as StatementKind;
+use crate::prepared::{Kind as StatementKind, Named, Names};
 use crate::settings::{Carried, Profile, WHO};
 use crate::sql::Effects;
 use crate::wire::Frame;
@@ -215,7 +215,7 @@ impl Session {
                     return Ok(Verdict::Swallow);
                 }
             }
-            own_words = names.of(&named).and_then(|name| reports::renamed(frame.body, &statement.name, name));
+            own_words = about_shared((&named, names), (&report, frame.body), leased);
         }
         turn.give_reply(&mut out.before);
         if turn.queue.front().is_some_and(|expect| matches!(expect.who, Who::Try)) {
@@ -443,6 +443,20 @@ fn own_words(turn: &mut Turn, code: &[u8]) -> Option<Box<[u8]>> {
         return turn.head.untold.take();
     }
     if code == sqlstate::QUERY_CANCELED.as_bytes() { turn.cancel_report.take() } else { None }
+}
+
+/// The error of a shared statement, by the client's name for it. One that the backend lacks was dropped by code that
+/// could not be read.
+fn about_shared(
+    (named, names): (&Named, &Names),
+    (report, body): (&Report<'_>, &[u8]),
+    leased: &mut Leased<'_>,
+) -> Option<Box<[u8]>> {
+    let words = reports::renamed(body, &named.statement.name, names.of(named)?)?;
+    if report.code == sqlstate::INVALID_STATEMENT_NAME.as_bytes() {
+        leased.held.remove(named.statement.id);
+    }
+    Some(words)
 }
 
 fn settings_refused(report: &Report<'_>) -> Fault {

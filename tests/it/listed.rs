@@ -66,3 +66,21 @@ async fn statements_are_listed_in_transactions_and_batches_though_one_is_not_val
         assert_eq!(code(&replies), None, "{begin}");
     }
 }
+
+#[tokio::test]
+async fn a_statement_that_unreadable_code_of_another_session_has_dropped_is_missed_once() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
+    one.send(&[frame::parse("s", "select 1", &[]), frame::sync()].concat()).await;
+    one.until(b'Z').await;
+    let bound = [frame::bind("", "s", &[]), frame::execute("", 0), frame::sync()].concat();
+    one.send(&bound).await;
+    assert_eq!(code(&one.until(b'Z').await), None);
+    let hidden = "do $$ declare r record; begin for r in execute 'select name from pg_prep' || 'ared_statements' loop \
+                  execute 'deal' || 'locate ' || quote_ident(r.name); end loop; end $$";
+    assert_eq!(code(&two.query(hidden).await), None);
+    one.send(&bound).await;
+    one.until(b'Z').await;
+    one.send(&bound).await;
+    assert_eq!(code(&one.until(b'Z').await), None);
+}
