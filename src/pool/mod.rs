@@ -164,6 +164,9 @@ pub struct Exhausted<E> {
     pub size: usize,
     pub overflow: usize,
     pub leased: usize,
+    /// Of those, how many sessions keep between their transactions, and what for.
+    pub pinned: usize,
+    pub pins: PinCounts,
     pub waiting: usize,
     /// The pool has room, but connections to its server are as many as all pools together may have: so many.
     pub server_limit: Option<usize>,

@@ -176,7 +176,8 @@ impl PinCounts {
         PinReason::ALL.into_iter().zip(self.0)
     }
 
-    pub(super) fn count(&mut self, reasons: PinReasons) {
+    /// Counts one more of each of these.
+    pub fn count(&mut self, reasons: PinReasons) {
         for reason in reasons.iter() {
             if let Some(count) = self.0.get_mut(reason as usize) {
                 *count += 1;

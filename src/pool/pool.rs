@@ -192,6 +192,8 @@ impl<M: Manager> Pool<M> {
             size: state.config.size,
             overflow: state.config.max_overflow,
             leased: state.slots.leased(),
+            pinned: state.pins.held(),
+            pins: state.pins.counts(),
             waiting: state.waiters(),
             longest_holder: state.slots.longest_holder(now),
             last_connect_error: state.last_error.clone(),

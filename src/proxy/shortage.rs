@@ -67,9 +67,13 @@ fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: Du
     let holder = pool.longest_holder.map_or_else(String::new, |(pid, held)| {
         format!(" The client with process id {pid} has held its backend for {held:.1?}.")
     });
+    let pinned = match pool.pinned {
+        0 => String::new(),
+        pinned => format!(" ({pinned} pinned: {})", pool.pins),
+    };
     fault
         .detail(format!(
-            "The pool has size {} and max_overflow {}; backends leased: {}, clients waiting: {}.{holder}",
+            "The pool has size {} and max_overflow {}; backends leased: {}{pinned}, clients waiting: {}.{holder}",
             pool.size, pool.overflow, pool.leased, pool.waiting
         ))
         .hint("Shorten transactions, or raise pool.size, pool.max_overflow or pool.timeout in pgweir's configuration.")
@@ -110,7 +114,7 @@ pub(super) fn backend_gone() -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::PinCounts;
+    use crate::pool::{PinCounts, PinReason};
 
     #[test]
     fn who_may_not_keep_a_backend_reads_why_and_what_to_change() {
@@ -123,5 +127,28 @@ mod tests {
             String::from_utf8_lossy(&pin_fault("shop", "app", Keeps::ADVISORY_LOCKS, &PinFault::Denied).to_frame())
                 .into_owned();
         assert!(denied.contains("pin = \"allow\""), "{denied}");
+    }
+
+    #[test]
+    fn who_waits_in_vain_reads_how_many_backends_are_pinned_and_what_for() {
+        let mut pins = PinCounts::default();
+        pins.count(PinReason::TemporaryObject.into());
+        let (size, overflow, leased, pinned, waiting) = (2, 0, 2, 1, 3);
+        let pool = Exhausted {
+            size,
+            overflow,
+            leased,
+            pinned,
+            pins,
+            waiting,
+            server_limit: None,
+            longest_holder: None,
+            last_connect_error: None,
+        };
+        let fault = lease_fault("shop", "app", &pool, Duration::from_secs(30)).to_frame();
+        let told = String::from_utf8_lossy(&fault).into_owned();
+        assert!(told.contains("leased: 2 (1 pinned: 1 for temporary objects), clients waiting: 3"), "{told}");
+        let told = lease_fault("shop", "app", &Exhausted { pinned: 0, ..pool }, Duration::from_secs(30)).to_frame();
+        assert!(String::from_utf8_lossy(&told).contains("leased: 2, clients"));
     }
 }
