@@ -16,6 +16,12 @@ const OWN_IDS: u64 = u64::MAX;
 /// Goes after a question where settings may have been made that it cannot ask for. Who statements run as stays.
 const FORGETTING: &[u8] = b"; RESET ALL";
 
+/// Between these stand names of settings that no view lists because nothing has defined them; of one that a library has
+/// defined the view says whether the session has set it.
+const CUSTOM: &[u8] = b"SELECT 's', custom.name, pg_catalog.current_setting(custom.name, true) FROM (VALUES ";
+const UNDEFINED: &[u8] = b") AS custom(name) WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_settings AS defined \
+    WHERE pg_catalog.lower(defined.name) OPERATOR(pg_catalog.=) pg_catalog.lower(custom.name))";
+
 /// How questions are put.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -80,14 +86,13 @@ impl Asking<'_> {
         if !parts.contains(Parts::SETTINGS) || custom.is_empty() {
             return;
         }
-        let mut select = Vec::new();
-        for name in custom {
-            select.extend_from_slice(if select.is_empty() { b"SELECT 's', " } else { b" UNION ALL SELECT 's', " });
+        let mut select = CUSTOM.to_vec();
+        for (place, name) in custom.iter().enumerate() {
+            select.extend_from_slice(if place == 0 { b"(" } else { b", (" });
             write_text(&mut select, name);
-            select.extend_from_slice(b", pg_catalog.current_setting(");
-            write_text(&mut select, name);
-            select.extend_from_slice(b", true)");
+            select.extend_from_slice(b"::pg_catalog.text)");
         }
+        select.extend_from_slice(UNDEFINED);
         self.text.extend_from_slice(b"; ");
         self.select(&select);
     }
@@ -200,7 +205,7 @@ mod tests {
             "the session, how to plan, functions in three ways, operators, what tells of sessions, and the Query itself"
         );
         assert!(first.contains("ANY ($1)") && first.contains("(ARRAY[E'f']::pg_catalog.name[])"));
-        assert!(first.contains("SELECT 's', E'app.x', pg_catalog.current_setting(E'app.x', true)"));
+        assert!(first.contains("current_setting(custom.name, true) FROM (VALUES (E'app.x'::pg_catalog.text)) AS"));
         assert!(!first.contains("pg_locks"), "nobody needs to know");
         for pending in turn.pending.drain(..) {
             if let Effect::Hold(id, parse) = pending.effect {
