@@ -102,12 +102,12 @@ const OF_AGGREGATES: &[u8] = concat!(
 .as_bytes();
 
 /// What the tree of an expression holds that calls functions of PostgreSQL's own which leave something, draw, or run a
-/// text, and a rule that notifies; then the same without sequences, for defaults, of which any INSERT may draw.
+/// text, and a rule that notifies; then the same without draws, for defaults, as any INSERT may draw.
 macro_rules! leaving {
     () => {
         "(SELECT pg_catalog.concat('NOTIFYSTMT |:funcid (', pg_catalog.string_agg(oid::pg_catalog.text, '|'), ') '), \
         pg_catalog.concat(':funcid (', pg_catalog.string_agg(oid::pg_catalog.text, '|') \
-        FILTER (WHERE proname OPERATOR(pg_catalog.<>) ALL ('{nextval,setval,currval,lastval}')), ') ') \
+        FILTER (WHERE proname OPERATOR(pg_catalog.<>) ALL ('{nextval,setval}')), ') ') \
         FROM pg_catalog.pg_proc WHERE pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace \
         AND proname OPERATOR(pg_catalog.=) ANY ('{set_config,pg_advisory_lock,pg_advisory_lock_shared,\
         pg_try_advisory_lock,pg_try_advisory_lock_shared,pg_notify,nextval,setval,currval,lastval,setseed,\

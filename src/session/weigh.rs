@@ -87,7 +87,7 @@ impl Session {
             }
             Weighed::Anything => Effects::ANYTHING,
             Weighed::Known(pattern) if pattern.traits.is_plain() => {
-                if self.rules.functions.may_tell(Effects::LISTS) {
+                if self.rules.functions.may_tell(Effects::TELLS) {
                     self.told_by(pattern, text).known
                 } else {
                     Effects::NONE
