@@ -9,8 +9,8 @@ use crate::prepared::{Held, backend_name};
 use crate::settings::write_text;
 use crate::wire::build;
 
-/// Statements of clients are numbered upwards from 40 bits of chance. Those of ours are numbered downwards from here: questions about the
-/// session by their parts, then those about what runs.
+/// Statements of clients are numbered upwards from 40 bits of chance, those of ours downwards from here: questions about
+/// the session by their parts, then those about what runs.
 const OWN_IDS: u64 = u64::MAX;
 
 /// Goes after a question where settings may have been made that it cannot ask for. Who statements run as stays.

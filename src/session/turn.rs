@@ -145,9 +145,10 @@ impl Turn {
         self.is_answered() && self.status == Transaction::Idle && !self.skipping && !self.fatal && !self.ready_kept
     }
 
-    /// Whether no reply is to come that ends a batch, or that was asked for by a Flush; none does while COPY data is wanted.
+    /// Whether no reply is to come that ends a batch, or that a Flush has asked for; none does while COPY data is wanted.
     pub(super) fn is_finished(&self) -> bool {
-        let answers_come = self.is_behind() || (!self.unflushed && !self.queue.is_empty());
+        let is_flushed = !self.unflushed && self.queue.iter().any(|expect| !expect.is_fake());
+        let answers_come = self.is_behind() || is_flushed;
         matches!(self.copying, Copying::Open { .. }) || !answers_come
     }
 
