@@ -146,11 +146,16 @@ impl Session {
         let measure = self.measure_parse(&statement, now);
         let number = statement.next_parse();
         let (name, named) = (Names::key(parse.name), Named::new(statement, number));
-        let effects = [Effect::Name(name.into(), Some(named)), Effect::Own(name.into(), true)];
+        let effects = [Effect::Name(name.into(), Some(named.clone())), Effect::Own(name.into(), true)];
         let turn = self.turn.get_or_insert_default();
         turn.expect(Expect::new(Kind::Parse, Who::Forward).measuring(measure), effects);
         turn.open_batch();
         build::write_parse(&mut out.to_backend, parse.name, parse.text, parse.types);
+        if named.statement.kind == StatementKind::Shared {
+            // On another backend it is to have the types of now.
+            build::write_describe_statement(&mut out.to_backend, parse.name);
+            turn.expect(Expect::new(Kind::Describe, Who::Skip).about(named), []);
+        }
         Verdict::Replace(frame.len)
     }
 
