@@ -121,9 +121,6 @@ impl Bound {
     }
 }
 
-/// Any value: what is random is the hash.
-const FIRST: u8 = 0;
-
 impl Registry {
     /// Remembers about so many statements, of so many bytes; those that no client holds are forgotten first.
     #[must_use]
@@ -133,7 +130,7 @@ impl Registry {
             hasher: foldhash::fast::RandomState::default(),
             seen: (0..SEEN_SLOTS).map(|_| AtomicU64::new(0)).collect(),
             // A client that guessed under which name a backend holds another's statement could execute and drop it.
-            next_id: AtomicU64::new(RandomState::new().hash_one(FIRST) >> 24),
+            next_id: AtomicU64::new(RandomState::new().build_hasher().finish() >> 24),
             count: Bound::new(statements),
             memory: Bound::new(memory),
             bytes: AtomicUsize::new(0),

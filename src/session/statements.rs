@@ -128,9 +128,16 @@ impl Session {
         let effects = [Effect::Name(name.into(), Some(named.clone())), on_backend];
         turn.expect(Expect::new(Kind::Parse, Who::Forward).measuring(measure), effects);
         turn.open_batch();
-        if kind == StatementKind::Shared {
-            // Another backend's copy is compared with the columns of now.
-            build::write_describe_statement(&mut out.to_backend, &named.statement.name);
+        let statement = Arc::clone(&named.statement);
+        self.describe_there(&statement.name, named, out);
+    }
+
+    /// Has the backend describe what it has been told to parse, where other backends may be told so, too: their copies
+    /// are to have its types, and are compared with its columns.
+    fn describe_there(&mut self, name: &[u8], named: Named, out: &mut Outgoing) {
+        if named.statement.kind == StatementKind::Shared {
+            build::write_describe_statement(&mut out.to_backend, name);
+            let turn = self.turn.get_or_insert_default();
             turn.expect(Expect::new(Kind::Describe, Who::Skip).about(named), []);
         }
     }
@@ -151,11 +158,7 @@ impl Session {
         turn.expect(Expect::new(Kind::Parse, Who::Forward).measuring(measure), effects);
         turn.open_batch();
         build::write_parse(&mut out.to_backend, parse.name, parse.text, parse.types);
-        if named.statement.kind == StatementKind::Shared {
-            // On another backend it is to have the types of now.
-            build::write_describe_statement(&mut out.to_backend, parse.name);
-            turn.expect(Expect::new(Kind::Describe, Who::Skip).about(named), []);
-        }
+        self.describe_there(parse.name, named, out);
         Verdict::Replace(frame.len)
     }
 
