@@ -4,9 +4,19 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Backend, Report, talk};
-use crate::settings::{self, Known, Profiles};
+use super::dialer::Target;
+use super::{Backend, Report, connect, talk};
+use crate::settings::{self, Known, Profiles, Settings};
 use crate::wire::build;
+
+const DATE_STYLE: &[u8] = b"datestyle";
+/// Whether ALTER DATABASE or ALTER ROLE has set a DateStyle for who has logged in.
+const IS_DATE_STYLE_GIVEN: &[u8] = b"SELECT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting \
+    WHERE EXISTS (SELECT FROM pg_catalog.unnest(setconfig) AS setting \
+    WHERE pg_catalog.strpos(pg_catalog.lower(setting), 'datestyle=') OPERATOR(pg_catalog.=) 1) \
+    AND EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) \
+    WHERE setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, datid]) \
+    AND setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, usesysid])))";
 
 /// What came of an attempt to take on startup parameters.
 #[derive(Debug)]
@@ -66,6 +76,43 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
     }
     let defaults = Arc::clone(&backend.carried.defaults);
     Ok(Adopted::Known(Known { profile, defaults, told: frames.into() }))
+}
+
+/// Whether a `SET` of what is wanted may come to something else than the same at a login. A client may give one part of
+/// `DateStyle`, as JDBC does. PostgreSQL reads startup packets before it looks at what is set for a database or a role,
+/// so that the other part comes from its configuration; a backend has the database's.
+///
+/// # Errors
+/// The backend was lost and must be closed.
+pub async fn differs_at_login(backend: &mut Backend, wanted: &Settings) -> io::Result<bool> {
+    if !wanted.iter().any(|(name, _)| name.eq_ignore_ascii_case(DATE_STYLE)) {
+        return Ok(false);
+    }
+    backend.held.set_unnamed(None);
+    let answer = query(backend, IS_DATE_STYLE_GIVEN).await?;
+    let is_given = answer.row.and_then(|row| row.into_iter().next().flatten());
+    Ok(is_given.as_deref() == Some(b"t"))
+}
+
+/// The same settings with a `DateStyle` of both parts, as a login of its own tells. As they were where PostgreSQL lets
+/// nobody in now.
+pub async fn as_at_login(target: &Target, mut wanted: Settings) -> Settings {
+    let Some((_, value)) = wanted.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(DATE_STYLE)) else {
+        return wanted;
+    };
+    let parameters = [(DATE_STYLE, value.as_slice())];
+    let Ok((mut stream, logged_in, _)) =
+        connect::connect_in_time(&target.endpoint(), target.login(), &parameters).await
+    else {
+        return wanted;
+    };
+    // It is closed with or without these words.
+    let _ = talk::send(&mut stream, &build::TERMINATE).await;
+    let reported = logged_in.statuses.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(DATE_STYLE));
+    if let Some((_, reported)) = reported {
+        *value = reported.into();
+    }
+    wanted
 }
 
 /// What the backend has reported while it was told nothing else than to be without settings is the server's.
