@@ -4,14 +4,20 @@
 //! session drew must never be told: a key that belongs to somebody else's row is worse than an error. So what the
 //! backend knows of it is discarded before a statement asks, and PostgreSQL says that nothing was drawn.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::outstanding::Known;
 use super::state::Keeps;
+use super::turn::{Expect, Kind, Who};
+use super::weigh::callees;
 use super::{Outgoing, Sequences, Session, Verdict, Wait};
-use crate::prepared::{Names, Statement};
-use crate::sql::Effects;
+use crate::prepared::{NEVER, Names, Statement};
+use crate::sql::{Command, Effects, Weighed};
+use crate::wire::build;
 use crate::wire::view::Transaction;
+
+const DISCARD: &[u8] = b"DISCARD SEQUENCES";
 
 /// Whose draws a leased backend knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,37 +73,65 @@ impl Session {
     }
 
     /// Whether another session's draws are there, and are not to be told.
-    fn hides_draws(&self) -> bool {
+    pub(super) fn hides_draws(&self) -> bool {
         let others = self.turn.as_ref().is_some_and(|turn| turn.draws == Draws::Others);
         others && !matches!(self.rules.sequences, Sequences::Off)
     }
 
-    /// Has the backend forget what others drew, if a text with these effects asks. Within a batch that has begun it is
-    /// too late for that.
+    /// Whether a text may ask what was drawn: by its words, by what is known of what it calls, and where anybody has
+    /// asked before by what was not read yet.
+    fn may_ask(&self, weighed: &Weighed, text: &[u8]) -> bool {
+        let pattern = match weighed {
+            Weighed::Known(pattern) => Arc::clone(pattern),
+            Weighed::Later(_) => self.learn(text),
+            // What streams past.
+            Weighed::Anything => return true,
+        };
+        let asked = matches!(&self.rules.sequences, Sequences::Auto { asked } if asked.load(Ordering::Relaxed));
+        self.effects_of(&Weighed::Known(Arc::clone(&pattern)), text).any_of(Effects::READS_SEQUENCE)
+            || (asked && !self.rules.functions.have_read(callees(&pattern)))
+    }
+
+    /// Has the backend forget what others drew, if a text may ask. Within a batch that has begun it is too late for
+    /// that.
     ///
     /// # Errors
     /// The text must wait: before it is known what becomes of earlier batches, their transaction may have failed.
-    pub(super) fn discard_draws(&mut self, effects: Effects, out: &mut Outgoing) -> Result<(), Verdict> {
-        if !self.hides_draws() || !effects.any_of(Effects::READS_SEQUENCE) {
+    pub(super) fn discard_draws(&mut self, weighed: &Weighed, text: &[u8], out: &mut Outgoing) -> Result<(), Verdict> {
+        if !self.hides_draws() || !self.may_ask(weighed, text) {
             return Ok(());
         }
         let turn = self.turn.get_or_insert_default();
         if turn.is_behind() {
             return Err(Verdict::Hold(Wait::Replies));
         }
-        if turn.status != Transaction::Failed && turn.may_begin_batch() {
+        if !turn.may_begin_batch() {
+            return Ok(());
+        }
+        if turn.status != Transaction::Failed {
             turn.draws = Draws::Discarded;
-            self.ask_alone(b"discard sequences", &mut out.to_backend);
+            self.ask_alone(DISCARD, &mut out.to_backend);
+        } else if ends_transaction(weighed) {
+            turn.draws = Draws::Discarded;
+            self.discard_in_failure(out);
         }
         Ok(())
     }
 
+    /// The same in a transaction that has failed, and that the text at hand ends before it asks: PostgreSQL lets nobody
+    /// discard anything there. Another takes its place, which fails, too.
+    fn discard_in_failure(&mut self, out: &mut Outgoing) {
+        for statement in [b"ROLLBACK AND CHAIN".as_slice(), DISCARD] {
+            self.execute_mending(statement, &mut out.to_backend);
+        }
+        build::write_describe_statement(&mut out.to_backend, NEVER);
+        self.turn.get_or_insert_default().expect(Expect::new(Kind::Describe, Who::Try), []);
+        self.end_own_batch(out);
+    }
+
     /// The same before a statement is parsed.
     pub(super) fn discard_draws_for(&mut self, statement: &Statement, out: &mut Outgoing) -> Result<(), Verdict> {
-        if !self.hides_draws() {
-            return Ok(());
-        }
-        self.discard_draws(self.effects_of_statement(statement), out)
+        self.discard_draws(statement.weighed(), &statement.text, out)
     }
 
     /// The same before a statement is bound that has been parsed.
@@ -108,4 +142,11 @@ impl Session {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the first thing that a text does is to end the transaction that it finds.
+fn ends_transaction(weighed: &Weighed) -> bool {
+    let Weighed::Known(pattern) = weighed else { return false };
+    let first = pattern.traits.commands.first();
+    matches!(first, Some(Command::Commit { .. } | Command::Rollback { .. } | Command::PrepareTransaction))
 }

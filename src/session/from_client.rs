@@ -342,6 +342,7 @@ impl Session {
     fn is_bare_read(&self, weighed: &Weighed) -> bool {
         let Weighed::Known(pattern) = weighed else { return false };
         let heeds_all = self.listening
+            || self.hides_draws()
             || self.turn.as_ref().is_some_and(|turn| turn.ledger.is_some())
             || self.rules.functions.may_tell(Effects::LISTS);
         !heeds_all && pattern.is_bare_read() && !may_mention(pattern)
@@ -364,7 +365,7 @@ impl Session {
         let begins = self.turn.as_ref().is_none_or(|turn| turn.may_begin_batch());
         let tells = if begins { self.perhaps_told(weighed, text) } else { Effects::NONE };
         let waits = self.must_pin(effects, leased).or_else(|| self.query_waits((weighed, effects | tells), frame));
-        let waits = waits.or_else(|| self.discard_draws(effects, out).err());
+        let waits = waits.or_else(|| self.discard_draws(weighed, text, out).err());
         if let Some(verdict) = waits {
             return Err(Ahead::Wait(verdict));
         }

@@ -330,6 +330,16 @@ impl Functions {
         told
     }
 
+    /// Whether all of these, and all that they call, have been read at some time.
+    pub(super) fn have_read(&self, callees: impl Iterator<Item = Callee>) -> bool {
+        let mut read = true;
+        let ended = self.visit(callees, |_, known| {
+            read &= known.is_some_and(|known| known.learnt.is_some());
+            true
+        });
+        ended && read
+    }
+
     /// Shows each of these, and what is called by those for which that says so, once. Whether that came to an end.
     fn visit(
         &self,
