@@ -11,7 +11,7 @@ use crate::sql::{Lexer, Lexing};
 /// Sets of tags, and single ones, that are told apart.
 const SETS: usize = 10_000;
 const SINGLE: usize = 10_000;
-/// Tags of one statement that are looked at.
+/// Tags of one statement that are looked at, and comments that are looked into for them.
 const MOST: usize = 32;
 
 /// What separates a key from its value, and one tag from the next, in what is interned. Neither is in any tag.
@@ -39,23 +39,32 @@ impl Tags {
         if self.keys.is_empty() || !has_comment(text) {
             return 0;
         }
-        let mut set = String::new();
-        let mut from = 0;
+        let (mut set, mut from, mut left) = (String::new(), 0, MOST);
         // What looks like a comment in a string is none.
         let starts = Lexer::new(text, *lexing).map(|token| (token.start, token.end));
         for (start, end) in starts.chain([(text.len(), text.len())]) {
             if start > from + 3 {
-                self.read_gap(text.get(from..start).unwrap_or_default(), &mut set);
+                self.read_gap(text.get(from..start).unwrap_or_default(), &mut left, &mut set);
+            }
+            if left == 0 {
+                break;
             }
             from = end;
         }
         if set.is_empty() { 0 } else { self.sets.number(set.as_bytes()) }
     }
 
-    fn read_gap(&self, gap: &[u8], set: &mut String) {
-        let Some((_, comment)) = split(gap, b"/*") else { return };
-        let (comment, rest) = split(comment, b"*/").unwrap_or((comment, b""));
-        let comment = String::from_utf8_lossy(comment);
+    /// Reads the comments between two tokens, up to so many as are `left`.
+    fn read_gap(&self, mut gap: &[u8], left: &mut usize, set: &mut String) {
+        while let Some((_, comment)) = split(gap, b"/*").filter(|_| *left > 0) {
+            let (comment, rest) = split(comment, b"*/").unwrap_or((comment, b""));
+            *left -= 1;
+            self.read_comment(&String::from_utf8_lossy(comment), set);
+            gap = rest;
+        }
+    }
+
+    fn read_comment(&self, comment: &str, set: &mut String) {
         for tag in comment.split(',').take(MOST) {
             let Some((key, value)) = tag.split_once('=').or_else(|| tag.split_once(':')) else { continue };
             let key = key.trim();
@@ -71,7 +80,6 @@ impl Tags {
             set.push(WITHIN);
             set.push_str(&value);
         }
-        self.read_gap(rest, set);
     }
 
     /// Each tag of a set, by its number.
@@ -159,6 +167,15 @@ mod tests {
             assert_eq!(read(text), users, "{text}");
         }
         assert_eq!(read("select 1 /*route='%2Fusers%2F%3Aid'*/"), [("route".to_owned(), "/users/:id".to_owned())]);
+    }
+
+    #[test]
+    fn however_many_comments_there_are_and_however_deep_the_first_ones_are_read() {
+        let route = [("route".to_owned(), "a".to_owned())];
+        let many = 1 << 20;
+        assert_eq!(read(&("/*route:a*/".to_owned() + &"/**/".repeat(many) + "select 1")), route);
+        assert_eq!(read(&("/*".repeat(many) + &"*/".repeat(many) + "select 1")), []);
+        assert_eq!(read(&"/*route:a*/ ".repeat(many)).len(), MOST);
     }
 
     #[test]

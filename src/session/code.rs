@@ -56,10 +56,10 @@ impl Code {
             callees: called.chain(ambiguous).chain(writes).chain(reads).collect(),
             redefines: words.redefines,
         };
-        extend(&mut code.callees, [Callee::Operators]);
-        extend(&mut code.callees, without_a_name(words.effects));
+        let mut more = vec![Callee::Operators];
+        more.extend(without_a_name(words.effects));
         if words.effects.any_of(Effects::EXECUTES | Effects::RUNS) {
-            extend(&mut code.callees, [Callee::AllTables, Callee::Defines]);
+            more.extend([Callee::AllTables, Callee::Defines]);
             for string in strings(text, lexing) {
                 let Some(depth) = depth.checked_sub(1) else {
                     code.effects |= Effects::ANYTHING;
@@ -68,9 +68,10 @@ impl Code {
                 let Self { effects, callees, redefines } = Self::read_within(&string, &Lexing::default(), depth);
                 code.effects |= effects;
                 code.redefines |= redefines;
-                extend(&mut code.callees, callees);
+                more.extend(callees);
             }
         }
+        extend(&mut code.callees, more);
         code
     }
 }

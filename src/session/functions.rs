@@ -7,7 +7,7 @@
 //! casts and domains may be at work without a name: those of a database count as one, and so do its event triggers.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::ops::BitOrAssign;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +28,8 @@ const BELIEVED: Duration = Duration::from_secs(300);
 const SCATTERED: u64 = 0x9e37_79b9_7f4a_7c15;
 /// A transaction that defines more relations than this makes old what is known of all.
 const MOST_NAMED: usize = 64;
+/// So many are looked for one by one in a list that they may be in.
+const FEW: usize = 4;
 /// Functions that call each other further than this may do anything.
 const DEPTH: usize = 16;
 
@@ -468,12 +470,19 @@ impl Functions {
     }
 }
 
-/// Adds what is not there.
-pub(super) fn extend<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
-    for one in more {
-        if !list.contains(&one) {
-            list.push(one);
+/// Adds what is not there to what is there once each.
+pub(super) fn extend<T: Clone + Eq + Hash>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    let more = more.into_iter();
+    if more.size_hint().1.is_some_and(|most| most <= FEW) {
+        for one in more {
+            if !list.contains(&one) {
+                list.push(one);
+            }
         }
+    } else {
+        list.extend(more);
+        let mut met: HashSet<T, foldhash::fast::RandomState> = HashSet::default();
+        list.retain(|one| met.insert(one.clone()));
     }
 }
 

@@ -95,12 +95,14 @@ pub struct Lexer<'a> {
     pub(super) at: usize,
     lexing: Lexing,
     unclosed: bool,
+    /// Up to here stand signs that an operator has left: each is a token of its own.
+    signs_end: usize,
 }
 
 impl<'a> Lexer<'a> {
     #[must_use]
     pub fn new(text: &'a [u8], lexing: Lexing) -> Self {
-        Self { text, at: 0, lexing, unclosed: false }
+        Self { text, at: 0, lexing, unclosed: false, signs_end: 0 }
     }
 
     /// Whether a string, a quoted name or a comment was open where the text ended. Tells once the end was reached.
@@ -343,8 +345,11 @@ impl<'a> Lexer<'a> {
 
     /// The end of an operator. A comment ends it, and unless it holds one of `~!@#%^&|?` and the backtick, so does a
     /// `+` or `-` at its end, which is then a sign.
-    fn operator_end(&self, start: usize) -> usize {
+    fn operator_end(&mut self, start: usize) -> usize {
         let mut end = start + 1;
+        if start < self.signs_end {
+            return end;
+        }
         if self.byte(end).is_none_or(|byte| CLASSES[usize::from(byte)] != Class::Operator) {
             return end;
         }
@@ -360,6 +365,7 @@ impl<'a> Lexer<'a> {
             |byte: &u8| matches!(byte, b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?');
         if run.len() > 1 && !run.iter().any(keeps_sign) {
             let signs = run.iter().rev().take_while(|byte| matches!(byte, b'+' | b'-')).count();
+            self.signs_end = end;
             return end - signs.min(run.len() - 1);
         }
         end

@@ -1,5 +1,7 @@
 //! The tables that a body reads and writes.
 
+use std::collections::HashSet;
+
 use super::identifiers::name_of;
 use super::lexer::{Lexer, Lexing, Token, TokenKind};
 
@@ -21,22 +23,20 @@ pub fn tables(text: &[u8], lexing: &Lexing) -> Tables {
     let mut listing = vec![false];
     for at in 0..body.tokens.len() {
         if let Some(name) = body.written(at).and_then(|target| body.name(target).map(|(name, _)| name)) {
-            add(&mut tables.written, name);
+            tables.written.push(name);
         }
         if let Some((name, after)) = body.read(at, &mut listing).and_then(|source| body.name(source))
             // A function.
             && body.kind(after) != Some(TokenKind::Open)
         {
-            add(&mut tables.read, name);
+            tables.read.push(name);
         }
     }
-    tables
-}
-
-fn add(names: &mut Vec<String>, name: String) {
-    if !names.contains(&name) {
-        names.push(name);
+    for names in [&mut tables.written, &mut tables.read] {
+        let mut met = HashSet::new();
+        names.retain(|name| met.insert(name.clone()));
     }
+    tables
 }
 
 struct Body<'a> {

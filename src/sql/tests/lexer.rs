@@ -70,6 +70,7 @@ fn operators_end_before_comments_and_signs() {
     assert_eq!(tokens("a=-1"), "a = - 1");
     assert_eq!(tokens("a@-1"), "a @- 1");
     assert_eq!(tokens("a<>-+1"), "a <> - + 1");
+    assert_eq!(tokens("a+-+--c\n*+-1"), "a + - + * + - 1");
     assert_eq!(tokens("a::int b:=1 c=>2 x[1:2] j?|k"), "a :: int b := 1 c => 2 x [ 1 : 2 ] j ?| k");
 }
 
@@ -85,6 +86,13 @@ fn names_and_parameters_are_told_apart() {
     assert_eq!(kinds(r#"a $1 "a""b" U&"x" a$1 $ é"#), [Word, Parameter, Name, UnicodeName, Word, Stray, Word]);
     assert_eq!(tokens("$1$2"), "$1 $2");
     assert_eq!(tokens("$a b"), "$ a b");
+}
+
+#[test]
+fn as_many_signs_as_there_may_be_are_read_one_after_the_other() {
+    // Were the rest looked at for each of them, this would take hours.
+    let signs = b"+-".repeat(4 << 20);
+    assert_eq!(Lexer::new(&signs, Lexing::default()).count(), signs.len());
 }
 
 #[test]
