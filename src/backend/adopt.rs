@@ -101,9 +101,7 @@ pub async fn as_at_login(target: &Target, mut wanted: Settings) -> Settings {
         return wanted;
     };
     let parameters = [(DATE_STYLE, value.as_slice())];
-    let Ok((mut stream, logged_in, _)) =
-        connect::connect_in_time(&target.endpoint(), target.login(), &parameters).await
-    else {
+    let Ok((mut stream, logged_in, _)) = connect::connect(&target.endpoint(), target.login(), &parameters).await else {
         return wanted;
     };
     // It is closed with or without these words.

@@ -15,10 +15,10 @@ use crate::net::{self, Stream};
 use crate::wire::startup;
 
 /// Opens a connection to the first of the target's hosts that lets us in, and logs in with `login` and these
-/// startup parameters beside user and database.
+/// startup parameters beside user and database. Each host has the target's `connect_timeout` for it.
 ///
 /// # Errors
-/// The last host's refusal, or at once the refusal of a server that answered and does not want us.
+/// The last host's refusal, or that its time was up; at once the refusal of a server that answered and does not want us.
 pub async fn connect(
     target: &Endpoint,
     login: Login,
@@ -26,7 +26,9 @@ pub async fn connect(
 ) -> Result<(Stream, LoggedIn, CancelKey), Refusal> {
     let mut last = None;
     for host in &target.hosts {
-        match connect_to(target, host, &login, parameters).await {
+        let connecting = Box::pin(connect_to(target, host, &login, parameters));
+        let connected = tokio::time::timeout(target.connect_timeout, connecting).await;
+        match connected.unwrap_or_else(|_| Err(unreachable(&name_of(host), io::ErrorKind::TimedOut.into()))) {
             Ok(connected) => return Ok(connected),
             Err(refusal @ Refusal::Unreachable { .. }) => last = Some(refusal),
             Err(Refusal::Report(report)) if super::dialer::is_temporary(report.code()) => {
@@ -36,22 +38,6 @@ pub async fn connect(
         }
     }
     Err(last.unwrap_or_else(|| unreachable("(no host)", io::ErrorKind::NotFound.into())))
-}
-
-/// [`connect`] within the target's `connect_timeout`.
-///
-/// # Errors
-/// As [`connect`], or that the time was up.
-pub async fn connect_in_time(
-    target: &Endpoint,
-    login: Login,
-    parameters: &[(&[u8], &[u8])],
-) -> Result<(Stream, LoggedIn, CancelKey), Refusal> {
-    let connecting = tokio::time::timeout(target.connect_timeout, Box::pin(connect(target, login, parameters)));
-    connecting.await.unwrap_or_else(|_| {
-        let host = target.hosts.first().map(name_of).unwrap_or_default();
-        Err(unreachable(&host, io::ErrorKind::TimedOut.into()))
-    })
 }
 
 async fn connect_to(

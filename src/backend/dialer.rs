@@ -139,7 +139,7 @@ impl Manager for Dialer {
 
     async fn connect(&self) -> Result<Box<Backend>, ConnectFault<Refusal>> {
         let endpoint = self.target.endpoint();
-        let connected = connect::connect_in_time(&endpoint, self.target.login(), &[]).await;
+        let connected = connect::connect(&endpoint, self.target.login(), &[]).await;
         self.report(&endpoint, connected.as_ref().err());
         match connected {
             Ok((stream, LoggedIn { statuses, notices, .. }, cancel)) => {

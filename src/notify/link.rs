@@ -41,13 +41,13 @@ impl Link {
     /// Opens a connection and asks for settings that keep it alive; the answer is yet to come.
     ///
     /// # Errors
-    /// As [`connect::connect_in_time`].
+    /// As [`connect::connect`].
     pub(super) async fn open(key: &ListenKey, endpoint: &Endpoint, login: Login) -> Result<Self, Refusal> {
         let mut parameters = vec![(&b"application_name"[..], APPLICATION_NAME)];
         if let Some(encoding) = &key.encoding {
             parameters.push((b"client_encoding", encoding));
         }
-        let (stream, _, key) = connect::connect_in_time(endpoint, login, &parameters).await?;
+        let (stream, _, key) = connect::connect(endpoint, login, &parameters).await?;
         let mut out = Vec::new();
         build::write_query(&mut out, SETTINGS);
         Ok(Self { stream, key, room: vec![0; ROOM], from: 0, to: 0, out, sent: 0 })

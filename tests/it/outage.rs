@@ -1,6 +1,6 @@
 //! While PostgreSQL lets nobody in: what the log says, and what clients learn that log in meanwhile.
 
-use crate::harness::{Proxy, WireClient, frame, own_postgres, pgweir};
+use crate::harness::{Proxy, WireClient, code, frame, own_postgres, pgweir, postgres};
 
 /// A client that has asked for a session and not been answered.
 async fn logging_in(proxy: &Proxy, user: &str) -> WireClient {
@@ -44,7 +44,38 @@ async fn a_login_waits_for_the_server_as_long_as_a_statement_does_and_reads_why_
     let mut client = logging_in(&proxy, "postgres").await;
     let frames = client.until_end().await;
     let told = format!("{frames:?}");
-    assert!(told.contains("53300") && told.contains("does not let pgweir in"), "{told}");
+    assert!(told.contains("53300") && told.contains("pgweir has no connection to PostgreSQL"), "{told}");
+}
+
+/// A host that takes connections and says nothing, and its port.
+async fn silent_host() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    tokio::spawn(async move {
+        let mut taken = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            taken.push(stream);
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_host_that_says_nothing_is_given_up_for_the_next() {
+    let (silent, there) = (silent_host().await, postgres().await.address());
+    let hosts = format!("['127.0.0.1:{silent}', '{there}']");
+    let proxy = pgweir().set("server.host", &hosts).set("server.connect_timeout", "'200ms'").start().await;
+    assert_eq!(proxy.wire().await.value("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn who_replicates_from_a_host_that_says_nothing_is_told() {
+    let silent = silent_host().await;
+    let proxy = pgweir().in_front_of_port(silent).set("server.connect_timeout", "'200ms'").start().await;
+    let mut client = WireClient::open(proxy.address()).await;
+    let parameters = [("user", "by_trust_replication"), ("database", "postgres"), ("replication", "true")];
+    client.send(&frame::startup(3, 0, &parameters)).await;
+    assert_eq!(code(&client.until_end().await).as_deref(), Some("08006"));
 }
 
 #[tokio::test]
