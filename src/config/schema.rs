@@ -182,7 +182,12 @@ const LISTEN: &[Key] = &[
         "How a client proves who it is; a user may differ. `trust` asks for nothing, `cert` for a client certificate.",
     ),
     key("allow_remote_trust", Kind::Bool, "false", "Lets `trust` be used for clients that are not on this machine."),
-    key("max_clients", count(1, 10_000_000), "10000", "Clients at once; further ones are refused with SQLSTATE 53300."),
+    key(
+        "max_clients",
+        count(1, 10_000_000),
+        "10000",
+        "Clients at once. Further ones are refused with SQLSTATE 53300; of those that come at once a quarter as many are told so, and the rest are closed without a word.",
+    ),
     key("login_timeout", Kind::Duration { least: MS }, "\"30s\"", "Time from connecting to the end of authentication."),
     key(
         "backlog",
@@ -246,7 +251,7 @@ pub(super) const POOL: &[Key] = &[
         "timeout",
         Kind::Duration { least: MS },
         "\"30s\"",
-        "How long a client waits for a backend before SQLSTATE 53300.",
+        "How long a client waits for a backend before SQLSTATE 53300. PostgreSQL may take as long, and at least 10s, to answer what pgweir asks of a backend on its own.",
     ),
     key(
         "recycle",

@@ -102,6 +102,8 @@ pub(super) struct Work {
     pub(super) statement: Option<Instant>,
     /// That was to be cancelled because it takes too long.
     pub(super) overdue: bool,
+    /// At what pgweir asks of it on its own.
+    pub(super) own: Option<Instant>,
 }
 
 impl Work {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,11 +17,15 @@ use crate::wire::build::Fault;
 use crate::wire::sqlstate;
 use crate::wire::view::Transaction;
 
+/// What pgweir asks of a backend on its own may take so long at least, and as long as clients wait for a backend.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What ends a lease, or what it does, when it takes too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deadline {
     IdleInTransaction,
     Lease,
+    Own,
     Query,
 }
 
@@ -29,6 +34,7 @@ impl Deadline {
         match self {
             Self::IdleInTransaction => Limit::IdleInTransaction,
             Self::Lease => Limit::MaxLease,
+            Self::Own => Limit::PoolTimeout,
             Self::Query => Limit::QueryTimeout,
         }
     }
@@ -88,8 +94,12 @@ impl Serve {
     /// The first of the limits that this lease will meet.
     fn lease_deadline(&self, active: &Active) -> Option<(Instant, Deadline)> {
         let limits = &active.limits;
-        if !matches!(active.ownership, Ownership::Leased(_)) || !limits.bounds_leases() {
+        if !matches!(active.ownership, Ownership::Leased(_)) {
             return None;
+        }
+        let own = active.work.own.map(|since| (since + self.patience(), Deadline::Own));
+        if !limits.bounds_leases() {
+            return own;
         }
         let query = match (limits.query_timeout, active.work.statement) {
             (Some(limit), Some(since)) if active.cancel.is_none() && self.session.running() == Running::Clients => {
@@ -107,7 +117,12 @@ impl Serve {
             (Some(limit), Some(since)) => Some((since + limit, Deadline::Lease)),
             _ => None,
         };
-        [query, idle, lease].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [query, idle, lease, own].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// How long PostgreSQL may take for what pgweir asks of it on its own.
+    fn patience(&self) -> Duration {
+        self.route.pool.timeout().max(PATIENCE)
     }
 
     fn past(&mut self, active: &mut Active, deadline: Deadline, now: Instant) -> Result<(), Ending> {
@@ -115,7 +130,7 @@ impl Serve {
         if !active.work.overdue {
             self.route.limit_hits.hit(deadline.limit());
         }
-        let shown = |limit: Option<std::time::Duration>| format!("{:?}", limit.unwrap_or_default());
+        let shown = |limit: Option<Duration>| format!("{:?}", limit.unwrap_or_default());
         match deadline {
             Deadline::Query => {
                 let fault =
@@ -127,6 +142,14 @@ impl Serve {
                 active.work.note_cancel(limits.query_timeout.unwrap_or_default(), now);
                 Ok(())
             }
+            Deadline::Own => Err(Ending::told(
+                Fault::fatal(sqlstate::CONNECTION_FAILURE, "PostgreSQL does not answer")
+                    .detail(format!(
+                        "What pgweir asked of the session's backend took longer than {:?}.",
+                        self.patience()
+                    ))
+                    .hint("Connect again. The backend was closed."),
+            )),
             Deadline::IdleInTransaction => Err(Ending::overdue(
                 Fault::fatal(
                     sqlstate::IDLE_IN_TRANSACTION_TIMEOUT,

@@ -16,7 +16,7 @@ use crate::clients::{Client, Seat, Signal};
 use crate::net::Stream;
 use crate::notify::Subscriber;
 use crate::pool::BackendId;
-use crate::session::Session;
+use crate::session::{Running, Session};
 use crate::wire::build::Fault;
 use crate::wire::sqlstate;
 
@@ -142,8 +142,15 @@ impl Serve {
             return Poll::Ready(ending);
         }
         if active.is_idle() && self.session.is_between_transactions() {
+            if active.cancel_wanted {
+                // What it was for has been answered before it could be heeded.
+                self.handle.cancels_are_done();
+            }
             self.worker().give_active(active);
         } else {
+            // What a client has not read yet keeps back what comes after it.
+            let own = active.to_client.is_empty() && self.session.running() == Running::Ours;
+            active.work.own = own.then(|| active.work.own.unwrap_or(now));
             self.set_alarm(&active);
             self.active = Some(active);
         }
@@ -210,7 +217,8 @@ impl Serve {
     /// While pgweir drains, a session ends as soon as it has no transaction and is owed nothing.
     fn leave_if_draining(&self, active: &Active) -> Result<(), Ending> {
         let nothing_owed = self.session.is_between_transactions()
-            && active.from_client.is_empty()
+            // What is left of what it sent is no whole message: that is not waited for.
+            && active.held.is_none()
             && active.to_client.is_empty()
             && active.client_rest == Rest::None
             && !matches!(active.ownership, Ownership::Waiting { .. });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::harness::{Frame, WireClient, code, eventually, frame, pgweir, postgres};
+use crate::harness::{Frame, Relay, WireClient, code, eventually, frame, pgweir, postgres};
 
 #[tokio::test]
 async fn a_waiting_client_is_taken_out_of_the_queue() {
@@ -58,6 +58,33 @@ async fn a_cancel_is_done_when_its_connection_ends_and_hits_nothing_that_is_sent
             let frames = client.query("select pg_sleep(0.001)").await;
             assert_eq!(code(&frames), None, "after {first}: {frames:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_that_comes_while_settings_are_brought_is_done_as_soon_as_its_statement_is() {
+    let cluster = postgres().await;
+    let relay = Relay::to(cluster).await;
+    let proxy = pgweir().in_front_of_port(relay.port()).pool_size(1).set("process.workers", "1").start().await;
+    let (mut one, mut other) = (proxy.wire().await, proxy.wire().await);
+    one.query("set application_name = 'c_one'").await;
+    other.query("set application_name = 'c_other'").await;
+    assert_eq!(other.value("select 'before'").await, "before");
+    relay.hold();
+    one.send(&frame::query("select 'c_answer'")).await;
+    relay.has(b"c_answer").await;
+    let canceller = one.canceller();
+    let cancelling = tokio::spawn(async move { canceller.fire().await });
+    // Whoever comes after it is served after it.
+    let mut later = WireClient::open(proxy.address()).await;
+    later.send(&frame::ssl_request()).await;
+    later.answer().await;
+    relay.let_go();
+    assert_eq!(code(&one.until(b'Z').await), None);
+    let slower = other.query("select pg_sleep(3)");
+    tokio::select! {
+        done = cancelling => done.expect("it is closed"),
+        _ = slower => panic!("the cancel is not done yet"),
     }
 }
 

@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 use tokio_postgres::error::SqlState;
 
 use crate::harness::postgres::free_port;
-use crate::harness::{Frame, Proxy, WireClient, code, eventually, frame, own_postgres, pgweir, postgres, within};
+use crate::harness::{
+    Frame, Proxy, Relay, WireClient, code, eventually, frame, own_postgres, pgweir, postgres, within,
+};
 
 async fn still_serves(proxy: &Proxy) {
     assert_eq!(proxy.wire().await.value("select 'alive'").await, "alive");
@@ -374,6 +376,27 @@ async fn notices_during_a_backends_login_disturb_nobody() {
         let mut client = WireClient::login(proxy.address(), "f_noisy", "postgres").await;
         assert_eq!(client.value("select 1").await, "1");
     }
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_answer_pgweir_itself_costs_its_client_no_more_than_its_session() {
+    let relay = Relay::to(postgres().await).await;
+    let proxy = pgweir()
+        .in_front_of_port(relay.port())
+        .pool_size(1)
+        .set("pool.max_overflow", "0")
+        .set("pool.timeout", "'1s'")
+        .start()
+        .await;
+    let (mut client, mut other) = (proxy.wire().await, proxy.wire().await);
+    // Of what is asked behind a function that sets something the answer has this in it.
+    relay.hold_from(b"session_authorization");
+    assert_eq!(client.value("select set_config('work_mem', '5MB', false)").await, "5MB");
+    client.send(&frame::query("select 1")).await;
+    relay.has(b"session_authorization").await;
+    assert_eq!(code(&client.until_end().await).as_deref(), Some("08006"));
+    relay.let_go();
+    assert_eq!(other.value("select 2").await, "2");
 }
 
 #[tokio::test]

@@ -26,6 +26,19 @@ async fn sigterm_closes_idle_clients_and_lets_transactions_end() {
 }
 
 #[tokio::test]
+async fn sigterm_waits_for_nobody_who_has_said_half_a_message() {
+    let mut proxy = pgweir().pool_size(2).start().await;
+    let (mut half, mut busy) = (proxy.wire().await, proxy.wire().await);
+    half.send(&frame::query("select 1")[..3]).await;
+    busy.query("begin").await;
+    proxy.signal("TERM");
+    assert_eq!(code(&half.until_end().await).as_deref(), Some("57P01"));
+    assert_eq!(busy.value("select 'still here'").await, "still here");
+    busy.query("commit").await;
+    assert!(proxy.wait_exit().await.success());
+}
+
+#[tokio::test]
 async fn a_running_statement_is_answered_before_its_client_is_closed() {
     let mut proxy = pgweir().start().await;
     let mut client = proxy.wire().await;
@@ -91,7 +104,7 @@ async fn each_sighup_reaches_who_was_there_before_the_last() {
     let place = "select coalesce(host(inet_server_addr()), 'a socket')";
     assert_eq!(client.value(place).await, "127.0.0.1");
     proxy.reload(|builder| builder);
-    proxy.log_line("nothing has changed").await;
+    proxy.log_line("no key has changed").await;
 
     proxy.reload(|builder| builder.set("pool.query_timeout", "'200ms'"));
     eventually("the session's limit", async || {
