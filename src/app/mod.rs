@@ -72,7 +72,7 @@ pub struct Running {
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     let listen_tls = ListenTls::load(&config.listen.tls).context("listen.tls")?;
     let server_tls = ServerTls::load(&config.server.tls).context("server.tls")?;
-    let credentials = Credentials::from_config(&config)?;
+    let credentials = Credentials::from_config(&config, None)?;
     let stop = CancellationToken::new();
     let hub = Hub::new(Handle::current(), stop.child_token(), Arc::default(), notify::Limits::of(&config.limits));
     let insight = Arc::new(Insight::new(&config.insight, Arc::new(Patterns::new(config.limits.patterns))));

@@ -18,18 +18,24 @@ impl Running {
     pub fn reload(&self, config: &Config) -> anyhow::Result<Vec<String>> {
         let listen_tls = ListenTls::load(&config.listen.tls).context("listen.tls")?;
         let server_tls = ServerTls::load(&config.server.tls).context("server.tls")?;
-        let credentials = Credentials::from_config(config)?;
+        let credentials = Credentials::from_config(config, Some(&self.server.credentials.load()))?;
         let changes = self.server.config.replace(config);
         let now = Instant::now();
         self.server.clients.set_limit(room_for_clients(config, net::open_files()));
+        let end_point = |tls: &ListenTls| tls.end_point();
+        let renewed =
+            listen_tls.as_ref().and_then(end_point) != self.server.tls.load().as_ref().and_then(|tls| end_point(tls));
         self.server.tls.store(listen_tls.map(Arc::new));
         self.server.credentials.store(Arc::new(credentials));
         let current = self.server.config.current();
         self.control.reconfigure(&current, server_tls.clone());
         let known = self.server.credentials.load_full();
         self.server.routes.reconfigure(&current, server_tls, |user| known.lookup(user).map(|found| found.backend), now);
+        if renewed {
+            tracing::info!("listen.tls.cert holds another certificate, which new clients see from now on");
+        }
         if changes.is_empty() {
-            tracing::info!("configuration reloaded: nothing has changed");
+            tracing::info!("configuration reloaded: no key has changed");
         } else {
             tracing::info!(changed = %changes, "configuration reloaded");
         }

@@ -99,12 +99,13 @@ impl Credentials {
     /// Reads `[[users]]` with the method of `[listen]` where a user has none. With no users at all, `trust` and `cert`
     /// let anyone in, and PostgreSQL must ask for no password; any other method lets nobody in.
     ///
-    /// Derives a SCRAM secret for each plain password that needs one, which takes a millisecond or so each.
+    /// Derives a SCRAM secret for each plain password that needs one, which takes a millisecond or so each, unless the
+    /// user had the same password `before`.
     ///
     /// # Errors
     /// [`AuthFault::NoRandomness`] when no salt can be drawn.
-    pub fn from_config(config: &Config) -> Result<Self, AuthFault> {
-        let mut credentials = Self::from_users(&config.users, config.listen.auth)?;
+    pub fn from_config(config: &Config, before: Option<&Self>) -> Result<Self, AuthFault> {
+        let mut credentials = Self::from_users(&config.users, config.listen.auth, before)?;
         let admin = &config.admin;
         let Some(password) = admin.password.as_ref().filter(|_| admin.console) else { return Ok(credentials) };
         for name in admin.everybody().filter(|name| !config.users.iter().any(|user| user.name == *name)) {
@@ -116,7 +117,8 @@ impl Credentials {
                 backend_password: None,
                 pool: PoolOverride::default(),
             };
-            credentials.console.insert(name.to_owned(), credential(&user, config.listen.auth)?);
+            let known = before.and_then(|before| before.console.get(name));
+            credentials.console.insert(name.to_owned(), credential(&user, config.listen.auth, known)?);
         }
         Ok(credentials)
     }
@@ -127,12 +129,19 @@ impl Credentials {
         self.console.get(user).cloned().or_else(|| self.lookup(user))
     }
 
-    pub(super) fn from_users(users: &[User], default_method: AuthMethod) -> Result<Self, AuthFault> {
+    pub(super) fn from_users(
+        users: &[User],
+        default_method: AuthMethod,
+        before: Option<&Self>,
+    ) -> Result<Self, AuthFault> {
         let mut by_name = HashMap::with_capacity(users.len());
         let mut other = None;
         for user in users {
-            let credential = credential(user, default_method)?;
-            if user.name == "*" {
+            let is_any = user.name == "*";
+            let known =
+                before.and_then(|before| if is_any { before.other.as_ref() } else { before.by_name.get(&user.name) });
+            let credential = credential(user, default_method, known)?;
+            if is_any {
                 other.get_or_insert(credential);
             } else {
                 by_name.entry(user.name.clone()).or_insert(credential);
@@ -152,14 +161,17 @@ impl CredentialSource for Credentials {
     }
 }
 
-fn credential(user: &User, default_method: AuthMethod) -> Result<Credential, AuthFault> {
+/// What is known of a user now; `before` is what was.
+fn credential(user: &User, default_method: AuthMethod, before: Option<&Credential>) -> Result<Credential, AuthFault> {
     let stored = user.password.as_ref().map(Stored::parse);
     let method = match (user.auth.unwrap_or(default_method), &stored) {
         (AuthMethod::Md5, Some(Stored::Scram(_))) => AuthMethod::ScramSha256,
         (method, _) => method,
     };
+    let derived = before.filter(|before| before.stored == stored).and_then(|before| before.scram.clone());
     let scram = match (&stored, method) {
         (Some(Stored::Scram(secret)), _) => Some(secret.clone()),
+        (Some(Stored::Plain(_)), AuthMethod::ScramSha256 | AuthMethod::Password) if derived.is_some() => derived,
         (Some(Stored::Plain(password)), AuthMethod::ScramSha256 | AuthMethod::Password) => {
             Some(ScramSecret::from_password(password.reveal(), &random::<SALT>()?, DEFAULT_ITERATIONS))
         }

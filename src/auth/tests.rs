@@ -373,7 +373,7 @@ mod of_configuration {
     }
 
     fn credentials(method: AuthMethod, users: &[User]) -> Credentials {
-        Credentials::from_users(users, method).unwrap()
+        Credentials::from_users(users, method, None).unwrap()
     }
 
     #[test]
@@ -406,6 +406,17 @@ mod of_configuration {
         assert!(with(AuthMethod::Password).lookup("bob").unwrap().scram.is_some());
         assert!(with(AuthMethod::Md5).lookup("bob").unwrap().scram.is_none());
         assert!(with(AuthMethod::Trust).lookup("bob").unwrap().scram.is_none());
+    }
+
+    #[test]
+    fn who_keeps_a_password_keeps_the_secret_that_was_derived_from_it() {
+        let before = credentials(AuthMethod::ScramSha256, &[user("bob", Some("his")), user("*", Some("any"))]);
+        let users = [user("bob", Some("his")), user("*", Some("other"))];
+        let now = Credentials::from_users(&users, AuthMethod::ScramSha256, Some(&before)).unwrap();
+        let scram = |known: &Credentials, name| known.lookup(name).unwrap().scram.unwrap();
+        assert_eq!(scram(&now, "bob"), scram(&before, "bob"));
+        assert!(scram(&now, "eve") != scram(&before, "eve"));
+        assert!(scram(&now, "eve").recognise(b"other").is_some());
     }
 
     #[test]

@@ -127,6 +127,17 @@ impl Findings<'_> {
                 format!("is needed with server.tls.{other}"),
             );
         }
+        let mode = self.config.server.tls.mode;
+        let verifies = matches!(mode, ServerTlsMode::VerifyCa | ServerTlsMode::VerifyFull);
+        if self.is_set("server.tls", "ca") && !verifies {
+            self.conflict(
+                &["server.tls.ca", "server.tls.mode"],
+                format!(
+                    "nobody's certificate is compared with it while server.tls.mode is \"{mode}\"; set that to \
+                     \"verify-full\" or \"verify-ca\", or leave this out"
+                ),
+            );
+        }
         let Backoff { first, longest } = &self.config.server.backoff;
         if first > longest {
             let (first, longest) = (humantime::format_duration(*first), humantime::format_duration(*longest));

@@ -153,8 +153,7 @@ impl Draft {
 
     /// Where the first key of a table was written; the file as a whole when none was.
     fn origin_of_table(&self, label: &str) -> Origin {
-        let inside = |path: &str| path.rsplit_once('.').is_some_and(|(table, _)| table == label);
-        let first = self.origins.iter().filter(|(path, _)| inside(path)).map(|(_, origin)| origin).min();
+        let first = self.origins.iter().filter(|(path, _)| is_inside(path, label)).map(|(_, origin)| origin).min();
         let whole = || self.file.clone().map_or(Origin::Default, |name| Origin::File { name, line: 0 });
         first.cloned().unwrap_or_else(whole)
     }
@@ -171,8 +170,36 @@ impl Draft {
                 }
                 self.values(&table).set("name", Value::Text(String::new()));
             }
+            self.call_by_name(place);
         }
     }
+
+    /// A user that the environment has given another name is called by that from now on.
+    fn call_by_name(&mut self, place: usize) {
+        let before = self.label(&Table::User(place));
+        let Value::Text(name) = self.values(&Table::User(place)).value("name") else { return };
+        let now = format!("users.{name}");
+        if name.is_empty() || now == before {
+            return;
+        }
+        let keys: Vec<String> = self.origins.keys().filter(|path| is_inside(path, &before)).cloned().collect();
+        for key in keys {
+            if let (Some(origin), Some(key)) = (self.origins.remove(&key), key.strip_prefix(&before)) {
+                self.origins.insert(format!("{now}{key}"), origin);
+            }
+        }
+        if self.unclear.contains(&before) {
+            self.unclear.insert(now.clone());
+        }
+        if let Some(label) = self.users.get_mut(place) {
+            *label = now;
+        }
+    }
+}
+
+/// Whether this is a key of the table.
+fn is_inside(path: &str, label: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(table, _)| table == label)
 }
 
 /// Gives every key of a single section that nobody wrote its default.

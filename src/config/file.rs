@@ -1,6 +1,7 @@
 //! Reads a TOML file into a draft, key by key, so that every mistake is found with its line.
 
 use std::ops::Range;
+use std::str::FromStr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -13,13 +14,14 @@ use super::value::Raw;
 /// Lays the values of a file. After a syntax error nothing else of it is judged.
 pub(super) fn lay(draft: &mut Draft, name: &str, text: &str) {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut walk = Walk { draft, name, text };
+    let mut walk = Walk { draft, name, ends: memchr::memchr_iter(b'\n', text.as_bytes()).collect() };
     for error in &errors {
-        let origin = walk.at(&error.span().unwrap_or(0..0));
-        let place = error.span().and_then(|span| text.get(span)).filter(|_| error.message().starts_with("duplicate"));
+        let span = error.span().unwrap_or(0..0);
+        let origin = walk.at(&span);
+        let place = text.get(span.clone()).filter(|_| error.message().starts_with("duplicate"));
         let problem = Problem::Syntax(match place {
             Some(key) => format!("{} `{}`", error.message(), key.trim()),
-            None => error.message().to_owned(),
+            None => without_quotes(text, span.start).unwrap_or_else(|| error.message().to_owned()),
         });
         walk.draft.astray(None, Mistake { origin, key: String::new(), problem });
     }
@@ -28,10 +30,22 @@ pub(super) fn lay(draft: &mut Draft, name: &str, text: &str) {
     }
 }
 
+/// What is wrong with a line, if a word stands there where TOML wants quotes around it.
+fn without_quotes(text: &str, at: usize) -> Option<String> {
+    let (before, behind) = (text.get(..at)?, text.get(at..)?);
+    let line = before.rsplit('\n').next()?.to_owned() + behind.lines().next()?;
+    let (key, value) = line.split('#').next()?.split_once('=')?;
+    let (key, value) = (key.trim(), value.trim());
+    let is_word = value.chars().all(|c| c.is_alphanumeric() || "-_.:/*@".contains(c)) && !value.is_empty();
+    let is_text = is_word && toml::Value::from_str(value).is_err();
+    is_text.then(|| format!("text is written in quotes: {key} = \"{value}\""))
+}
+
 struct Walk<'a> {
     draft: &'a mut Draft,
     name: &'a str,
-    text: &'a str,
+    /// Where the lines of the text end.
+    ends: Vec<usize>,
 }
 
 impl Walk<'_> {
@@ -150,8 +164,7 @@ impl Walk<'_> {
     }
 
     fn at(&self, span: &Range<usize>) -> Origin {
-        let before = self.text.as_bytes().iter().take(span.start);
-        Origin::File { name: self.name.to_owned(), line: 1 + before.filter(|byte| **byte == b'\n').count() }
+        Origin::File { name: self.name.to_owned(), line: 1 + self.ends.partition_point(|end| *end < span.start) }
     }
 }
 

@@ -16,6 +16,33 @@ const OTHERS: &[&str] = &["connect_timeout", "sslmode"];
 /// What clients say for themselves, each its own.
 const OF_CLIENTS: &[&str] = &["application_name"];
 
+/// What belongs into the URLs of clients, or is said otherwise here.
+const OF_DRIVERS: &[(&[&str], &str)] = &[
+    (
+        &["channel_binding"],
+        "pgweir's logins to PostgreSQL are not bound to their TLS; leave it out, and use sslmode=verify-full",
+    ),
+    (
+        &["client_encoding", "fallback_application_name", "options", "replication"],
+        "is each client's own; leave it to the URLs of the clients",
+    ),
+    (
+        &["connection_limit", "pgbouncer", "pool_timeout", "prepareThreshold", "schema", "statement_cache_size"],
+        "is for a driver, and not for PostgreSQL; leave it to the URLs of the clients",
+    ),
+    (&["gssdelegation", "gssencmode", "gsslib", "krbsrvname"], "pgweir does without GSSAPI; leave it out"),
+    (
+        &["keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "tcp_user_timeout"],
+        "leave it out; the configuration file has [server.keepalive] for it",
+    ),
+    (
+        &["load_balance_hosts", "target_session_attrs"],
+        "the first host that lets pgweir in is the one; leave it out, and name the hosts in that order",
+    ),
+    (&["ssl"], "write sslmode=require, or sslmode=verify-full with sslrootcert"),
+    (&["sslnegotiation"], "pgweir asks the server for TLS as all versions of PostgreSQL understand; leave it out"),
+];
+
 /// A URL taken apart, percent signs decoded.
 #[derive(Debug, Default, PartialEq)]
 struct Parts {
@@ -162,6 +189,8 @@ fn lay_parameter(draft: &mut Draft, name: &str, text: &str, parts: &Parts) {
         // libpq: a plain number of seconds.
         let text = if text.parse::<u32>().is_ok() { format!("{text}s") } else { text.to_owned() };
         lay_key(draft, "server", "connect_timeout", &text);
+    } else if let Some((_, advice)) = OF_DRIVERS.iter().find(|(names, _)| names.contains(&name)) {
+        wrong(draft, name, Problem::Conflict((*advice).to_owned()));
     } else if !PARTS.contains(&name) && !OF_CLIENTS.contains(&name) {
         let known = || KEYS.iter().map(|(name, ..)| *name).chain(PARTS.iter().chain(OTHERS).chain(OF_CLIENTS).copied());
         let mut all: Vec<String> = known().map(str::to_owned).collect();

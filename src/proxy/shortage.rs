@@ -51,9 +51,10 @@ fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: Du
         format!("no backend of pool \"{database}\"/\"{user}\" became free within {waited:?}"),
     );
     if let Some(error) = &pool.last_connect_error {
-        return fault
-            .detail(format!("PostgreSQL does not let pgweir in: {error}"))
-            .hint("Look at the PostgreSQL server; pgweir goes on trying.");
+        return fault.detail(format!("pgweir has no connection to PostgreSQL: {error}")).hint(
+            "Look at the PostgreSQL server, and at [server] in pgweir's configuration. pgweir tries again as long as \
+             somebody waits.",
+        );
     }
     if let Some(limit) = pool.server_limit {
         return fault
@@ -76,7 +77,10 @@ fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: Du
             "The pool has size {} and max_overflow {}; backends leased: {}{pinned}, clients waiting: {}.{holder}",
             pool.size, pool.overflow, pool.leased, pool.waiting
         ))
-        .hint("Shorten transactions, or raise pool.size, pool.max_overflow or pool.timeout in pgweir's configuration.")
+        .hint(
+            "Shorten transactions, or raise size, max_overflow or timeout in pgweir's configuration, where they are set \
+             for this database or user, else in [pool].",
+        )
 }
 
 /// What a client is told that may not keep its backend.

@@ -22,6 +22,15 @@ fn the_effective_configuration_is_valid_toml_with_every_key_and_its_source() {
 }
 
 #[test]
+fn a_user_that_the_environment_calls_otherwise_is_shown_whole() {
+    let loaded = check_text("proxy.toml", USERS, &env(&[("PGWEIR_USERS__app__NAME", "carl")])).expect("valid");
+    let shown = effective(&loaded);
+    let user: Vec<_> = shown.lines().skip_while(|line| *line != "[[users]]").skip(1).take(2).collect();
+    assert!(user[0].starts_with("name = \"carl\"") && user[0].contains("PGWEIR_USERS__app__NAME"), "{shown}");
+    assert!(user[1].starts_with("password = ") && user[1].contains("proxy.toml:3"), "{shown}");
+}
+
+#[test]
 fn a_pool_is_that_of_the_section_then_the_database_then_the_user() {
     let text = "[databases.app]\nsize = 5\nmode = \"session\"\nrecycle = \"off\"\n[databases.\"*\"]\nsize = 3\n\
                 [[users]]\nname = \"bob\"\npassword = \"x\"\nsize = 2\n[[users]]\nname = \"*\"\npassword = \"x\"\npriority = 1\n";

@@ -31,6 +31,42 @@ fn an_unknown_section_is_named_with_the_nearest() {
 }
 
 #[test]
+fn text_without_quotes_is_shown_with_them() {
+    for (line, right) in [
+        ("[pool]\nmode = transaction", "mode = \"transaction\""),
+        ("[log]\nlevel = info # so", "level = \"info\""),
+        ("[listen]\naddress = 127.0.0.1:6432", "address = \"127.0.0.1:6432\""),
+        ("[pool]\nmode = session", "mode = \"session\""),
+        ("[server]\nhost = /run/postgresql", "host = \"/run/postgresql\""),
+    ] {
+        assert_eq!(seen(line), format!("proxy.toml:2: text is written in quotes: {right}"), "{line}");
+    }
+    assert!(!seen("[pool]\nsize = = 5").contains("quotes"));
+}
+
+#[test]
+fn an_authority_that_nobody_is_compared_with_is_a_mistake() {
+    let text = "[server.tls]\nmode = \"require\"\nca = \"/ca.crt\"";
+    assert!(seen(text).contains("server.tls.ca: nobody's certificate is compared with it"), "{}", seen(text));
+    assert!(check_text("proxy.toml", &format!("{}{USERS}", text.replace("require", "verify-ca") + "\n"), &[]).is_ok());
+}
+
+#[test]
+fn parameters_of_a_url_that_are_for_drivers_say_what_to_do() {
+    for (parameter, said) in [
+        ("channel_binding=require", "are not bound to their TLS"),
+        ("options=-csearch_path=a", "is each client's own"),
+        ("pgbouncer=true", "is for a driver"),
+        ("target_session_attrs=any", "first host that lets pgweir in"),
+        ("keepalives=1", "[server.keepalive]"),
+        ("ssl=true", "sslmode"),
+    ] {
+        let mistakes = from_url(&format!("postgres://a:b@h/d?{parameter}")).expect_err(parameter).to_string();
+        assert!(mistakes.contains(said), "{mistakes}");
+    }
+}
+
+#[test]
 fn a_plain_number_is_no_duration() {
     assert_eq!(
         seen("[pool]\ntimeout = 30"),
