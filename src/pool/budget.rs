@@ -11,6 +11,7 @@
 //! A pool within its share keeps what it used within the last [`GRACE`], so that two busy pools do not close each
 //! other's backends in turns. Where there are more pools than permits, a pool without any gets one after [`PATIENCE`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -39,9 +40,9 @@ pub(super) trait Member: Send + Sync {
     fn give_up(self: Arc<Self>, before: Instant, all: bool, home: Home, now: Instant) -> bool;
 }
 
-/// Names a pool to its budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MemberId(usize);
+/// Names a pool to its budget, and after it has left no other: a permit may be on its way back then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MemberId(u64);
 
 struct Entry {
     pool: Weak<dyn Member>,
@@ -55,7 +56,9 @@ struct Entry {
 #[derive(Default)]
 struct Ledger {
     max: Option<usize>,
-    entries: Vec<Option<Entry>>,
+    entries: BTreeMap<MemberId, Entry>,
+    /// How many have ever joined.
+    joined: u64,
     total: usize,
     no_search_before: Option<Instant>,
 }
@@ -76,11 +79,11 @@ impl fmt::Debug for Budget {
 
 impl Ledger {
     fn entry(&mut self, id: MemberId) -> Option<&mut Entry> {
-        self.entries.get_mut(id.0)?.as_mut()
+        self.entries.get_mut(&id)
     }
 
     fn present(&self) -> impl Iterator<Item = (MemberId, &Entry)> {
-        self.entries.iter().enumerate().filter_map(|(id, entry)| Some((MemberId(id), entry.as_ref()?)))
+        self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
     fn full(&self) -> bool {
@@ -147,20 +150,16 @@ impl Budget {
 
     fn enter(&self, pool: Weak<dyn Member>, single: bool) -> MemberId {
         let mut ledger = self.ledger.lock();
-        let entry = Some(Entry { pool, held: 0, single, wants: None });
-        let free = ledger.entries.iter().position(Option::is_none);
-        let id = free.unwrap_or(ledger.entries.len());
-        match free {
-            Some(id) => ledger.entries[id] = entry,
-            None => ledger.entries.push(entry),
-        }
-        MemberId(id)
+        ledger.joined += 1;
+        let id = MemberId(ledger.joined);
+        ledger.entries.insert(id, Entry { pool, held: 0, single, wants: None });
+        id
     }
 
     /// The pool is gone, and so is all it held.
     pub(super) fn leave(&self, id: MemberId, now: Instant) {
         let mut ledger = self.ledger.lock();
-        let entry = ledger.entries.get_mut(id.0).and_then(Option::take);
+        let entry = ledger.entries.remove(&id);
         ledger.total = ledger.total.saturating_sub(entry.map_or(0, |entry| entry.held));
         drop(ledger);
         self.grant(None, now);

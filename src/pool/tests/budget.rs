@@ -1,9 +1,12 @@
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, advance, sleep};
 
 use super::fake::{Failure, World, config, settle};
 use crate::config::Pool;
+use crate::pool::budget::Member;
+use crate::pool::slots::Home;
 use crate::pool::{Berth, Budget, Return, Wish};
 
 fn now() -> Instant {
@@ -23,6 +26,36 @@ async fn an_idle_backend_of_another_pool_is_closed_for_one_who_waits() {
     let lease = b.lease().await.unwrap();
     assert_eq!((now(), a.script.live(), b.script.live(), a.budget.held()), (asked, 0, 1, 1));
     lease.release(Return::Clean, now());
+}
+
+/// Wants no permit any more when it is offered one.
+struct Sated;
+
+impl Member for Sated {
+    fn granted(self: Arc<Self>, _: Home, _: Instant) -> bool {
+        false
+    }
+
+    fn spare(&self) -> usize {
+        0
+    }
+
+    fn give_up(self: Arc<Self>, _: Instant, _: bool, _: Home, _: Instant) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_permit_that_comes_back_after_its_owner_has_left_is_nobody_elses() {
+    let (budget, sated) = (Budget::new(Some(2)), Arc::new(Sated));
+    let join = || budget.join(Arc::downgrade(&sated) as Weak<dyn Member>);
+    let gone = join();
+    assert!(budget.acquire(gone, false, now()));
+    budget.leave(gone, now());
+    let next = join();
+    assert!(budget.acquire(next, false, now()));
+    budget.give_back_quietly(gone, 1);
+    assert_eq!(budget.held(), 1);
 }
 
 #[tokio::test(start_paused = true)]
