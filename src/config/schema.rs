@@ -251,7 +251,7 @@ pub(super) const POOL: &[Key] = &[
         "timeout",
         Kind::Duration { least: MS },
         "\"30s\"",
-        "How long a client waits for a backend before SQLSTATE 53300. PostgreSQL may take as long, and at least 10s, to answer what pgweir asks of a backend on its own.",
+        "How long a client waits for a backend before SQLSTATE 53300. PostgreSQL may take as long, and at least 10s, to tell what a session has left on its backend.",
     ),
     key(
         "recycle",

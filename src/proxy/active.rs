@@ -102,8 +102,8 @@ pub(super) struct Work {
     pub(super) statement: Option<Instant>,
     /// That was to be cancelled because it takes too long.
     pub(super) overdue: bool,
-    /// At what pgweir asks of it on its own.
-    pub(super) own: Option<Instant>,
+    /// At what pgweir asks of it once the client has been answered. No lock is waited for in that.
+    pub(super) looks: Option<Instant>,
 }
 
 impl Work {

@@ -17,7 +17,7 @@ use crate::wire::build::Fault;
 use crate::wire::sqlstate;
 use crate::wire::view::Transaction;
 
-/// What pgweir asks of a backend on its own may take so long at least, and as long as clients wait for a backend.
+/// A look at what a session has left may take so long at least, and as long as clients wait for a backend.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What ends a lease, or what it does, when it takes too long.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 enum Deadline {
     IdleInTransaction,
     Lease,
-    Own,
+    Look,
     Query,
 }
 
@@ -34,7 +34,7 @@ impl Deadline {
         match self {
             Self::IdleInTransaction => Limit::IdleInTransaction,
             Self::Lease => Limit::MaxLease,
-            Self::Own => Limit::PoolTimeout,
+            Self::Look => Limit::PoolTimeout,
             Self::Query => Limit::QueryTimeout,
         }
     }
@@ -97,9 +97,9 @@ impl Serve {
         if !matches!(active.ownership, Ownership::Leased(_)) {
             return None;
         }
-        let own = active.work.own.map(|since| (since + self.patience(), Deadline::Own));
+        let look = active.work.looks.map(|since| (since + self.patience(), Deadline::Look));
         if !limits.bounds_leases() {
-            return own;
+            return look;
         }
         let query = match (limits.query_timeout, active.work.statement) {
             (Some(limit), Some(since)) if active.cancel.is_none() && self.session.running() == Running::Clients => {
@@ -117,10 +117,10 @@ impl Serve {
             (Some(limit), Some(since)) => Some((since + limit, Deadline::Lease)),
             _ => None,
         };
-        [query, idle, lease, own].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [query, idle, lease, look].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// How long PostgreSQL may take for what pgweir asks of it on its own.
+    /// How long PostgreSQL may take for a look.
     fn patience(&self) -> Duration {
         self.route.pool.timeout().max(PATIENCE)
     }
@@ -142,10 +142,10 @@ impl Serve {
                 active.work.note_cancel(limits.query_timeout.unwrap_or_default(), now);
                 Ok(())
             }
-            Deadline::Own => Err(Ending::told(
+            Deadline::Look => Err(Ending::told(
                 Fault::fatal(sqlstate::CONNECTION_FAILURE, "PostgreSQL does not answer")
                     .detail(format!(
-                        "What pgweir asked of the session's backend took longer than {:?}.",
+                        "It was asked what the session has left on its backend, which takes longer than {:?}.",
                         self.patience()
                     ))
                     .hint("Connect again. The backend was closed."),

@@ -16,7 +16,7 @@ use crate::clients::{Client, Seat, Signal};
 use crate::net::Stream;
 use crate::notify::Subscriber;
 use crate::pool::BackendId;
-use crate::session::{Running, Session};
+use crate::session::Session;
 use crate::wire::build::Fault;
 use crate::wire::sqlstate;
 
@@ -149,8 +149,8 @@ impl Serve {
             self.worker().give_active(active);
         } else {
             // What a client has not read yet keeps back what comes after it.
-            let own = active.to_client.is_empty() && self.session.running() == Running::Ours;
-            active.work.own = own.then(|| active.work.own.unwrap_or(now));
+            let looks = active.to_client.is_empty() && self.session.is_looking();
+            active.work.looks = looks.then(|| active.work.looks.unwrap_or(now));
             self.set_alarm(&active);
             self.active = Some(active);
         }
