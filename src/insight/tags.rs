@@ -11,7 +11,7 @@ use crate::sql::{Lexer, Lexing};
 /// Sets of tags, and single ones, that are told apart.
 const SETS: usize = 10_000;
 const SINGLE: usize = 10_000;
-/// Tags of one statement that are looked at, and comments that are looked into for them.
+/// Tags of one comment that are looked at, and comments of one statement.
 const MOST: usize = 32;
 
 /// What separates a key from its value, and one tag from the next, in what is interned. Neither is in any tag.

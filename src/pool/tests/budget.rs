@@ -170,7 +170,7 @@ async fn a_higher_cap_serves_who_waits_and_a_lower_one_closes_what_comes_back() 
 async fn a_pool_that_is_gone_leaves_its_permits_to_others() {
     let [a, b] = worlds(1);
     a.lease().await.unwrap().release(Return::Clean, now());
-    let budget = std::sync::Arc::clone(&a.budget);
+    let budget = Arc::clone(&a.budget);
     drop(a);
     settle().await;
     assert_eq!(budget.held(), 0);
