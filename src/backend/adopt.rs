@@ -78,31 +78,26 @@ pub async fn adopt(backend: &mut Backend, wanted: &[(Vec<u8>, Vec<u8>)], profile
     Ok(Adopted::Known(Known { profile, defaults, told: frames.into() }))
 }
 
-/// Whether a `SET` of what is wanted may come to something else than the same at a login. A client may give one part of
-/// `DateStyle`, as JDBC does. PostgreSQL reads startup packets before it looks at what is set for a database or a role,
-/// so that the other part comes from its configuration; a backend has the database's.
+/// What is wanted, as a login reads it. A client may give one part of `DateStyle`, as JDBC does. PostgreSQL reads startup
+/// packets before it looks at what is set for a database or a role, so that the other part comes from its
+/// configuration; a backend has the database's. Where there is such a setting, a login of its own tells both parts;
+/// they are left as they are where PostgreSQL lets nobody in now.
 ///
 /// # Errors
 /// The backend was lost and must be closed.
-pub async fn differs_at_login(backend: &mut Backend, wanted: &Settings) -> io::Result<bool> {
-    if !wanted.iter().any(|(name, _)| name.eq_ignore_ascii_case(DATE_STYLE)) {
-        return Ok(false);
-    }
+pub async fn as_at_login(backend: &mut Backend, target: &Target, mut wanted: Settings) -> io::Result<Settings> {
+    let Some((_, value)) = wanted.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(DATE_STYLE)) else {
+        return Ok(wanted);
+    };
     backend.held.set_unnamed(None);
     let answer = query(backend, IS_DATE_STYLE_GIVEN).await?;
     let is_given = answer.row.and_then(|row| row.into_iter().next().flatten());
-    Ok(is_given.as_deref() == Some(b"t"))
-}
-
-/// The same settings with a `DateStyle` of both parts, as a login of its own tells. As they were where PostgreSQL lets
-/// nobody in now.
-pub async fn as_at_login(target: &Target, mut wanted: Settings) -> Settings {
-    let Some((_, value)) = wanted.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(DATE_STYLE)) else {
-        return wanted;
-    };
+    if is_given.as_deref() != Some(b"t") {
+        return Ok(wanted);
+    }
     let parameters = [(DATE_STYLE, value.as_slice())];
     let Ok((mut stream, logged_in, _)) = connect::connect(&target.endpoint(), target.login(), &parameters).await else {
-        return wanted;
+        return Ok(wanted);
     };
     // It is closed with or without these words.
     let _ = talk::send(&mut stream, &build::TERMINATE).await;
@@ -110,7 +105,7 @@ pub async fn as_at_login(target: &Target, mut wanted: Settings) -> Settings {
     if let Some((_, reported)) = reported {
         *value = reported.into();
     }
-    wanted
+    Ok(wanted)
 }
 
 /// What the backend has reported while it was told nothing else than to be without settings is the server's.

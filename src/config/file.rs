@@ -30,7 +30,7 @@ pub(super) fn lay(draft: &mut Draft, name: &str, text: &str) {
     }
 }
 
-/// What is wrong with a line, if a word stands there where TOML wants quotes around it.
+/// What is wrong with a line, if a word stands there where TOML wants quotes around it. Passwords are not shown.
 fn without_quotes(text: &str, at: usize) -> Option<String> {
     let (before, behind) = (text.get(..at)?, text.get(at..)?);
     let line = before.rsplit('\n').next()?.to_owned() + behind.lines().next()?;
@@ -38,7 +38,8 @@ fn without_quotes(text: &str, at: usize) -> Option<String> {
     let (key, value) = (key.trim(), value.trim());
     let is_word = value.chars().all(|c| c.is_alphanumeric() || "-_.:/*@".contains(c)) && !value.is_empty();
     let is_text = is_word && toml::Value::from_str(value).is_err();
-    is_text.then(|| format!("text is written in quotes: {key} = \"{value}\""))
+    let shown = if key.ends_with("password") { "…" } else { value };
+    is_text.then(|| format!("text is written in quotes: {key} = \"{shown}\""))
 }
 
 struct Walk<'a> {

@@ -367,10 +367,7 @@ async fn known_startup(
             {
                 return Ok(refused);
             }
-            let mut lasting = lasting.clone();
-            if adopt::differs_at_login(&mut lease, &lasting).await? {
-                lasting = adopt::as_at_login(&route.target, lasting).await;
-            }
+            let lasting = adopt::as_at_login(&mut lease, &route.target, lasting.clone()).await?;
             adopt::adopt(&mut lease, &lasting, server.routes.profiles()).await
         };
         let adopted = tokio::time::timeout(route.target.endpoint().connect_timeout, adopting).await;

@@ -38,6 +38,7 @@ fn text_without_quotes_is_shown_with_them() {
         ("[listen]\naddress = 127.0.0.1:6432", "address = \"127.0.0.1:6432\""),
         ("[pool]\nmode = session", "mode = \"session\""),
         ("[server]\nhost = /run/postgresql", "host = \"/run/postgresql\""),
+        ("[control]\npassword = hunter2", "password = \"…\""),
     ] {
         assert_eq!(seen(line), format!("proxy.toml:2: text is written in quotes: {right}"), "{line}");
     }
