@@ -101,6 +101,8 @@ pub struct Client {
     backend: AtomicU64,
     /// How many want it to keep that.
     keepers: AtomicU32,
+    /// Somebody who wanted that may have signalled it, which PostgreSQL acts on later than it says so.
+    signalled: AtomicBool,
     rest: Mutex<Rest>,
 }
 
@@ -129,6 +131,17 @@ pub struct Backend {
     pub process: i32,
 }
 
+/// Whether a client may part with its backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    Free,
+    /// Not now: somebody wants it to keep it. Whoever does is followed by [`Signal::Tick`].
+    Kept,
+    /// Not before it has answered something, now that nobody wants it any more: a signal that was sent to it has
+    /// reached it by then.
+    Signalled,
+}
+
 /// As long as it lives, its client does not part with the backend that it has.
 #[derive(Debug)]
 pub struct KeptBackend(Arc<Client>);
@@ -143,6 +156,7 @@ impl KeptBackend {
 
 impl Drop for KeptBackend {
     fn drop(&mut self) {
+        self.0.signalled.store(true, Ordering::SeqCst);
         if self.0.keepers.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.part_with_stand_in();
             self.0.signal(Signal::Tick);
@@ -192,23 +206,32 @@ impl Client {
     /// Notes that it has leased a backend.
     pub fn has_backend(&self, backend: Backend) {
         let process = u64::try_from(backend.process).unwrap_or_default();
+        self.signalled.store(false, Ordering::SeqCst);
         self.backend.store(u64::from(backend.server) << 32 | process, Ordering::SeqCst);
     }
 
-    /// Notes that it has none any more; false, and it has it still, if somebody wants it to keep it. Whoever does is
-    /// followed by [`Signal::Tick`].
-    pub fn parts_with_backend(&self) -> bool {
+    /// Notes that it has none any more, if it may part with it.
+    pub fn parts_with_backend(&self) -> Parting {
         // Who wants it finds it there at any moment, also while this is asked again and again.
         if self.is_kept() {
-            return false;
+            return Parting::Kept;
+        }
+        if self.signalled.swap(false, Ordering::SeqCst) {
+            return Parting::Signalled;
         }
         let had = self.backend.swap(0, Ordering::SeqCst);
-        // Whoever comes after the swap finds none; whoever came before is counted.
-        let free = !self.is_kept();
-        if !free {
+        // Whoever comes after the swap finds none; whoever came before is counted, or has been here.
+        if self.may_be_meant() {
             self.backend.store(had, Ordering::SeqCst);
+            return Parting::Kept;
         }
-        free
+        Parting::Free
+    }
+
+    /// Whether what its backend says next may be the answer to somebody's signal, which is for this client.
+    #[must_use]
+    pub fn may_be_meant(&self) -> bool {
+        self.is_kept() || self.signalled.load(Ordering::SeqCst)
     }
 
     /// Notes that its backend is gone, whoever wants what.
@@ -397,6 +420,7 @@ impl Seat {
             in_doubt: AtomicBool::new(false),
             backend: AtomicU64::new(0),
             keepers: AtomicU32::new(0),
+            signalled: AtomicBool::new(false),
             rest: Mutex::default(),
         };
         loop {

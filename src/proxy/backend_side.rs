@@ -117,7 +117,8 @@ impl Serve {
             at = end;
             active.unjudged = self.session.keeps_ready_back();
             // Once the lease is over, what follows is said to nobody.
-            if active.unjudged || (ready && nothing_half_sent && self.session.may_release()) {
+            let may_be_over = ready && nothing_half_sent && self.session.may_release();
+            if active.unjudged || (may_be_over && !self.handle.may_be_meant()) {
                 break;
             }
         }

@@ -135,7 +135,8 @@ impl Serve {
             && active.backend_rest == Rest::None
             && active.cancel.is_none();
         let leaves_session = self.session_left_state(active) || !lease.held.own().is_empty();
-        if nothing_in_flight && self.session.is_answered() {
+        // A signal that was meant for this client must not reach the next one.
+        if nothing_in_flight && self.session.is_answered() && !self.handle.may_be_meant() {
             // Between statements: what is open is rolled back, and the backend lives on.
             let transaction = self.session.transaction() != Transaction::Idle;
             self.release(active, Undo { transaction, session: leaves_session }, Instant::now());

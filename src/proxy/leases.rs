@@ -12,7 +12,7 @@ use super::pinning::reasons;
 use super::serve::Serve;
 use super::shortage::{backend_gone, pin_fault};
 use crate::backend::{Backend, Dialer, Refusal, Undo};
-use crate::clients;
+use crate::clients::{self, Parting};
 use crate::config::ResetOnReturn;
 use crate::pool::{Asked, Lease, LeaseError, PinReasons, Return, Wish};
 use crate::session::{Keeps, Leased, Wait};
@@ -214,10 +214,17 @@ impl Serve {
             active.work = Work::default();
             return Ok(());
         }
-        if !self.handle.parts_with_backend() {
-            // Somebody's statement is about this very session: it is waited for.
-            active.mentioned_by_others = true;
-            return Ok(());
+        match self.handle.parts_with_backend() {
+            Parting::Free => {}
+            Parting::Kept => {
+                // Somebody's statement is about this very session: it is waited for.
+                active.mentioned_by_others = true;
+                return Ok(());
+            }
+            Parting::Signalled => {
+                active.to_backend.push(self.session.asks_for_a_sign());
+                return Ok(());
+            }
         }
         let how = match reset {
             ResetOnReturn::Discard => Undo { session: true, transaction: false },

@@ -6,10 +6,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::turn::{self, Expect, Who};
 use super::{Leased, Outgoing, Session, Verdict, Wait};
 use crate::prepared::{Kind, Named, Origin, Statement};
 use crate::sql::{Effects, Lexer, Lexing, Pattern, Quoting, TokenKind, Weighed};
 use crate::wire::Frame;
+use crate::wire::build::SYNC;
 use crate::wire::view::{self, Parse, query_text};
 
 /// The least that pgweir gives; see `clients`.
@@ -65,6 +67,15 @@ pub(super) enum Mentions {
 }
 
 impl Session {
+    /// What makes the leased backend, which does nothing, answer: PostgreSQL acts on the signals that have reached a
+    /// process before it reads on.
+    pub fn asks_for_a_sign(&mut self) -> &'static [u8] {
+        let turn = self.turn.get_or_insert_default();
+        turn.expect(Expect::new(turn::Kind::Sync, Who::Skip), []);
+        turn.end_batch();
+        &SYNC
+    }
+
     /// Whether a Query must wait until the processes that it mentions are known.
     pub(super) fn must_name_in_text(&mut self, weighed: &Weighed, frame: &Frame<'_>) -> Option<Verdict> {
         frame.is_whole().then_some(())?;

@@ -139,3 +139,42 @@ async fn an_idle_session_that_was_only_listed_goes_on() {
         assert_eq!(listed.value("select 1").await, "1");
     }
 }
+
+#[tokio::test]
+async fn a_session_that_is_signalled_as_its_statement_ends_hears_of_it_and_nobody_else_does() {
+    let cluster = postgres().await;
+    cluster.execute("create table s_hers (); create table s_signals (n int); insert into s_signals values (1)").await;
+    let relay = Relay::to(cluster).await;
+    let proxy = pgweir().in_front_of_port(relay.port()).pool_size(2).start().await;
+    let (mut signalled, mut signals, mut other) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
+    for table in ["s_hers", "s_signals"] {
+        // What it is, is known from then on.
+        other.value(&format!("select count(*) from {table}")).await;
+    }
+    let (hers, signal) = (cluster.admin().await, cluster.admin().await);
+    hers.batch_execute("begin; lock table s_hers").await.unwrap();
+    signal.batch_execute("begin; lock table s_signals").await.unwrap();
+    let waits = async |table: &str| {
+        let sql = format!("select count(*) from pg_locks where relation = '{table}'::regclass and not granted");
+        eventually("it waits", async || cluster.count(&sql).await == 1).await;
+    };
+    signalled.send(&frame::query("select count(*) from s_hers")).await;
+    waits("s_hers").await;
+    let sql = format!("select pg_terminate_backend({}) from s_signals", signalled.process_id());
+    signals.send(&frame::query(&sql)).await;
+    waits("s_signals").await;
+    hers.batch_execute("rollback").await.unwrap();
+    assert_eq!(code(&signalled.until(b'Z').await), None);
+    // PostgreSQL has acted on the signal before anything is heard of that.
+    relay.hold_from(b"57P01");
+    signal.batch_execute("rollback").await.unwrap();
+    let answer = signals.until(b'Z').await;
+    assert!(answer.iter().any(|frame| frame.summary() == "DataRow(t)"), "{answer:?}");
+    relay.has(b"57P01").await;
+    for _ in 0..10 {
+        assert_eq!(other.value("select 1").await, "1");
+    }
+    relay.let_go();
+    assert_eq!(code(&signalled.until_end().await).as_deref(), Some("57P01"));
+    assert_eq!(other.value("select 1").await, "1");
+}
