@@ -68,7 +68,7 @@ impl Serve {
         let leased = &mut Leased { held, carried, pinned };
         // What is forwarded from `run` on has not been copied: as long as nothing is left out or added, it need not be.
         let (mut run, mut at, mut need) = (0, 0, 0);
-        let nothing_half_sent = active.to_backend.is_empty() && active.client_rest == Rest::None;
+        let may_end = active.to_backend.is_empty() && active.client_rest == Rest::None && !self.handle.may_be_meant();
         while at < unread.len() {
             if active.backend_rest != Rest::None {
                 let (bytes, forward) = active.backend_rest.take(unread.len() - at);
@@ -117,8 +117,7 @@ impl Serve {
             at = end;
             active.unjudged = self.session.keeps_ready_back();
             // Once the lease is over, what follows is said to nobody.
-            let may_be_over = ready && nothing_half_sent && self.session.may_release();
-            if active.unjudged || (may_be_over && !self.handle.may_be_meant()) {
+            if active.unjudged || (ready && may_end && self.session.may_release()) {
                 break;
             }
         }

@@ -149,20 +149,24 @@ impl Serve {
         active.ownership = Ownership::Leased(lease);
     }
 
-    /// Gives the backend back if the session needs it no more and nothing of its conversation is left anywhere.
-    pub(super) fn release_if_done(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
-        if self.session.is_between_transactions() {
-            self.tell_others(now);
-        }
+    /// Whether the session needs its backend no more and nothing of their conversation is left anywhere.
+    fn may_release(&self, active: &Active) -> bool {
         // A frame that waits for more than replies has been judged with this backend.
         let waits = matches!(active.held, Some((Wait::Channels | Wait::Pin(_) | Wait::Processes | Wait::Way, _)));
-        let done = !waits
+        !waits
             && self.session.may_release()
             && active.to_backend.is_empty()
             && active.client_rest == Rest::None
             && active.backend_rest == Rest::None
-            && active.cancel.is_none();
-        if !done {
+            && active.cancel.is_none()
+    }
+
+    /// Gives the backend back if that may be, and PostgreSQL has answered what must be asked before.
+    pub(super) fn release_if_done(&mut self, active: &mut Active, now: Instant) -> Result<(), Ending> {
+        if self.session.is_between_transactions() {
+            self.tell_others(now);
+        }
+        if !self.may_release(active) {
             return Ok(());
         }
         if let Some(unlistening) = self.session.listen_no_more() {
@@ -214,17 +218,8 @@ impl Serve {
             active.work = Work::default();
             return Ok(());
         }
-        match self.handle.parts_with_backend() {
-            Parting::Free => {}
-            Parting::Kept => {
-                // Somebody's statement is about this very session: it is waited for.
-                active.mentioned_by_others = true;
-                return Ok(());
-            }
-            Parting::Signalled => {
-                active.to_backend.push(self.session.asks_for_a_sign());
-                return Ok(());
-            }
+        if !self.others_let_go(active) {
+            return Ok(());
         }
         let how = match reset {
             ResetOnReturn::Discard => Undo { session: true, transaction: false },
@@ -232,6 +227,17 @@ impl Serve {
         };
         self.release(active, how, now);
         Ok(())
+    }
+
+    /// Whether no statement of anybody else's is about this very session, or has signalled it without being felt yet.
+    fn others_let_go(&mut self, active: &mut Active) -> bool {
+        let parting = self.handle.parts_with_backend();
+        match parting {
+            Parting::Free => {}
+            Parting::Kept => active.mentioned_by_others = true,
+            Parting::Signalled => active.to_backend.push(self.session.asks_for_a_sign()),
+        }
+        parting == Parting::Free
     }
 
     /// Ends a lease; the backend is reset first where something must be undone.
