@@ -12,6 +12,7 @@ use super::half_closed::client_deaf;
 use super::listening::readdress;
 use super::serve::Serve;
 use crate::backend::Backend;
+use crate::clients::KeptBackend;
 use crate::session::{Leased, Session, Verdict};
 use crate::wire::scan::HEADER;
 use crate::wire::sqlstate;
@@ -64,7 +65,6 @@ impl Serve {
         let unread = from_backend.unread();
         let pinned = lease.is_pinned();
         let Backend { held, carried, cancel, .. } = &mut ***lease;
-        let author = |pid: i32| self.route.hub.holders().author(&cancel.host, pid, 0).unwrap_or(pid);
         let leased = &mut Leased { held, carried, pinned };
         // What is forwarded from `run` on has not been copied: as long as nothing is left out or added, it need not be.
         let (mut run, mut at, mut need) = (0, 0, 0);
@@ -95,12 +95,12 @@ impl Serve {
             let frame = Frame { tag: header.tag, len: header.body, body: bytes(rest, HEADER, here) };
             let verdict = self.session.from_backend(&frame, leased, out, now).map_err(Ending::broken)?;
             let end = at + HEADER + here;
+            let author = |pid: i32| self.route.hub.holders().author(&cancel.host, pid, 0).unwrap_or(pid);
             let forward =
                 verdict == Verdict::Forward && !readdress(&frame, author, self.aside.subscriber.as_deref(), out);
             let ready = header.tag == backend::READY_FOR_QUERY;
-            if ready && self.session.is_done_with_mentioned() {
-                // Before the answer is there: whoever reads it may rely on what became of them.
-                active.mentioned.clear();
+            if ready {
+                self.concerns_others(&mut active.mentioned, now);
             }
             if ends_statement(header.tag) {
                 active.work.goes_on(ready && self.session.transaction() == Transaction::Idle, now);
@@ -131,6 +131,17 @@ impl Serve {
         from_backend.make_room(need.max(1));
         self.record_ended(active, now);
         if sent.is_err() { client_deaf(active).map(|_| stopped) } else { Ok(stopped) }
+    }
+
+    /// A batch is over: does for others what follows from it before the answer is there, as whoever reads that may rely
+    /// on it.
+    fn concerns_others(&mut self, mentioned: &mut Vec<KeptBackend>, now: Instant) {
+        if self.session.is_done_with_mentioned() {
+            mentioned.clear();
+        }
+        if self.session.is_between_transactions() {
+            self.tell_others(now);
+        }
     }
 
     /// The backend's connection has ended.

@@ -13,7 +13,7 @@ use super::turn::{Expect, Kind, Who};
 use super::weigh::callees;
 use super::{Outgoing, Sequences, Session, Verdict, Wait};
 use crate::prepared::{NEVER, Names, Statement};
-use crate::sql::{Command, Effects, Weighed};
+use crate::sql::{Command, Effects, Weighed, statements};
 use crate::wire::build;
 use crate::wire::view::Transaction;
 
@@ -79,7 +79,7 @@ impl Session {
     }
 
     /// Whether a text may ask what was drawn: by its words, by what is known of what it calls, and where anybody has
-    /// asked before by what was not read yet.
+    /// asked before, or anything in the database does, by what was not read yet.
     fn may_ask(&self, weighed: &Weighed, text: &[u8]) -> bool {
         let pattern = match weighed {
             Weighed::Known(pattern) => Arc::clone(pattern),
@@ -87,7 +87,8 @@ impl Session {
             // What streams past.
             Weighed::Anything => return true,
         };
-        let asked = matches!(&self.rules.sequences, Sequences::Auto { asked } if asked.load(Ordering::Relaxed));
+        let anybody = matches!(&self.rules.sequences, Sequences::Auto { asked } if asked.load(Ordering::Relaxed));
+        let asked = anybody || self.rules.functions.may_ask_for_draws();
         self.effects_of(&Weighed::Known(Arc::clone(&pattern)), text).any_of(Effects::READS_SEQUENCE)
             || (asked && !self.rules.functions.have_read(callees(&pattern)))
     }
@@ -111,16 +112,30 @@ impl Session {
         if turn.status != Transaction::Failed {
             turn.draws = Draws::Discarded;
             self.ask_alone(DISCARD, &mut out.to_backend);
-        } else if ends_transaction(weighed) {
-            turn.draws = Draws::Discarded;
-            self.discard_in_failure(out);
+            return Ok(());
+        }
+        let first = statements(text, &self.lexing()).next().and_then(|first| text.get(first)).unwrap_or_default();
+        match self.learn(first).traits.commands.first() {
+            Some(Command::Commit { .. } | Command::Rollback { .. } | Command::PrepareTransaction) => {
+                self.discard_in_failure(out);
+            }
+            Some(Command::RollbackTo) => self.discard_behind(first, out),
+            _ => {}
         }
         Ok(())
+    }
+
+    /// The same in a transaction that has failed, and of which the text at hand goes `back` to a savepoint before it
+    /// asks. To go there twice is to go there once; if there is no such savepoint, that is the text's own error, and
+    /// nothing was discarded.
+    fn discard_behind(&mut self, back: &[u8], out: &mut Outgoing) {
+        self.try_mending(&[back, DISCARD], out);
     }
 
     /// The same in a transaction that has failed, and that the text at hand ends before it asks: PostgreSQL lets nobody
     /// discard anything there. Another takes its place, which fails, too.
     fn discard_in_failure(&mut self, out: &mut Outgoing) {
+        self.turn.get_or_insert_default().draws = Draws::Discarded;
         for statement in [b"ROLLBACK AND CHAIN".as_slice(), DISCARD] {
             self.execute_mending(statement, &mut out.to_backend);
         }
@@ -142,11 +157,4 @@ impl Session {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether the first thing that a text does is to end the transaction that it finds.
-fn ends_transaction(weighed: &Weighed) -> bool {
-    let Weighed::Known(pattern) = weighed else { return false };
-    let first = pattern.traits.commands.first();
-    matches!(first, Some(Command::Commit { .. } | Command::Rollback { .. } | Command::PrepareTransaction))
 }

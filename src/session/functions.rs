@@ -8,7 +8,6 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::ops::BitOrAssign;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use super::code::{Code, body_of};
+use super::telling::{Told, names_draws, told_in};
 use crate::sql::{
     Definitions, Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, spelled_names,
     unnamed_settings,
@@ -49,6 +49,8 @@ pub struct Functions {
     hiding: AtomicBool,
     /// What the session has on its backend that any is known to tell ([`Effects::TELLS`]).
     telling: AtomicU64,
+    /// Something may ask what was drawn from sequences that was not read yet.
+    asking: AtomicBool,
     limit: usize,
 }
 
@@ -159,21 +161,6 @@ pub(super) struct Judgement {
     pub(super) unknown: Vec<Callee>,
 }
 
-/// What is told of a session, each of [`Effects::TELLS`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) known: Effects,
-    /// By what was not read yet, as something in the database does so.
-    pub(super) perhaps: Effects,
-}
-
-impl BitOrAssign for Told {
-    fn bitor_assign(&mut self, other: Self) {
-        self.known |= other.known;
-        self.perhaps |= other.perhaps;
-    }
-}
-
 impl Callee {
     /// A function as the traits of a pattern name it; the schema does not count.
     pub(super) fn function(name: &[u8]) -> Self {
@@ -216,6 +203,7 @@ impl Functions {
             stateful,
             hiding: AtomicBool::new(false),
             telling: AtomicU64::new(0),
+            asking: AtomicBool::new(false),
             limit,
         }
     }
@@ -298,6 +286,17 @@ impl Functions {
     /// Somewhere in the database is something that tells this of a session ([`Effects::TELLS`]).
     pub(super) fn expect_telling(&self, tells: Effects) {
         self.telling.fetch_or(tells.among(Effects::TELLS).bits(), Ordering::Relaxed);
+    }
+
+    /// Somewhere in the database is something that has the names in this text, or will be.
+    pub(super) fn expect_named(&self, text: &[u8]) {
+        self.expect_telling(told_in(text));
+        self.asking.fetch_or(names_draws(text), Ordering::Relaxed);
+    }
+
+    /// Whether something may ask what was drawn from sequences that was not read yet.
+    pub(super) fn may_ask_for_draws(&self) -> bool {
+        self.asking.load(Ordering::Relaxed)
     }
 
     /// What anything in the database is known to tell of a session.

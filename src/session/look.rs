@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::asking::Wanted;
 use super::functions::{Asked, Callee, Judgement, cut};
 use super::state::{Keeps, Parts};
-use super::telling::told_in;
 use super::{Leased, Sequences, Session};
 use crate::settings::{AUTHORIZATION, CLIENT_ENCODING, Carried, Profile, ROLE, is_utf8};
 use crate::sql::{Effects, Unnamed};
@@ -162,7 +161,7 @@ impl Session {
             b"o" => functions.learn_call(look.asked, Callee::Operators, value),
             b"e" => functions.learn_call(look.asked, Callee::AllTables, value),
             b"k" => functions.learn_call(look.asked, Callee::Truncates, value),
-            b"j" => functions.expect_telling(told_in(name)),
+            b"j" => functions.expect_named(name),
             b"v" => functions.learn_call(look.asked, Callee::Defines, value),
             b"w" if functions.learn_said(look.asked, Callee::Reads(cut(name)), value) => self.rules.sequences.ask(),
             b"i" if functions.learn_said(look.asked, Callee::Function(cut(name)), value) => self.rules.sequences.ask(),

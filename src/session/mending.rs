@@ -173,7 +173,26 @@ impl Session {
 
     /// Executes a statement of pgweir's in the batch at hand.
     pub(super) fn execute_mending(&mut self, mending: &[u8], to_backend: &mut Vec<u8>) {
-        build::write_parse(to_backend, NAME, mending, &[0, 0]);
+        self.execute_own(mending, || Who::Skip, to_backend);
+    }
+
+    /// The same for statements that may fail, and as a batch of their own.
+    pub(super) fn try_mending(&mut self, statements: &[&[u8]], out: &mut Outgoing) {
+        for statement in statements {
+            self.execute_own(statement, || Who::Try, &mut out.to_backend);
+        }
+        self.end_own_batch(out);
+        // What has failed is not closed yet, as the rest of its batch was skipped.
+        build::write_close_portal(&mut out.to_backend, NAME);
+        build::write_close_statement(&mut out.to_backend, NAME);
+        for _ in 0..2 {
+            self.turn.get_or_insert_default().expect(Expect::new(Kind::Close, Who::Skip), []);
+        }
+        self.end_own_batch(out);
+    }
+
+    fn execute_own(&mut self, text: &[u8], who: impl Fn() -> Who, to_backend: &mut Vec<u8>) {
+        build::write_parse(to_backend, NAME, text, &[0, 0]);
         build::write_bind_head(to_backend, NAME, NAME, 6);
         // No formats, no values, no formats of columns.
         to_backend.extend_from_slice(&[0; 6]);
@@ -182,7 +201,7 @@ impl Session {
         build::write_close_statement(to_backend, NAME);
         let turn = self.turn.get_or_insert_default();
         for kind in [Kind::Parse, Kind::Bind, Kind::Execute, Kind::Close, Kind::Close] {
-            turn.expect(Expect::new(kind, Who::Skip), []);
+            turn.expect(Expect::new(kind, who()), []);
         }
         turn.open_batch();
     }

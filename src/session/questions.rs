@@ -300,13 +300,15 @@ const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_class CROSS
     WHERE adrelid OPERATOR(pg_catalog.=) pg_class.oid OFFSET 0) AS said(text) \
     WHERE text OPERATOR(pg_catalog.~) '(curr|last)val' AND relname OPERATOR(pg_catalog.=) ANY ($1)";
 
-/// What functions, views and policies of users' tell of whichever session runs them. It must be known before they run
+/// What functions, views, policies and defaults of users' tell of whichever session runs them. It must be known before they run
 /// for the first time, so it is asked of all of them, of their texts and trees: to write out a body of SQL would wait for
 /// locks on what it names. A tree is asked for by way of JSON, as it is no column before PostgreSQL 14.
 const TELLING: &[u8] = b"SELECT 'j', name, '' FROM (VALUES \
     ('pg_prepared_statements', pg_catalog.concat(':relid ', 'pg_catalog.pg_prepared_statements'::pg_catalog.regclass::pg_catalog.oid, ' ')), \
     ('pg_prepared_statement', pg_catalog.concat(':funcid ', 'pg_catalog.pg_prepared_statement'::pg_catalog.regproc::pg_catalog.oid, ' ')), \
-    ('pg_listening_channels', pg_catalog.concat(':funcid ', 'pg_catalog.pg_listening_channels'::pg_catalog.regproc::pg_catalog.oid, ' '))) \
+    ('pg_listening_channels', pg_catalog.concat(':funcid ', 'pg_catalog.pg_listening_channels'::pg_catalog.regproc::pg_catalog.oid, ' ')), \
+    ('currval', pg_catalog.concat(':funcid ', 'pg_catalog.currval'::pg_catalog.regproc::pg_catalog.oid, ' ')), \
+    ('lastval', pg_catalog.concat(':funcid ', 'pg_catalog.lastval'::pg_catalog.regproc::pg_catalog.oid, ' '))) \
     AS telling(name, node) WHERE EXISTS (SELECT FROM pg_catalog.pg_proc \
     JOIN pg_catalog.pg_language ON pg_language.oid OPERATOR(pg_catalog.=) prolang \
     WHERE pg_proc.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
@@ -316,7 +318,8 @@ const TELLING: &[u8] = b"SELECT 'j', name, '' FROM (VALUES \
     OR EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
     AND pg_catalog.strpos(ev_action::pg_catalog.text, node) OPERATOR(pg_catalog.>) 0) \
     OR EXISTS (SELECT FROM pg_catalog.pg_policy WHERE pg_catalog.strpos(pg_catalog.concat(\
-    polqual::pg_catalog.text, polwithcheck::pg_catalog.text), node) OPERATOR(pg_catalog.>) 0)";
+    polqual::pg_catalog.text, polwithcheck::pg_catalog.text), node) OPERATOR(pg_catalog.>) 0) \
+    OR EXISTS (SELECT FROM pg_catalog.pg_attrdef WHERE pg_catalog.strpos(adbin::pg_catalog.text, node) OPERATOR(pg_catalog.>) 0)";
 
 /// In this order.
 const QUESTIONS: [(Parts, &[u8]); 8] = [

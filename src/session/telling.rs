@@ -5,15 +5,30 @@
 //! once anything in the database is known to list statements or channels; a guess is only acted upon where nothing can
 //! fail because of it, before a batch begins.
 
+use std::ops::BitOrAssign;
 use std::sync::Arc;
 
 use super::Session;
-use super::functions::Told;
 use super::weigh::callees;
 use crate::sql::{Command, Effects, Kind, Pattern, Weighed, first_word};
 
 /// What may define something that tells of whichever session runs it.
 const MAKES_TELLING: Effects = Effects::DEFINES.with(Effects::RUNS).with(Effects::ANYTHING);
+
+/// What is told of a session, each of [`Effects::TELLS`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) known: Effects,
+    /// By what was not read yet, as something in the database does so.
+    pub(super) perhaps: Effects,
+}
+
+impl BitOrAssign for Told {
+    fn bitor_assign(&mut self, other: Self) {
+        self.known |= other.known;
+        self.perhaps |= other.perhaps;
+    }
+}
 
 impl Session {
     /// What a text tells of its session by what it calls, and by code that stands in it.
@@ -65,7 +80,7 @@ impl Session {
     pub(super) fn note_telling(&mut self, pattern: &Pattern, text: &[u8]) {
         let effects = pattern.traits.effects;
         if effects.any_of(MAKES_TELLING) {
-            self.rules.functions.expect_telling(told_in(text));
+            self.rules.functions.expect_named(text);
         }
         if effects.any_of(Effects::PREPARES | Effects::CALLS) {
             let told = self.told_by(pattern, text);
@@ -75,7 +90,13 @@ impl Session {
     }
 }
 
-/// What the names in a text may tell of a session, strings and comments included.
+/// Whether what was drawn from sequences may be asked for in a text, strings and comments included.
+pub(super) fn names_draws(text: &[u8]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    [&b"currval"[..], b"lastval"].into_iter().any(|name| memchr::memmem::find(&lower, name).is_some())
+}
+
+/// What the names in a text may list of a session, strings and comments included.
 pub(super) fn told_in(text: &[u8]) -> Effects {
     let names =
         [(&b"pg_prepared_statement"[..], Effects::READS_PREPARED), (b"pg_listening_channels", Effects::READS_CHANNELS)];

@@ -72,3 +72,30 @@ async fn a_session_is_told_what_it_drew_until_another_draws_on_the_same_backend(
     assert_eq!(one.value("select currval('sq_own')").await, drawn, "in the transaction that draws");
     one.query("commit").await;
 }
+
+#[tokio::test]
+async fn the_first_who_asks_is_told_of_its_own_draws_or_of_none() {
+    let cluster = postgres().await;
+    let ways = [
+        (
+            "sq_function",
+            "create function f() returns bigint language plpgsql as 'begin return currval(''s''); end'",
+            "select f()",
+        ),
+        ("sq_view", "create view v as select currval('s') as c", "select c from v"),
+        ("sq_default", "create table t (a bigint default lastval(), b int)", "insert into t (b) values (1)"),
+    ];
+    for (database, defines, asks) in ways {
+        cluster.execute(&format!("create database {database}")).await;
+        // Past pgweir, which has not heard of it.
+        let admin = cluster.connect("postgres", database).await;
+        admin.batch_execute(&format!("create sequence s; create table u (n int); {defines}")).await.unwrap();
+        let proxy = pgweir().pool_size(1).start().await;
+        let mut one = WireClient::login(proxy.address(), "postgres", database).await;
+        let mut other = WireClient::login(proxy.address(), "postgres", database).await;
+        one.query("insert into u values (1)").await;
+        one.query("select nextval('s')").await;
+        let answer = other.query(asks).await;
+        assert_eq!(code(&answer).as_deref(), Some("55000"), "{asks}: {answer:?}");
+    }
+}

@@ -148,7 +148,7 @@ async fn a_backend_that_does_not_stop_is_replaced() {
     eventually("it waits", async || postgres().await.count(waits).await == 1).await;
     drop(client);
     let after = proxy.wire().await.value("select pg_backend_pid()").await;
-    postgres().await.execute("copy (select 1) to program 'rm v_stubborn'").await;
+    postgres().await.execute("copy (select 1) to program 'cat > v_row; rm v_stubborn'").await;
     assert_ne!(before, after);
 }
 
