@@ -239,7 +239,9 @@ impl Client {
         self.backend.store(0, Ordering::SeqCst);
     }
 
-    fn is_kept(&self) -> bool {
+    /// Whether anybody wants it to keep its backend now.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
         self.keepers.load(Ordering::SeqCst) > 0
     }
 

@@ -135,8 +135,10 @@ impl Serve {
             && active.backend_rest == Rest::None
             && active.cancel.is_none();
         let leaves_session = self.session_left_state(active) || !lease.held.own().is_empty();
-        // A signal that was meant for this client must not reach the next one.
-        if nothing_in_flight && self.session.is_answered() && !self.handle.may_be_meant() {
+        // A signal that is meant for this client must not reach the next one. One that was sent has reached the backend
+        // by the time when that has answered a reset.
+        let unfelt = self.handle.is_kept() || (self.handle.may_be_meant() && !leaves_session);
+        if nothing_in_flight && self.session.is_answered() && !unfelt {
             // Between statements: what is open is rolled back, and the backend lives on.
             let transaction = self.session.transaction() != Transaction::Idle;
             self.release(active, Undo { transaction, session: leaves_session }, Instant::now());
@@ -161,7 +163,11 @@ impl Serve {
     /// Whether the session may have left anything on its backend beside an open transaction.
     fn session_left_state(&self, active: &Active) -> bool {
         match active.limits.reset_on_return {
-            ResetOnReturn::Auto => self.route.rules.hold == Hold::Session || self.session.may_have_left_state(),
+            ResetOnReturn::Auto => {
+                self.route.rules.hold == Hold::Session
+                    || self.session.may_have_left_state()
+                    || self.handle.may_be_meant()
+            }
             ResetOnReturn::Discard => true,
             ResetOnReturn::None => false,
         }

@@ -4,6 +4,7 @@
 //! session drew must never be told: a key that belongs to somebody else's row is worse than an error. So what the
 //! backend knows of it is discarded before a statement asks, and PostgreSQL says that nothing was drawn.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -114,7 +115,10 @@ impl Session {
             self.ask_alone(DISCARD, &mut out.to_backend);
             return Ok(());
         }
-        let first = statements(text, &self.lexing()).next().and_then(|first| text.get(first)).unwrap_or_default();
+        // Of what streams past only the beginning is here.
+        let whole = |first: &Range<usize>| first.end < text.len() || !matches!(weighed, Weighed::Anything);
+        let first = statements(text, &self.lexing()).next().filter(whole);
+        let first = first.and_then(|first| text.get(first)).unwrap_or_default();
         match self.learn(first).traits.commands.first() {
             Some(Command::Commit { .. } | Command::Rollback { .. } | Command::PrepareTransaction) => {
                 self.discard_in_failure(out);
