@@ -244,7 +244,7 @@ async fn a_restart_under_load_costs_only_what_was_in_flight() {
 async fn a_server_that_is_away_makes_clients_wait_no_longer_than_their_timeout() {
     let proxy = pgweir()
         .in_front_of_port(free_port())
-        .set("pool.timeout", "'300ms'")
+        .set("pool.timeout", "'2s'")
         .set("server.backoff.first", "'20ms'")
         .start()
         .await;

@@ -120,7 +120,7 @@ async fn each_sighup_reaches_who_was_there_before_the_last() {
 
 #[tokio::test]
 async fn the_cap_on_a_servers_connections_holds_where_a_sighup_moves_all_pools() {
-    let mut proxy = pgweir().set("server.max_connections", "1").set("pool.timeout", "'300ms'").start().await;
+    let mut proxy = pgweir().set("server.max_connections", "1").set("pool.timeout", "'2s'").start().await;
     let mut before = proxy.wire().await;
     before.query("select 1").await;
     let sockets = format!("'{}'", postgres().await.socket_folder().display());
@@ -159,7 +159,7 @@ async fn what_a_sighup_changes_for_new_clients_alone_is_named() {
 
 #[tokio::test]
 async fn sighup_changes_a_pools_size_under_its_clients() {
-    let mut proxy = pgweir().pool_size(1).set("pool.timeout", "'500ms'").start().await;
+    let mut proxy = pgweir().pool_size(1).set("pool.timeout", "'2s'").start().await;
     let mut first = proxy.wire().await;
     let mut second = proxy.wire().await;
     first.query("begin").await;

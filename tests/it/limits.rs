@@ -141,7 +141,7 @@ async fn memory_stays_bounded_while_a_large_result_passes_a_slow_reader() {
 async fn limits_that_were_met_are_named_in_the_log_with_how_often() {
     let mut proxy = pgweir()
         .pool_size(1)
-        .set("pool.timeout", "'200ms'")
+        .set("pool.timeout", "'2s'")
         .set("limits.client_statements", "1")
         .set("limits.held_message", "'8KB'")
         .set("listen.max_clients", "3")
@@ -254,7 +254,7 @@ async fn names_of_databases_that_do_not_exist_take_nobodys_place_among_the_pools
 
 #[tokio::test]
 async fn who_waits_for_a_connection_that_other_pools_have_reads_which_limit_it_is() {
-    let proxy = pgweir().pool_size(5).set("server.max_connections", "1").set("pool.timeout", "'200ms'").start().await;
+    let proxy = pgweir().pool_size(5).set("server.max_connections", "1").set("pool.timeout", "'2s'").start().await;
     let mut holder = proxy.wire().await;
     holder.query("begin").await;
     let frames = proxy.wire().await.query("select 1").await;

@@ -168,7 +168,7 @@ async fn a_listen_that_finds_no_connection_fails_and_the_session_lives_on() {
         .in_front_of(&cluster)
         .pool_size(1)
         .set("server.max_connections", "1")
-        .set("pool.timeout", "'300ms'")
+        .set("pool.timeout", "'2s'")
         .start()
         .await;
     let (mut client, mut other) = (proxy.wire().await, proxy.wire().await);

@@ -38,7 +38,7 @@ async fn a_login_waits_for_the_server_as_long_as_a_statement_does_and_reads_why_
     let proxy = pgweir()
         .in_front_of(&cluster)
         .set("listen.login_timeout", "'100ms'")
-        .set("pool.timeout", "'500ms'")
+        .set("pool.timeout", "'2s'")
         .start()
         .await;
     let mut client = logging_in(&proxy, "postgres").await;
@@ -64,14 +64,14 @@ async fn silent_host() -> u16 {
 async fn a_host_that_says_nothing_is_given_up_for_the_next() {
     let (silent, there) = (silent_host().await, postgres().await.address());
     let hosts = format!("['127.0.0.1:{silent}', '{there}']");
-    let proxy = pgweir().set("server.host", &hosts).set("server.connect_timeout", "'200ms'").start().await;
+    let proxy = pgweir().set("server.host", &hosts).set("server.connect_timeout", "'1s'").start().await;
     assert_eq!(proxy.wire().await.value("select 1").await, "1");
 }
 
 #[tokio::test]
 async fn who_replicates_from_a_host_that_says_nothing_is_told() {
     let silent = silent_host().await;
-    let proxy = pgweir().in_front_of_port(silent).set("server.connect_timeout", "'200ms'").start().await;
+    let proxy = pgweir().in_front_of_port(silent).set("server.connect_timeout", "'1s'").start().await;
     let mut client = WireClient::open(proxy.address()).await;
     let parameters = [("user", "by_trust_replication"), ("database", "postgres"), ("replication", "true")];
     client.send(&frame::startup(3, 0, &parameters)).await;

@@ -64,7 +64,7 @@ async fn overflow_opens_under_load_and_closes_on_return() {
 #[tokio::test]
 async fn a_lease_that_takes_too_long_is_refused_by_name() {
     let user = role("p_timeout").await;
-    let proxy = pgweir().pool_size(1).set("pool.timeout", "'200ms'").start().await;
+    let proxy = pgweir().pool_size(1).set("pool.timeout", "'2s'").start().await;
     let holder = connect(&proxy, &user).await;
     let waiter = connect(&proxy, &user).await;
     holder.batch_execute("begin").await.unwrap();
@@ -81,7 +81,7 @@ async fn a_lease_that_takes_too_long_is_refused_by_name() {
 #[tokio::test]
 async fn a_refused_lease_skips_the_batch_and_answers_its_sync_once() {
     let user = role("p_batch").await;
-    let proxy = pgweir().pool_size(1).set("pool.timeout", "'200ms'").start().await;
+    let proxy = pgweir().pool_size(1).set("pool.timeout", "'2s'").start().await;
     let holder = connect(&proxy, &user).await;
     let mut waiter = harness::WireClient::login(proxy.address(), &user, "postgres").await;
     holder.batch_execute("begin").await.unwrap();
@@ -253,7 +253,7 @@ async fn backends_that_are_only_better_kept_go_to_whoever_needs_one() {
 #[tokio::test]
 async fn a_login_like_an_earlier_one_needs_no_backend_though_all_of_them_are_taken() {
     let user = role("p_again").await;
-    let proxy = pgweir().pool_size(2).set("pool.timeout", "'300ms'").start().await;
+    let proxy = pgweir().pool_size(2).set("pool.timeout", "'2s'").start().await;
     let named = frame::startup(
         3,
         0,

@@ -163,7 +163,7 @@ async fn a_backend_goes_back_as_soon_as_nothing_keeps_it() {
 
 #[tokio::test]
 async fn in_a_transaction_a_statement_that_would_keep_one_backend_too_many_waits_and_fails_before_it_runs() {
-    let proxy = pgweir().pool_size(2).set("pool.timeout", "'300ms'").start().await;
+    let proxy = pgweir().pool_size(2).set("pool.timeout", "'2s'").start().await;
     let (mut one, mut two) = (proxy.wire().await, proxy.wire().await);
     one.query("create temp table s_first (n int)").await;
     two.query("begin").await;
@@ -232,7 +232,7 @@ async fn what_code_left_unforeseen_keeps_its_backend_until_others_keep_theirs_no
 
 #[tokio::test]
 async fn what_code_left_unforeseen_ends_its_session_where_it_may_not_be_kept_in_time() {
-    let proxy = pgweir().pool_size(2).set("pool.timeout", "'300ms'").start().await;
+    let proxy = pgweir().pool_size(2).set("pool.timeout", "'2s'").start().await;
     let (mut one, mut two, mut three) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
     one.query("create temp table s_foreseen (n int)").await;
     two.query("do $$ begin execute 'create te' || 'mp table s_unforeseen (n int)'; end $$").await;
@@ -339,7 +339,7 @@ async fn notifications_reach_a_session_that_listens() {
 
 #[tokio::test]
 async fn sessions_that_keep_backends_leave_one_to_the_others() {
-    let proxy = pgweir().pool_size(2).set("pool.timeout", "'500ms'").start().await;
+    let proxy = pgweir().pool_size(2).set("pool.timeout", "'2s'").start().await;
     let (mut one, mut two, mut three) = (proxy.wire().await, proxy.wire().await, proxy.wire().await);
     one.query("create temp table s_full (n int)").await;
     let refused = two.query("create temp table s_full (n int)").await;
@@ -354,7 +354,7 @@ async fn sessions_that_keep_backends_leave_one_to_the_others() {
 async fn what_is_temporary_by_the_search_path_alone_stays_with_its_session() {
     // In a database of its own: where there are operators of users' or event triggers, everything is asked about.
     postgres().await.execute("create database s_bare").await;
-    let proxy = pgweir().pool_size(1).set("pool.timeout", "'300ms'").start().await;
+    let proxy = pgweir().pool_size(1).set("pool.timeout", "'2s'").start().await;
     let ways = [
         ("set search_path = pg_temp, public", "create table s_made (n int)"),
         ("begin; set local search_path = pg_temp", "create table s_made as select 1 as n; commit"),
