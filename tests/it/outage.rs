@@ -35,12 +35,8 @@ async fn an_outage_stands_in_the_log_from_its_begin_to_its_end() {
 async fn a_login_waits_for_the_server_as_long_as_a_statement_does_and_reads_why_in_vain() {
     let cluster = own_postgres().start().await;
     cluster.stop("fast").await;
-    let proxy = pgweir()
-        .in_front_of(&cluster)
-        .set("listen.login_timeout", "'100ms'")
-        .set("pool.timeout", "'2s'")
-        .start()
-        .await;
+    let proxy =
+        pgweir().in_front_of(&cluster).set("listen.login_timeout", "'100ms'").set("pool.timeout", "'2s'").start().await;
     let mut client = logging_in(&proxy, "postgres").await;
     let frames = client.until_end().await;
     let told = format!("{frames:?}");
