@@ -50,7 +50,7 @@ impl Serve {
         if active.work.transaction.is_some() && self.session.is_answered() {
             active.work.rests(self.session.is_between_transactions());
         }
-        self.forget_mentioned(active);
+        self.forget_mentioned(&mut active.mentioned);
         self.release_if_done(active, now)?;
         // The session has its backend still, and has not heard all.
         active.unjudged |= stopped && matches!(active.ownership, Ownership::Leased(_));
@@ -100,7 +100,7 @@ impl Serve {
                 verdict == Verdict::Forward && !readdress(&frame, author, self.aside.subscriber.as_deref(), out);
             let ready = header.tag == backend::READY_FOR_QUERY;
             if ready {
-                self.concerns_others(&mut active.mentioned, now);
+                self.settle_with_others(&mut active.mentioned, now);
             }
             if ends_statement(header.tag) {
                 active.work.goes_on(ready && self.session.transaction() == Transaction::Idle, now);
@@ -135,10 +135,8 @@ impl Serve {
 
     /// A batch is over: does for others what follows from it before the answer is there, as whoever reads that may rely
     /// on it.
-    fn concerns_others(&mut self, mentioned: &mut Vec<KeptBackend>, now: Instant) {
-        if self.session.is_done_with_mentioned() {
-            mentioned.clear();
-        }
+    fn settle_with_others(&mut self, mentioned: &mut Vec<KeptBackend>, now: Instant) {
+        self.forget_mentioned(mentioned);
         if self.session.is_between_transactions() {
             self.tell_others(now);
         }

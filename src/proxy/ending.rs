@@ -160,7 +160,8 @@ impl Serve {
         }
     }
 
-    /// Whether the session may have left anything on its backend beside an open transaction.
+    /// Whether the session may have left anything on its backend beside an open transaction, or a signal for it may be
+    /// on its way there.
     fn session_left_state(&self, active: &Active) -> bool {
         match active.limits.reset_on_return {
             ResetOnReturn::Auto => {

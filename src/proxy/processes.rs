@@ -5,7 +5,7 @@ use std::task::Context;
 
 use super::active::{Active, Ownership};
 use super::serve::Serve;
-use crate::clients::Backend;
+use crate::clients::{Backend, KeptBackend};
 use crate::session::{Mention, Wait, write_process};
 use crate::wire::scan::HEADER;
 
@@ -59,9 +59,9 @@ impl Serve {
     }
 
     /// The statement that mentioned sessions has been answered: they may part with their backends.
-    pub(super) fn forget_mentioned(&self, active: &mut Active) {
-        if !active.mentioned.is_empty() && self.session.is_done_with_mentioned() {
-            active.mentioned.clear();
+    pub(super) fn forget_mentioned(&self, mentioned: &mut Vec<KeptBackend>) {
+        if !mentioned.is_empty() && self.session.is_done_with_mentioned() {
+            mentioned.clear();
         }
     }
 }

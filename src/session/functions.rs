@@ -15,7 +15,7 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use super::code::{Code, body_of};
-use super::telling::{Told, names_draws, told_in};
+use super::telling::{Told, told_in};
 use crate::sql::{
     Definitions, Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, spelled_names,
     unnamed_settings,
@@ -290,8 +290,10 @@ impl Functions {
 
     /// Somewhere in the database is something that has the names in this text, or will be.
     pub(super) fn expect_named(&self, text: &[u8]) {
-        self.expect_telling(told_in(text));
-        self.asking.fetch_or(names_draws(text), Ordering::Relaxed);
+        let told = told_in(text);
+        // Whether anything that runs asks for draws is known once that has been read, which spares the others a search.
+        self.expect_telling(told.among(Effects::LISTS));
+        self.asking.fetch_or(told.any_of(Effects::READS_SEQUENCE), Ordering::Relaxed);
     }
 
     /// Whether something may ask what was drawn from sequences that was not read yet.

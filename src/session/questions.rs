@@ -300,9 +300,9 @@ const DEFAULTS: &[u8] = b"SELECT 'd', relname, '' FROM pg_catalog.pg_class CROSS
     WHERE adrelid OPERATOR(pg_catalog.=) pg_class.oid OFFSET 0) AS said(text) \
     WHERE text OPERATOR(pg_catalog.~) '(curr|last)val' AND relname OPERATOR(pg_catalog.=) ANY ($1)";
 
-/// What functions, views, policies and defaults of users' tell of whichever session runs them. It must be known before they run
-/// for the first time, so it is asked of all of them, of their texts and trees: to write out a body of SQL would wait for
-/// locks on what it names. A tree is asked for by way of JSON, as it is no column before PostgreSQL 14.
+/// What functions, views, policies and defaults of users' tell of whichever session runs them. It must be known before
+/// they run for the first time, so it is asked of all of them, of their texts and trees: to write out a body of SQL would
+/// wait for locks on what it names. A tree is asked for by way of JSON, as it is no column before PostgreSQL 14.
 const TELLING: &[u8] = b"SELECT 'j', name, '' FROM (VALUES \
     ('pg_prepared_statements', pg_catalog.concat(':relid ', 'pg_catalog.pg_prepared_statements'::pg_catalog.regclass::pg_catalog.oid, ' ')), \
     ('pg_prepared_statement', pg_catalog.concat(':funcid ', 'pg_catalog.pg_prepared_statement'::pg_catalog.regproc::pg_catalog.oid, ' ')), \

@@ -90,16 +90,14 @@ impl Session {
     }
 }
 
-/// Whether what was drawn from sequences may be asked for in a text, strings and comments included.
-pub(super) fn names_draws(text: &[u8]) -> bool {
-    let lower = text.to_ascii_lowercase();
-    [&b"currval"[..], b"lastval"].into_iter().any(|name| memchr::memmem::find(&lower, name).is_some())
-}
-
-/// What the names in a text may list of a session, strings and comments included.
+/// What the names in a text may tell of a session, strings and comments included.
 pub(super) fn told_in(text: &[u8]) -> Effects {
-    let names =
-        [(&b"pg_prepared_statement"[..], Effects::READS_PREPARED), (b"pg_listening_channels", Effects::READS_CHANNELS)];
+    let names = [
+        (&b"pg_prepared_statement"[..], Effects::READS_PREPARED),
+        (b"pg_listening_channels", Effects::READS_CHANNELS),
+        (b"currval", Effects::READS_SEQUENCE),
+        (b"lastval", Effects::READS_SEQUENCE),
+    ];
     let lower = text.to_ascii_lowercase();
     let found = names.into_iter().filter(|(name, _)| memchr::memmem::find(&lower, name).is_some());
     found.fold(Effects::NONE, |all, (_, tells)| all | tells)
