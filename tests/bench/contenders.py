@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 
+import services
 import throwaway
 
 DATABASE = "bench"
@@ -77,10 +78,19 @@ class Contender:
         return f"postgres://{USER}@127.0.0.1:{self.port}/{DATABASE}?sslmode=disable"
 
 
+class Cluster(throwaway.Postgres):
+    """The cluster that all are measured with, and how they share its machine."""
+
+    def __init__(self, home, shared):
+        super().__init__(home, POSTGRES, auth="trust")
+        self.services = shared or services.OneShell()
+
+
 @contextlib.contextmanager
-def postgres(home):
+def postgres(home, shared=None):
     """A cluster with pgbench's tables, read into memory."""
-    with throwaway.Postgres(home, POSTGRES, auth="trust") as server:
+    with Cluster(home, shared) as server:
+        server.services.put("postgresql", server.process.pid)
         server.sql(f"CREATE ROLE {USER} LOGIN")
         server.sql(f"CREATE DATABASE {DATABASE} OWNER {USER}")
         url = Contender("direct", server.port).url
@@ -114,6 +124,7 @@ class Pgbouncer:
             process = subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, cwd="/")
         try:
             throwaway.wait_until(lambda: throwaway.accepts(port), process, "pgbouncer", log)
+            server.services.put("pgbouncer", process.pid)
             skips = frozenset() if self.prepares else frozenset({"prepared"})
             yield Contender("pgbouncer", port, process.pid, skips)
         finally:
@@ -142,6 +153,7 @@ class Pgweir:
     @contextlib.contextmanager
     def start(self, home, server):
         with throwaway.Pgweir(home, self.config(server), self.program) as pgweir:
+            server.services.put(self.name, pgweir.process.pid)
             yield Contender(self.name, pgweir.port, pgweir.process.pid)
 
 
