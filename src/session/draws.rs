@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::outstanding::Known;
 use super::state::Keeps;
-use super::turn::{Expect, Kind, Who};
+use super::turn::{Effect, Expect, Kind, Who};
 use super::weigh::callees;
 use super::{Outgoing, Sequences, Session, Verdict, Wait};
 use crate::prepared::{NEVER, Names, Statement};
@@ -32,6 +32,27 @@ pub(super) enum Draws {
     Discarded,
     /// The session has drawn since it leased the backend.
     Own,
+}
+
+impl Draws {
+    /// The backend has discarded them.
+    pub(super) fn discard(&mut self) {
+        if *self == Self::Others {
+            *self = Self::Discarded;
+        }
+    }
+}
+
+/// Whether a statement lets others run in a transaction that has failed: it ends it, or goes back in it.
+pub(super) fn ends_failure(weighed: &Weighed) -> bool {
+    let Weighed::Known(pattern) = weighed else { return false };
+    let ends = |command: &Command| {
+        matches!(
+            command,
+            Command::Commit { .. } | Command::Rollback { .. } | Command::RollbackTo | Command::PrepareTransaction
+        )
+    };
+    matches!(&*pattern.traits.commands, [command] if ends(command))
 }
 
 impl Session {
@@ -94,8 +115,7 @@ impl Session {
             || (asked && !self.rules.functions.have_read(callees(&pattern)))
     }
 
-    /// Has the backend forget what others drew, if a text may ask. Within a batch that has begun it is too late for
-    /// that.
+    /// Has the backend forget what others drew, if a text may ask.
     ///
     /// # Errors
     /// The text must wait: before it is known what becomes of earlier batches, their transaction may have failed.
@@ -108,6 +128,7 @@ impl Session {
             return Err(Verdict::Hold(Wait::Replies));
         }
         if !turn.may_begin_batch() {
+            self.discard_within(out);
             return Ok(());
         }
         if turn.status != Transaction::Failed {
@@ -127,6 +148,16 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The same in a batch that has begun. What fails before it keeps the text from asking, too.
+    fn discard_within(&mut self, out: &mut Outgoing) {
+        let turn = self.turn.get_or_insert_default();
+        let discards = turn.pending.iter().any(|pending| matches!(pending.effect, Effect::Discard));
+        let runs = turn.status != Transaction::Failed || turn.ends_failure;
+        if turn.open_batch && runs && !discards {
+            self.execute_for(DISCARD, Effect::Discard, &mut out.to_backend);
+        }
     }
 
     /// The same in a transaction that has failed, and of which the text at hand goes `back` to a savepoint before it

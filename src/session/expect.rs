@@ -139,6 +139,8 @@ pub(super) enum Effect {
     Clear,
     /// A statement of the session stands under its own name on the backend, or does not any more.
     Own(Box<[u8]>, bool),
+    /// The backend knows of no draws from sequences any more.
+    Discard,
     /// The backend lacks a statement from now on.
     Drop(u64),
     /// The backend holds a statement, made by the Parse with this number.

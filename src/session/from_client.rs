@@ -410,6 +410,7 @@ impl Session {
         let meant = turn.portals.meant(portal);
         let (followed, dropped) = meant.map(|meant| (meant.listens.clone(), meant.drops.clone())).unwrap_or_default();
         let mending = meant.and_then(|meant| meant.mends.clone());
+        turn.ends_failure |= meant.is_some_and(|meant| meant.ends_failure);
         // Its rows pass unseen: what is ours must not come after them.
         turn.answer_fakes(&mut self.names, &mut out.before);
         let expect = turn.portals.execution(portal).following(followed.is_some()).measuring(measure);

@@ -173,13 +173,18 @@ impl Session {
 
     /// Executes a statement of pgweir's in the batch at hand.
     pub(super) fn execute_mending(&mut self, mending: &[u8], to_backend: &mut Vec<u8>) {
-        self.execute_own(mending, || Who::Skip, to_backend);
+        self.execute_own(mending, || Who::Skip, [], to_backend);
+    }
+
+    /// The same for a statement whose execution has an effect.
+    pub(super) fn execute_for(&mut self, statement: &[u8], effect: Effect, to_backend: &mut Vec<u8>) {
+        self.execute_own(statement, || Who::Skip, [effect], to_backend);
     }
 
     /// The same for statements that may fail, and as a batch of their own.
     pub(super) fn try_mending(&mut self, statements: &[&[u8]], out: &mut Outgoing) {
         for statement in statements {
-            self.execute_own(statement, || Who::Try, &mut out.to_backend);
+            self.execute_own(statement, || Who::Try, [], &mut out.to_backend);
         }
         self.end_own_batch(out);
         // What has failed is not closed yet, as the rest of its batch was skipped.
@@ -191,7 +196,13 @@ impl Session {
         self.end_own_batch(out);
     }
 
-    fn execute_own(&mut self, text: &[u8], who: impl Fn() -> Who, to_backend: &mut Vec<u8>) {
+    fn execute_own<const N: usize>(
+        &mut self,
+        text: &[u8],
+        who: impl Fn() -> Who,
+        effects: [Effect; N],
+        to_backend: &mut Vec<u8>,
+    ) {
         build::write_parse(to_backend, NAME, text, &[0, 0]);
         build::write_bind_head(to_backend, NAME, NAME, 6);
         // No formats, no values, no formats of columns.
@@ -200,7 +211,11 @@ impl Session {
         build::write_close_portal(to_backend, NAME);
         build::write_close_statement(to_backend, NAME);
         let turn = self.turn.get_or_insert_default();
-        for kind in [Kind::Parse, Kind::Bind, Kind::Execute, Kind::Close, Kind::Close] {
+        for kind in [Kind::Parse, Kind::Bind] {
+            turn.expect(Expect::new(kind, who()), []);
+        }
+        turn.expect(Expect::new(Kind::Execute, who()), effects);
+        for kind in [Kind::Close, Kind::Close] {
             turn.expect(Expect::new(kind, who()), []);
         }
         turn.open_batch();

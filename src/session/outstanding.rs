@@ -74,7 +74,7 @@ impl Turn {
         self.pending.iter().any(|pending| match &pending.effect {
             Effect::Clear | Effect::Own(..) | Effect::Hold(..) | Effect::Drop(_) => pending.batch != self.batch,
             Effect::Name(name, _) => pending.batch != self.batch && !name.is_empty(),
-            Effect::Profile(_) | Effect::Unnamed(_) => false,
+            Effect::Discard | Effect::Profile(_) | Effect::Unnamed(_) => false,
         })
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Meant {
     pub(super) mends: Option<Mending>,
     /// The statement with this name is dropped.
     pub(super) drops: Option<Box<[u8]>>,
+    /// It ends a failed transaction, or goes back in it.
+    pub(super) ends_failure: bool,
 }
 
 /// A portal whose execution needs care.
@@ -36,7 +38,7 @@ impl Portals {
     /// A portal is to stand for a statement. Where that fails a named one may stay what it was.
     pub(super) fn bound(&mut self, portal: &[u8], statement: &Statement, meant: Meant) {
         self.meant.retain(|(other, _)| **other != *portal);
-        if meant.listens.is_some() || meant.mends.is_some() || meant.drops.is_some() {
+        if meant.listens.is_some() || meant.mends.is_some() || meant.drops.is_some() || meant.ends_failure {
             self.meant.push((portal.into(), meant));
         }
         if portal.is_empty() {

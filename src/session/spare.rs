@@ -26,7 +26,7 @@ impl Turn {
             looking head portals before_reports look_failed may_be_refused outdated unsure brought_channels recoded told
             ledger discarded notified ready_kept invalid mend_next administered has_administered draws unknown
             began_a_name leased unused status deferred copying decisions skipping open_batch
-            unflushed between_frames passing crowded forgetting momentary fatal reset cancel_report measured kept_reply batch
+            unflushed ends_failure between_frames passing crowded forgetting momentary fatal reset cancel_report measured kept_reply batch
         } but { queue pending kept_batch measures });
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::channels::Ahead;
+use super::draws::ends_failure;
 use super::from_client::{block_refused, opens_block};
 use super::measuring::Measure;
 use super::outstanding::Known;
@@ -255,7 +256,12 @@ impl Session {
         self.note(weighed, &statement.text, now);
         self.note_values(weighed, frame);
         self.measure_bind((bind.portal, statement), frame, now, out);
-        let meant = Meant { listens: followed, mends: self.mending_of(weighed), drops: drops(weighed).next() };
+        let meant = Meant {
+            listens: followed,
+            mends: self.mending_of(weighed),
+            drops: drops(weighed).next(),
+            ends_failure: self.transaction() == Transaction::Failed && ends_failure(weighed),
+        };
         let turn = self.turn.get_or_insert_default();
         turn.portals.bound(bind.portal, statement, meant);
         // An unnamed statement is prepared anew before long.

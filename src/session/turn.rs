@@ -87,6 +87,8 @@ pub(super) struct Turn {
     /// One of these commands was done.
     pub(super) has_administered: bool,
     pub(super) draws: Draws,
+    /// The batch at hand executes what ends a failed transaction, or goes back in it.
+    pub(super) ends_failure: bool,
     /// Statements of the client's that the backend would not take: they are not valid any more.
     pub(super) invalid: Vec<Box<[u8]>>,
     /// What was called and is not known yet.
@@ -228,7 +230,7 @@ impl Turn {
     /// What is sent from now on is answered after another ReadyForQuery.
     pub(super) fn end_batch(&mut self) {
         self.batch += 1;
-        (self.open_batch, self.unflushed) = (false, false);
+        (self.open_batch, self.unflushed, self.ends_failure) = (false, false, false);
     }
 
     /// Something is sent that no Sync or Query ends yet.
@@ -297,6 +299,7 @@ impl Turn {
             match self.pending.pop_front().map(|pending| pending.effect) {
                 Some(Effect::Own(name, here)) => leased.held.set_own(&name, here),
                 Some(Effect::Clear) => leased.held.clear(),
+                Some(Effect::Discard) => self.draws.discard(),
                 Some(Effect::Drop(id)) => leased.held.remove(id),
                 Some(Effect::Hold(id, parse)) => leased.held.insert(id, parse),
                 Some(Effect::Name(name, named)) => {
