@@ -3,7 +3,8 @@
 //! The sessions of one database, user and client encoding share one connection that listens to all their channels. It
 //! is opened with the first subscription and closed when nobody has listened for a while. What a session hears is put
 //! into its mailbox, bounded in bytes, and its task is woken; *when* it is written to the client is decided by the
-//! session, and what a statement asks for is read elsewhere. No bytes of a client pass here.
+//! session, and what a statement asks for is read elsewhere. No bytes of a client pass here. A session whose encoding
+//! changes moves to another listener.
 //!
 //! | to read about | go to |
 //! |---|---|

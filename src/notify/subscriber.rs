@@ -28,6 +28,8 @@ pub struct Subscriber {
     changes: Vec<Change>,
     /// Most channels that it may listen to.
     limit: usize,
+    /// The client's encoding as far as it was followed, or could not be.
+    heeded: Option<Box<[u8]>>,
 }
 
 /// What the open transaction does, in order.
@@ -55,7 +57,30 @@ pub struct Mark(usize);
 impl Subscriber {
     pub(super) fn new(listener: Arc<Listener>, mailbox: Arc<Mailbox>, limit: usize) -> Self {
         let (active, held) = (BTreeSet::new(), BTreeSet::new());
-        Self { listener, mailbox, active, order: Vec::new(), held, changes: Vec::new(), limit }
+        let heeded = listener.key.encoding.clone();
+        Self { listener, mailbox, active, order: Vec::new(), held, changes: Vec::new(), limit, heeded }
+    }
+
+    // === the encoding ===
+
+    /// Whether a session whose client has this encoding is to hear otherwise than by this backend, which reads and
+    /// writes another one.
+    #[must_use]
+    pub fn is_foreign_to(&self, encoding: Option<&[u8]>) -> bool {
+        encoding != self.listener.key.encoding.as_deref() && encoding != self.heeded.as_deref()
+    }
+
+    /// The client's encoding has become this one, and it goes on hearing in the one of before.
+    pub fn stay_for(&mut self, encoding: Option<&[u8]>) {
+        self.heeded = encoding.map(Into::into);
+    }
+
+    /// Has `other`, which reads and writes another encoding, listen to the same channels; `None` where a name is not the
+    /// same in both. What the ticket waits for is heard twice from then on.
+    pub fn follow_to(&self, other: &mut Self) -> Option<Ticket> {
+        let ascii = self.order.iter().all(|channel| channel.name().is_ascii());
+        let listen = |channel: &Channel| other.listen(channel.clone(), When::Now);
+        ascii.then(|| Ticket::all(self.order.iter().map(listen).collect::<Vec<_>>()))
     }
 
     // === the transaction ===

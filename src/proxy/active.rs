@@ -16,7 +16,7 @@ use super::standing_in::StandingIn;
 use super::worker::{Alarm, SMALL_BUFFER};
 use crate::backend::Dialer;
 use crate::clients::KeptBackend;
-use crate::notify::Ticket;
+use crate::notify::{Subscriber, Ticket};
 use crate::pool::{Lease, Waiting};
 use crate::session::{Outgoing, Wait};
 
@@ -65,6 +65,8 @@ pub struct Active {
     pub(super) asked_first: bool,
     /// What a ReadyForQuery waits for.
     pub(super) barrier: Option<Ticket>,
+    /// The session is about to hear in another encoding.
+    pub(super) moving: Option<Moving>,
     /// What keeps a backend that has notified.
     pub(super) settling: Option<Ticket>,
     pub(super) alarm: Arc<Alarm>,
@@ -79,6 +81,13 @@ pub struct Active {
     pub(super) bytes_from_client: u64,
     pub(super) bytes_to_client: u64,
     pub(super) measured: Measured,
+}
+
+/// The session's side of the listening backend that it will hear by, and what it waits for until then.
+#[derive(Debug)]
+pub(super) struct Moving {
+    pub(super) to: Box<Subscriber>,
+    pub(super) ticket: Ticket,
 }
 
 /// Whether the session has a backend.
@@ -201,6 +210,7 @@ impl Active {
             first: None,
             asked_first: false,
             barrier: None,
+            moving: None,
             settling: None,
             alarm: Arc::default(),
             out: Outgoing::default(),
@@ -261,6 +271,7 @@ impl Active {
             first,
             asked_first,
             barrier,
+            moving,
             settling,
             alarm: _,
             out,
@@ -288,6 +299,7 @@ impl Active {
         mentioned.clear();
         *standing_in = None;
         (*listening, *first, *barrier, *settling) = (None, None, None, None);
+        *moving = None;
         (*wanted_since, *work, *last_frame) = (None, Work::default(), None);
         (*bytes_from_client, *bytes_to_client) = (0, 0);
         measured.clear();

@@ -2,11 +2,12 @@
 
 use tokio::time::Instant;
 
-use super::active::{Active, Ownership};
+use super::active::{Active, Moving, Ownership};
 use super::ending::Ending;
 use super::serve::Serve;
 use crate::notify::{Channel, Full, NotHeard, Subscriber, Ticket, When};
 use crate::session::{Change, Outgoing, Wait, Wanted};
+use crate::settings::CLIENT_ENCODING;
 use crate::sql::{Command, Pattern, name_bytes};
 use crate::stats::Limit;
 use crate::wire::Frame;
@@ -148,10 +149,10 @@ impl Serve {
 
     /// The session's side of its listening backend, which it has from now on.
     fn subscriber(&mut self) -> Result<&mut Subscriber, Fault> {
+        let encoding = self.session.profile().get(CLIENT_ENCODING);
         let subscriber = match self.aside.subscriber.take() {
-            Some(subscriber) => subscriber,
-            None => {
-                let encoding = self.session.profile().get(b"client_encoding");
+            Some(subscriber) if !(subscriber.is_idle() && subscriber.is_foreign_to(encoding)) => subscriber,
+            _ => {
                 let subscriber = self.route.subscriber(encoding, &self.handle).map_err(|full| {
                     self.route.limit_hits.hit(Limit::Listeners);
                     Fault::error(sqlstate::TOO_MANY_CONNECTIONS, full.to_string())
@@ -178,6 +179,9 @@ impl Serve {
         if let Some(changes) = self.session.take_changes() {
             self.settle_channels(changes);
         }
+        if self.waits_to_move(active) {
+            return Ok(false);
+        }
         if let Some(subscriber) = &self.aside.subscriber {
             let barrier = active.barrier.get_or_insert_with(|| subscriber.barrier());
             if barrier.outcome().is_none() {
@@ -186,6 +190,10 @@ impl Serve {
             active.barrier = None;
             self.give_mail(active)?;
         }
+        if let Some(Moving { mut to, .. }) = active.moving.take() {
+            to.commit();
+            self.aside.subscriber = Some(to);
+        }
         let mut ready = Vec::new();
         self.session.give_ready(&mut ready);
         active.to_client.push(&ready);
@@ -193,6 +201,32 @@ impl Serve {
             self.release_if_done(active, now)?;
         }
         Ok(true)
+    }
+
+    /// A client whose encoding has become another one hears in that from now on, by another listening backend: once that
+    /// listens, the one of before is left with all that it has heard. Whether that must be waited for.
+    fn waits_to_move(&mut self, active: &mut Active) -> bool {
+        let Some(subscriber) = &mut self.aside.subscriber else { return false };
+        let encoding = self.session.profile().get(CLIENT_ENCODING);
+        if active.moving.is_none() && subscriber.is_foreign_to(encoding) {
+            active.moving = self.route.subscriber(encoding, &self.handle).ok().and_then(|to| {
+                let mut to = Box::new(to);
+                let ticket = subscriber.follow_to(&mut to)?;
+                Some(Moving { to, ticket })
+            });
+            if active.moving.is_none() {
+                subscriber.stay_for(encoding);
+            }
+        }
+        match active.moving.as_ref().map(|moving| moving.ticket.outcome()) {
+            Some(None) => true,
+            Some(Some(Err(_))) => {
+                active.moving = None;
+                subscriber.stay_for(encoding);
+                false
+            }
+            Some(Some(Ok(()))) | None => false,
+        }
     }
 
     fn give_mail(&self, active: &mut Active) -> Result<bool, Ending> {

@@ -334,7 +334,7 @@ impl Session {
         let is_of_server = name == b"in_hot_standby";
         let may_set = |turn: &Turn| {
             let is_unread = !turn.unsure.is_empty() || !turn.unknown.is_empty();
-            is_unread || turn.reset != Reset::No || turn.discarded
+            is_unread || !matches!(turn.reset, Reset::No) || turn.discarded
         };
         !is_of_server
             && (WHO.contains(&name) || self.state.may_have_set() || self.turn.as_ref().is_none_or(|turn| may_set(turn)))

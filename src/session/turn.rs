@@ -200,7 +200,7 @@ impl Turn {
 
     /// Whether settings went back to the backend's defaults, and the batch that did it is about to end.
     pub(super) fn is_resetting(&self) -> bool {
-        self.reset != Reset::No && !self.open_batch && !self.queue.iter().all(Expect::is_fake)
+        !matches!(self.reset, Reset::No) && !self.open_batch && !self.queue.iter().all(Expect::is_fake)
     }
 
     /// Whether all that is owed is the answer to what was said after a transaction, to make the backend tidy.
