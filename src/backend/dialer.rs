@@ -92,12 +92,15 @@ impl Target {
         self.login.lock().clone()
     }
 
-    /// Logs in with something else from now on; keys that were learnt are kept where nothing is configured.
-    pub fn set_login(&self, new: Login) {
+    /// Logs in with this from now on; keys that were learnt are kept where nothing is configured. Whether it is
+    /// something else than before.
+    pub fn set_login(&self, new: Login) -> bool {
         let mut login = self.login.lock();
-        if !matches!((&new, &*login), (Login::None, Login::Keys(_))) {
+        let changes = *login != new && !matches!((&new, &*login), (Login::None, Login::Keys(_)));
+        if changes {
             *login = new;
         }
+        changes
     }
 
     /// Keeps the keys that a client's login has revealed, for key pass-through.

@@ -293,7 +293,7 @@ pub(super) const POOL: &[Key] = &[
         "query_timeout",
         Kind::DurationOrOff { least: MS },
         "\"off\"",
-        "Longest time of one query, or of several that PostgreSQL answers at once; then it is cancelled (57014) and its client lives on.",
+        "Longest time of one query, or of several that PostgreSQL answers at once; then it is cancelled (57014) and its client lives on. What does not heed that, as on a server that has stopped, goes on until max_lease.",
     ),
     key(
         "max_pinned",

@@ -236,12 +236,10 @@ impl Routes {
         for pool in &pools {
             let dialer = pool.manager();
             pool.set_backoff(config.server.backoff.clone());
-            dialer.startups.forget();
             dialer.statements.store(config.limits.backend_statements, Ordering::Relaxed);
             let known = credential(&pool.key().user);
-            if let Some(credential) = &known {
-                dialer.target.set_login(login_of(credential));
-            }
+            let mut logs_in_otherwise =
+                known.as_ref().is_some_and(|credential| dialer.target.set_login(login_of(credential)));
             // Who may not log in any more is served on, by those that they had.
             let user = match known {
                 Some(credential) => credential.user.unwrap_or_else(|| pool.key().user.clone()),
@@ -251,6 +249,10 @@ impl Routes {
                 && dialer.target.move_to(self.endpoint_at(config, place, user))
             {
                 pool.retire_all(now);
+                logs_in_otherwise = true;
+            }
+            if logs_in_otherwise {
+                dialer.startups.forget();
             }
         }
         self.budgets.follow(&pools);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::turn::{Effect, Expect, Kind, Pending, Turn, Who};
-use super::{Outgoing, Session, Verdict, reports};
+use super::{Hold, Outgoing, Session, Verdict, reports};
 use crate::prepared::Statement;
 use crate::settings::{AUTHORIZATION, Profile, ROLE, Scope, select_set, set, write_text};
 use crate::sql::{Command, Discard, Effects, Lexer, Lexing, Token, TokenKind, Weighed, statements};
@@ -17,6 +17,9 @@ use crate::wire::view::{self, Transaction};
 
 /// The name of pgweir's statement and portal for a client that uses the extended protocol.
 const NAME: &[u8] = b"__pgweir_mending";
+
+/// Has a backend make its plans anew, of functions too, and read prepared statements once more.
+const DISCARD_PLANS: &[u8] = b"DISCARD PLANS";
 
 /// A value to set: its name, the value, for how long.
 type Wanted<'a> = (&'a [u8], &'a [u8], Scope);
@@ -108,7 +111,11 @@ impl Session {
     /// The text of a Query with all that brings back what the client started with, and after which of its statements
     /// pgweir's stand; `None` where the text may go as it is.
     pub(super) fn mended_query(&self, weighed: &Weighed, text: &[u8]) -> Option<(Vec<u8>, Mended)> {
-        let pattern = self.unsetting(weighed)?;
+        let (unsets, masks) = (self.unsetting(weighed).is_some(), self.may_mask(weighed));
+        let Weighed::Known(pattern) = weighed else { return None };
+        if !unsets && !masks {
+            return None;
+        }
         let commands = &pattern.traits.commands;
         let mut pieces: Vec<_> = statements(text, &self.lexing()).collect();
         if pieces.len() != commands.len() {
@@ -123,9 +130,16 @@ impl Session {
         for (place, piece) in pieces.iter().enumerate() {
             mended.extend_from_slice(text.get(from..piece.start).unwrap_or_default());
             from = piece.end;
-            self.write_with_values(&mut mended, text.get(piece.clone()).unwrap_or_default(), &mut inserted);
-            let command = commands.get(place).filter(|_| pieces.len() == commands.len());
-            let Some(mending) = command.and_then(|command| self.mending(command, pieces.len())) else { continue };
+            let statement = text.get(piece.clone()).unwrap_or_default();
+            self.write_with_values(&mut mended, statement, &mut inserted);
+            let command = commands.get(place).filter(|_| unsets && pieces.len() == commands.len());
+            let mut mending = command.and_then(|command| self.mending(command, pieces.len())).unwrap_or_default();
+            if masks && (pieces.len() == 1 || self.may_mask(&Weighed::Known(self.learn(statement)))) {
+                mending.push(DISCARD_PLANS.to_vec());
+            }
+            if mending.is_empty() {
+                continue;
+            }
             for statement in &mending {
                 inserted.push((characters(&mended), characters(statement) + 1));
                 mended.push(b';');
@@ -149,6 +163,9 @@ impl Session {
     pub(super) fn mending_of(&self, weighed: &Weighed) -> Option<Mending> {
         if is_discard_all(weighed) {
             return self.mending(&Command::Reset(None), 0).map(Mending::BeforeMore);
+        }
+        if self.may_mask(weighed) {
+            return Some(Mending::AtOnce(vec![DISCARD_PLANS.to_vec()]));
         }
         match &*self.unsetting(weighed)?.traits.commands {
             [command] => self.mending(command, 0).map(Mending::AtOnce),
@@ -219,6 +236,19 @@ impl Session {
             turn.expect(Expect::new(kind, who()), []);
         }
         turn.open_batch();
+    }
+
+    /// Whether the session makes its first temporary object by this, which may go by the name of another one. Where a
+    /// connection is new, PostgreSQL plans anew then what had that name, as it searches another schema from then on. A
+    /// backend that has had temporary objects of others searches it already, and keeps its plans.
+    fn may_mask(&self, weighed: &Weighed) -> bool {
+        let Weighed::Known(pattern) = weighed else { return false };
+        let effects = pattern.traits.effects;
+        effects.any_of(Effects::TEMPORARY | Effects::DEFINES)
+            && !effects.any_of(Effects::ANYTHING)
+            && self.effects_of_pattern(pattern).any_of(Effects::TEMPORARY)
+            && !self.state.may_have_temporary()
+            && self.rules.hold != Hold::Session
     }
 
     fn unsetting<'a>(&self, weighed: &'a Weighed) -> Option<&'a crate::sql::Pattern> {

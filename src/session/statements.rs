@@ -253,12 +253,13 @@ impl Session {
         }
         self.bring_own_names((weighed, effects), false, leased, out);
         let verdict = self.bind_on_backend((frame, &bind), statement, leased, out);
+        let mends = self.mending_of(weighed);
         self.note(weighed, &statement.text, now);
         self.note_values(weighed, frame);
         self.measure_bind((bind.portal, statement), frame, now, out);
         let meant = Meant {
             listens: followed,
-            mends: self.mending_of(weighed),
+            mends,
             drops: drops(weighed).next(),
             ends_failure: self.transaction() == Transaction::Failed && ends_failure(weighed),
         };

@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// What a shared backend listens to is not left on one's own; what is made may be temporary without saying so.
-    fn effects_of_pattern(&self, pattern: &Pattern) -> Effects {
+    pub(super) fn effects_of_pattern(&self, pattern: &Pattern) -> Effects {
         let mut effects = pattern.traits.effects;
         if self.is_shared(pattern) {
             effects = effects.without(Effects::LISTENS);

@@ -119,6 +119,22 @@ async fn each_sighup_reaches_who_was_there_before_the_last() {
 }
 
 #[tokio::test]
+async fn a_sighup_that_changes_nobodys_login_lets_clients_in_though_no_backend_is_free() {
+    let full = pgweir().set("pool.size", "1").set("pool.max_overflow", "0").set("pool.timeout", "'2s'");
+    let mut proxy = full.start().await;
+    let mut holder = proxy.wire().await;
+    holder.query("begin").await;
+    proxy.wire().await;
+    proxy.reload(|builder| builder.set("pool.query_timeout", "'200ms'"));
+    eventually("the reload", async || code(&holder.query("select pg_sleep(1)").await).as_deref() == Some("57014"))
+        .await;
+
+    let mut client = proxy.wire().await;
+    holder.query("rollback").await;
+    assert_eq!(client.value("select 1").await, "1");
+}
+
+#[tokio::test]
 async fn the_cap_on_a_servers_connections_holds_where_a_sighup_moves_all_pools() {
     let mut proxy = pgweir().set("server.max_connections", "1").set("pool.timeout", "'2s'").start().await;
     let mut before = proxy.wire().await;
