@@ -47,6 +47,8 @@ pub struct Functions {
     stateful: Vec<Box<[u8]>>,
     /// One was met that may set what nobody can ask for.
     hiding: AtomicBool,
+    /// A function of a user's has run: backends may have plans of what it says.
+    planned: AtomicBool,
     /// What the session has on its backend that any is known to tell ([`Effects::TELLS`]).
     telling: AtomicU64,
     /// Something may ask what was drawn from sequences that was not read yet.
@@ -202,6 +204,7 @@ impl Functions {
             changes: AtomicU64::new(0),
             stateful,
             hiding: AtomicBool::new(false),
+            planned: AtomicBool::new(false),
             telling: AtomicU64::new(0),
             asking: AtomicBool::new(false),
             limit,
@@ -296,6 +299,11 @@ impl Functions {
         self.asking.fetch_or(told.any_of(Effects::READS_SEQUENCE), Ordering::Relaxed);
     }
 
+    /// Whether backends may have plans of what functions of users' say.
+    pub(super) fn have_run(&self) -> bool {
+        self.planned.load(Ordering::Relaxed)
+    }
+
     /// Whether something may ask what was drawn from sequences that was not read yet.
     pub(super) fn may_ask_for_draws(&self) -> bool {
         self.asking.load(Ordering::Relaxed)
@@ -379,6 +387,7 @@ impl Functions {
 
     /// A function with this name has this definition. Whether it asks what a session has drawn from sequences.
     pub(super) fn learn(&self, asked: Asked, name: &[u8], definition: &[u8]) -> bool {
+        self.planned.store(true, Ordering::Relaxed);
         if self.is_stateful(name) {
             self.add(asked, Callee::Function(cut(name)), |known| (known.may_leave, known.stateful) = (true, true));
         }
@@ -415,6 +424,7 @@ impl Functions {
         let Some(Code { effects, callees, redefines }) = Code::foreign(said) else { return false };
         let tells = effects.among(Effects::TELLS);
         self.hiding.store(true, Ordering::Relaxed);
+        self.planned.store(true, Ordering::Relaxed);
         self.expect_telling(tells);
         self.add(asked, Callee::Function(cut(name)), |known| {
             known.tells |= tells;

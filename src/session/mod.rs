@@ -480,6 +480,10 @@ impl Session {
             return;
         }
         let mut text = Vec::new();
+        if self.rules.functions.have_run() && self.profile.reads_otherwise_than(&leased.carried.profile) {
+            // Constants in the bodies of functions stay read as they were by whoever ran these here.
+            text.extend_from_slice(b"DISCARD PLANS;");
+        }
         let may_be_refused = crate::settings::write_transition(&mut text, leased.carried, &self.profile);
         build::write_query(&mut out.to_backend, &text);
         // A simple query drops the unnamed statement.

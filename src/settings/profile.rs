@@ -119,6 +119,12 @@ impl Profile {
         self.settings.iter().find(|(n, _)| **n == *name).map(|(_, value)| &**value)
     }
 
+    /// Whether the constants of a text may be read otherwise than by another profile, once it has reached the server.
+    #[must_use]
+    pub fn reads_otherwise_than(&self, other: &Self) -> bool {
+        READING.iter().any(|name| *name != CLIENT_ENCODING && self.get(name) != other.get(name))
+    }
+
     /// Whether names are looked for at other places than by another profile.
     #[must_use]
     pub fn looks_elsewhere_than(&self, other: &Self) -> bool {
