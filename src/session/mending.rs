@@ -1,12 +1,13 @@
 //! What a client started with is where its settings return to. A backend knows nothing of that: its RESET goes back to
 //! the server's default. So a statement that puts a setting back is followed by one of pgweir's, in the same message
-//! and transaction, that sets what the client started with; the client sees no reply to it.
+//! and transaction, that sets what the client started with; the client sees no reply to it. So is one that makes a
+//! session's first temporary object by one that discards `plans`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::turn::{Effect, Expect, Kind, Pending, Turn, Who};
-use super::{Hold, Outgoing, Session, Verdict, reports};
+use super::{Outgoing, Session, Verdict, plans, reports};
 use crate::prepared::Statement;
 use crate::settings::{AUTHORIZATION, Profile, ROLE, Scope, select_set, set, write_text};
 use crate::sql::{Command, Discard, Effects, Lexer, Lexing, Token, TokenKind, Weighed, statements};
@@ -17,9 +18,6 @@ use crate::wire::view::{self, Transaction};
 
 /// The name of pgweir's statement and portal for a client that uses the extended protocol.
 const NAME: &[u8] = b"__pgweir_mending";
-
-/// Has a backend make its plans anew, of functions too, and read prepared statements once more.
-const DISCARD_PLANS: &[u8] = b"DISCARD PLANS";
 
 /// A value to set: its name, the value, for how long.
 type Wanted<'a> = (&'a [u8], &'a [u8], Scope);
@@ -135,7 +133,7 @@ impl Session {
             let command = commands.get(place).filter(|_| unsets && pieces.len() == commands.len());
             let mut mending = command.and_then(|command| self.mending(command, pieces.len())).unwrap_or_default();
             if masks && (pieces.len() == 1 || self.may_mask(&Weighed::Known(self.learn(statement)))) {
-                mending.push(DISCARD_PLANS.to_vec());
+                mending.push(plans::DISCARD.to_vec());
             }
             if mending.is_empty() {
                 continue;
@@ -165,7 +163,7 @@ impl Session {
             return self.mending(&Command::Reset(None), 0).map(Mending::BeforeMore);
         }
         if self.may_mask(weighed) {
-            return Some(Mending::AtOnce(vec![DISCARD_PLANS.to_vec()]));
+            return Some(Mending::AtOnce(vec![plans::DISCARD.to_vec()]));
         }
         match &*self.unsetting(weighed)?.traits.commands {
             [command] => self.mending(command, 0).map(Mending::AtOnce),
@@ -236,19 +234,6 @@ impl Session {
             turn.expect(Expect::new(kind, who()), []);
         }
         turn.open_batch();
-    }
-
-    /// Whether the session makes its first temporary object by this, which may go by the name of another one. Where a
-    /// connection is new, PostgreSQL plans anew then what had that name, as it searches another schema from then on. A
-    /// backend that has had temporary objects of others searches it already, and keeps its plans.
-    fn may_mask(&self, weighed: &Weighed) -> bool {
-        let Weighed::Known(pattern) = weighed else { return false };
-        let effects = pattern.traits.effects;
-        effects.any_of(Effects::TEMPORARY | Effects::DEFINES)
-            && !effects.any_of(Effects::ANYTHING)
-            && self.effects_of_pattern(pattern).any_of(Effects::TEMPORARY)
-            && !self.state.may_have_temporary()
-            && self.rules.hold != Hold::Session
     }
 
     fn unsetting<'a>(&self, weighed: &'a Weighed) -> Option<&'a crate::sql::Pattern> {

@@ -17,7 +17,7 @@
 //! | what a text may leave behind, and what it did | `weigh`, `functions`, what their code does `code`, then `state`, `look`, what is asked for that `questions` |
 //! | what is told of statements that end | `measuring`, `ends` |
 //! | what a text tells of its session alone | `telling`; what was drawn from sequences, and by whom: `draws` |
-//! | RESET to what the client started with | `mending` |
+//! | RESET to what the client started with | `mending`; plans that others have left: `plans` |
 //! | LISTEN by a shared backend | `listening`, its transactions `channels` |
 //! | other connections: their process ids, commands that need them out of the way | `processes`, `making_way` |
 
@@ -44,6 +44,7 @@ mod mending;
 mod outstanding;
 mod own_names;
 mod passing;
+mod plans;
 mod portals;
 mod processes;
 mod questions;
@@ -480,9 +481,8 @@ impl Session {
             return;
         }
         let mut text = Vec::new();
-        if self.rules.functions.have_run() && self.profile.reads_otherwise_than(&leased.carried.profile) {
-            // Constants in the bodies of functions stay read as they were by whoever ran these here.
-            text.extend_from_slice(b"DISCARD PLANS;");
+        if self.rereads_functions(&leased.carried.profile) {
+            text.extend([plans::DISCARD, b";"].concat());
         }
         let may_be_refused = crate::settings::write_transition(&mut text, leased.carried, &self.profile);
         build::write_query(&mut out.to_backend, &text);
