@@ -97,7 +97,6 @@ fn hand_over(accepted: Accepted, server: &Arc<Server>, lanes: &[Lane]) {
         server.routes.limit_hits().hit(Limit::MaxClients);
         return;
     }
-    let sessions = server.sessions.clone();
     // Counted here, not in the task: of many connections at once each must see those before it.
     let (server, occupied) = (Arc::clone(server), lane.worker.occupy());
     let serving = async move {
@@ -112,7 +111,7 @@ fn hand_over(accepted: Accepted, server: &Arc<Server>, lanes: &[Lane]) {
             Err(error) => tracing::debug!(%error, "a connection ended before it began"),
         }
     };
-    lane.runtime.spawn(sessions.track_future(serving));
+    lane.runtime.spawn(serving);
 }
 
 /// The peer has gone already; nothing is wrong with us.

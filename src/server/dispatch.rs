@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::handshake::{Caller, Failed, Wanted, handshake};
 use super::login::{Identified, log_in};
 use super::routes::NoRoute;
-use super::{Server, replication};
+use super::{Server, replication, shutting_down};
 use crate::admin::{Rights, Visit};
 use crate::auth::{self, BackendCredential, CredentialSource};
 use crate::backend::{Dialer, Refusal, adopt};
@@ -50,31 +50,63 @@ enum Next {
     Session { session: Session, route: Arc<Route> },
 }
 
-/// Takes a connection from its first byte to its end.
+/// A client that has said who it is.
+struct Arrival {
+    caller: Caller,
+    startup: Startup,
+    seat: Result<Seat, TooMany>,
+    login: LoginTime,
+}
+
+/// Takes a connection from its first byte to its end. It is one of the server's sessions as soon as it has said who it is.
 /// Runs on the worker's runtime, where the session then gets a task of its own, smaller than this one.
 pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Server>, occupied: Occupied) {
+    let login = LoginTime::of(&server, stream.peer());
+    match Box::pin(login.bound(&server, handshake(stream, &server))).await {
+        Ok(Wanted::Session(caller, startup)) => {
+            let arrival = Arrival { caller, startup, seat, login };
+            server.sessions.track_future(admit(arrival, &server, occupied)).await;
+        }
+        Ok(Wanted::Cancel { stream, pid, key }) => {
+            if let Some(done) = server.clients.cancel(pid, &key) {
+                // Clients take the end of this connection for the end of the cancel, as with PostgreSQL.
+                let _ = tokio::time::timeout(CANCEL_PATIENCE, done).await;
+            }
+            drop(stream);
+        }
+        Err(failed) => part(login.peer, failed).await,
+    }
+}
+
+async fn admit(arrival: Arrival, server: &Arc<Server>, occupied: Occupied) {
+    let peer = arrival.login.peer;
     let worker = Arc::clone(occupied.worker());
-    let peer = stream.peer();
     // The login needs far more memory than the session that follows: it lives in a box of its own.
-    match Box::pin(greet(stream, seat, &server, &worker)).await {
-        Ok(Some(Greeted { caller, seat, handle, next: Next::Session { session, route } })) => {
+    match Box::pin(greet(arrival, server, &worker)).await {
+        Ok(Greeted { caller, seat, handle, next: Next::Session { session, route } }) => {
             let serving = Serving::new(caller.stream, session, handle, route, (seat, occupied), &caller.ahead);
             tokio::spawn(server.sessions.track_future(serving));
         }
-        Ok(Some(Greeted { caller, seat, handle, next: Next::Console(rights) })) => {
+        Ok(Greeted { caller, seat, handle, next: Next::Console(rights) }) => {
             server.console.serve(Visit { stream: caller.stream, ahead: caller.ahead, client: handle, rights, seat });
         }
-        Ok(Some(Greeted { caller, seat, handle, next: Next::Replication(line) })) => {
+        Ok(Greeted { caller, seat, handle, next: Next::Replication(line) }) => {
             Box::pin(replication::relay(caller, *line, &handle)).await;
             drop(seat);
         }
-        Ok(None) => {}
+        Err(failed) => part(peer, failed).await,
+    }
+}
+
+/// Parts with a client that does not become a session.
+async fn part(peer: Peer, failed: Failed) {
+    match failed {
         // What is wrong with a client's certificate, or with the words of its TLS.
-        Err(Failed::Ended(error)) if error.kind() == io::ErrorKind::InvalidData => {
+        Failed::Ended(error) if error.kind() == io::ErrorKind::InvalidData => {
             tracing::warn!(%peer, reason = %error, "login failed");
         }
-        Err(Failed::Ended(error)) => tracing::debug!(%peer, %error, "a connection ended before it logged in"),
-        Err(Failed::Told { mut stream, fault }) => {
+        Failed::Ended(error) => tracing::debug!(%peer, %error, "a connection ended before it logged in"),
+        Failed::Told { mut stream, fault } => {
             let speaking = async {
                 stream.write_all(&fault.to_frame()).await?;
                 stream.shutdown().await
@@ -82,6 +114,31 @@ pub async fn welcome(stream: Stream, seat: Result<Seat, TooMany>, server: Arc<Se
             // A client that does not listen misses it.
             let _ = tokio::time::timeout(LAST_WORDS, speaking).await;
         }
+    }
+}
+
+/// How long a client may take to prove who it is, from its first byte on.
+#[derive(Clone, Copy)]
+struct LoginTime {
+    peer: Peer,
+    limit: Duration,
+    over: Instant,
+}
+
+impl LoginTime {
+    fn of(server: &Server, peer: Peer) -> Self {
+        let limit = server.config.current().listen.login_timeout;
+        Self { peer, limit, over: Instant::now() + limit }
+    }
+
+    async fn bound<T>(&self, server: &Server, step: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+        let Ok(done) = tokio::time::timeout_at(self.over, step).await else {
+            server.routes.limit_hits().hit(Limit::LoginTimeout);
+            let Self { peer, limit, .. } = self;
+            tracing::warn!(%peer, "a client did not log in within listen.login_timeout = {limit:?}");
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        };
+        done
     }
 }
 
@@ -94,46 +151,24 @@ struct Proven {
     identified: Identified,
 }
 
-/// Brings a connection to where a session begins; `None` if it wanted none.
-async fn greet(
-    stream: Stream,
-    seat: Result<Seat, TooMany>,
-    server: &Server,
-    worker: &Worker,
-) -> Result<Option<Greeted>, Failed> {
-    let (limit, peer) = (server.config.current().listen.login_timeout, stream.peer());
-    let Ok(proven) = tokio::time::timeout(limit, meet(stream, seat, server)).await else {
-        server.routes.limit_hits().hit(Limit::LoginTimeout);
-        tracing::warn!(%peer, "a client did not log in within listen.login_timeout = {limit:?}");
-        return Err(io::Error::from(io::ErrorKind::TimedOut).into());
-    };
-    let Some(Proven { caller, seat, startup, names, identified }) = proven? else { return Ok(None) };
+/// Brings a client to where its session begins.
+async fn greet(arrival: Arrival, server: &Server, worker: &Worker) -> Result<Greeted, Failed> {
+    let login = arrival.login;
+    let Proven { caller, seat, startup, names, identified } = login.bound(server, meet(arrival, server)).await?;
     // From here on it is PostgreSQL that may take its time, within the limits of the pool.
     let entry = Entry { server, worker, startup: &startup, names: &names };
-    enter(caller, seat, entry, identified).await.map(Some)
+    enter(caller, seat, entry, identified).await
 }
 
-/// Finds out what a connection wants, and who it is if it wants a session.
-async fn meet(stream: Stream, seat: Result<Seat, TooMany>, server: &Server) -> Result<Option<Proven>, Failed> {
-    let peer = stream.peer();
-    let (mut caller, startup) = match handshake(stream, server).await? {
-        Wanted::Session(caller, startup) => (caller, startup),
-        Wanted::Cancel { stream, pid, key } => {
-            if let Some(done) = server.clients.cancel(pid, &key) {
-                // Clients take the end of this connection for the end of the cancel, as with PostgreSQL.
-                let _ = tokio::time::timeout(CANCEL_PATIENCE, done).await;
-            }
-            drop(stream);
-            return Ok(None);
-        }
-    };
+/// Finds out who a client is.
+async fn meet(arrival: Arrival, server: &Server) -> Result<Proven, Failed> {
+    let Arrival { mut caller, startup, seat, login: LoginTime { peer, .. } } = arrival;
     if startup.minor > NEWEST_MINOR || !startup.extensions.is_empty() {
         let minor = startup.minor.min(NEWEST_MINOR);
         caller.stream.write_all(&build::negotiate_protocol(minor, &startup.extensions)).await?;
     }
     if server.is_draining() {
-        let fault = Fault::fatal(sqlstate::CANNOT_CONNECT_NOW, "pgweir is shutting down");
-        return Err(Failed::told(caller.stream, fault));
+        return Err(Failed::told(caller.stream, shutting_down()));
     }
     let seat = match seat {
         Ok(seat) => seat,
@@ -163,7 +198,7 @@ async fn meet(stream: Stream, seat: Result<Seat, TooMany>, server: &Server) -> R
         credentials.lookup(&names.user)
     };
     let (caller, identified) = log_in(caller, server, &names.user, known).await?;
-    Ok(Some(Proven { caller, seat, startup, names, identified }))
+    Ok(Proven { caller, seat, startup, names, identified })
 }
 
 /// Whom and what a startup packet names.
@@ -224,6 +259,7 @@ async fn enter(
     let prepared = tokio::select! {
         prepared = entry.prepare(identified) => prepared,
         gone = caller.gone() => return Err(gone.into()),
+        shutting_down = entry.server.refuses() => return Err(ended_with(caller.stream, &shutting_down.to_frame()).await),
     };
     let (next, told) = match prepared {
         Ok(prepared) => prepared,
@@ -395,7 +431,7 @@ async fn lease(route: &Route, worker: &Worker) -> Result<Lease<Dialer>, Vec<u8>>
     }
     let refused = |error: LeaseError<Refusal>| match error {
         LeaseError::Refused(refusal) => proxy::refusal_frame(&refusal),
-        LeaseError::Closed => Fault::fatal(sqlstate::CANNOT_CONNECT_NOW, "pgweir is shutting down").to_frame(),
+        LeaseError::Closed => shutting_down().to_frame(),
         full @ (LeaseError::TooManyWaiting { .. } | LeaseError::Pin(_) | LeaseError::BackendGone) => {
             Fault::fatal(sqlstate::TOO_MANY_CONNECTIONS, full.to_string()).to_frame()
         }

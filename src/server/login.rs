@@ -52,7 +52,11 @@ pub(super) async fn log_in(
     known: Option<Credential>,
 ) -> Result<(Caller, Identified), Failed> {
     let method = known.as_ref().map_or(server.config.current().listen.auth, |known| known.method);
-    match prove(&mut caller, server, user, known.as_ref(), method).await {
+    let proved = tokio::select! {
+        proved = prove(&mut caller, server, user, known.as_ref(), method) => proved,
+        shutting_down = server.refuses() => return Err(Failed::told(caller.stream, shutting_down)),
+    };
+    match proved {
         Ok(key) => match known {
             Some(credential) => {
                 let keys = key.zip(credential.scram.as_ref()).map(|(key, secret)| ScramKeys::pass_through(key, secret));

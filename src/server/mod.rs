@@ -14,9 +14,9 @@ mod replication;
 pub mod routes;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Console;
@@ -24,6 +24,8 @@ use crate::auth::{Credentials, MockKey};
 use crate::clients::Clients;
 use crate::config::Live;
 use crate::net::ListenTls;
+use crate::wire::build::Fault;
+use crate::wire::sqlstate;
 use routes::Routes;
 
 /// What every connection needs of the process. Built by `app`; a reload replaces parts of it.
@@ -38,9 +40,9 @@ pub struct Server {
     pub mock: MockKey,
     /// What answers in pgweir's own database.
     pub console: Arc<Console>,
-    /// The tasks of all connections.
+    /// The tasks of all connections that have said who they are; nothing waits for the others.
     pub sessions: TaskTracker,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl Server {
@@ -62,17 +64,28 @@ impl Server {
             mock,
             sessions: console.sessions.clone(),
             console,
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         }
     }
 
-    /// From now on new clients are refused.
+    /// From now on new clients are refused, those too who are on their way in.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.cancel();
     }
 
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining.is_cancelled()
     }
+
+    /// Settles once new clients are refused, with what they are told.
+    async fn refuses(&self) -> Fault {
+        self.draining.cancelled().await;
+        shutting_down()
+    }
+}
+
+/// What libpq takes as a reason to try its next host.
+fn shutting_down() -> Fault {
+    Fault::fatal(sqlstate::CANNOT_CONNECT_NOW, "pgweir is shutting down")
 }

@@ -39,6 +39,46 @@ async fn sigterm_waits_for_nobody_who_has_said_half_a_message() {
 }
 
 #[tokio::test]
+async fn sigterm_waits_for_nobody_who_has_not_logged_in() {
+    let mut proxy = pgweir()
+        .pool_size(1)
+        .set("listen.login_timeout", "'1h'")
+        .set("pool.timeout", "'1h'")
+        .set("process.shutdown_timeout", "'1h'")
+        .set("admin.users", "['postgres']")
+        .users("[[users]]\nname = 'postgres'\n[[users]]\nname = 'l_asked'\npassword = 'x'\nauth = 'password'\n")
+        .start()
+        .await;
+    let mut silent = WireClient::open(proxy.address()).await;
+    let mut half = WireClient::open(proxy.address()).await;
+    let hello = frame::startup(3, 0, &[("user", "postgres"), ("database", "postgres")]);
+    half.send(&hello[..hello.len() / 2]).await;
+    let mut asked = WireClient::open(proxy.address()).await;
+    asked.send(&frame::startup(3, 0, &[("user", "l_asked"), ("database", "postgres")])).await;
+    assert_eq!(asked.frame().await.tag(), b'R');
+    let mut busy = proxy.wire().await;
+    busy.query("begin").await;
+    // Its settings must be looked at on a backend, and there is one.
+    let mut waiting = WireClient::open(proxy.address()).await;
+    let unknown = [("user", "postgres"), ("database", "postgres"), ("geqo", "off")];
+    waiting.send(&frame::startup(3, 0, &unknown)).await;
+    let mut console = WireClient::login(proxy.address(), "postgres", "pgweir").await;
+    eventually("the login waits", async || console.value("show pools (waiting)").await == "1").await;
+
+    proxy.signal("TERM");
+    for on_its_way in [&mut asked, &mut waiting] {
+        assert_eq!(code(&on_its_way.until_end().await).as_deref(), Some("57P03"));
+    }
+    assert_eq!(busy.value("select 'still here'").await, "still here");
+    busy.query("commit").await;
+    assert_eq!(code(&busy.until_end().await).as_deref(), Some("57P01"));
+    assert!(proxy.wait_exit().await.success());
+    for nobody in [&mut silent, &mut half] {
+        assert_eq!(nobody.until_end().await, [Frame::End]);
+    }
+}
+
+#[tokio::test]
 async fn a_running_statement_is_answered_before_its_client_is_closed() {
     let mut proxy = pgweir().start().await;
     let mut client = proxy.wire().await;
