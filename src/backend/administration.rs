@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::{Dialer, Endpoint};
 use crate::config::Host;
 use crate::pool::{Pool, Pools};
+use crate::prepared::Compiled;
 
 /// Longest wait for everybody to be gone; after that PostgreSQL says what it thinks of it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,6 +50,14 @@ pub enum Command {
     DropRoles {
         roles: Vec<String>,
     },
+    /// What makes names of types, or of columns, mean other types: what is compiled has those of before.
+    ChangeTypes {
+        database: String,
+    },
+    /// `DROP TABLE` and the like.
+    DropRelations {
+        database: String,
+    },
 }
 
 impl Command {
@@ -59,24 +68,52 @@ impl Command {
             Self::CreateDatabase { template: database }
             | Self::DropDatabase { database }
             | Self::MoveDatabase { database } => Some(database),
-            Self::SetDatabase { .. } | Self::AlterRole { .. } | Self::DropRoles { .. } => None,
+            Self::SetDatabase { .. }
+            | Self::AlterRole { .. }
+            | Self::DropRoles { .. }
+            | Self::ChangeTypes { .. }
+            | Self::DropRelations { .. } => None,
         }
     }
 
-    /// Whether connections to `database` as `user` are not what they were, once it is committed.
+    /// Which of the connections to `database` as `user`, that may have `compiled` this, are not what new ones are, once
+    /// it is committed.
     #[must_use]
-    pub fn outdates(&self, database: &str, user: &str) -> bool {
+    pub fn outdates(&self, database: &str, user: &str, compiled: &Compiled) -> Outdated {
+        let all_if = |concerned: bool| if concerned { Outdated::All } else { Outdated::None };
         match self {
-            Self::CreateDatabase { .. } => false,
+            Self::CreateDatabase { .. } => Outdated::None,
             Self::DropDatabase { database: name }
             | Self::MoveDatabase { database: name }
-            | Self::SetDatabase { database: name } => name == database,
-            Self::AlterRole { role, database: within } => {
-                role.as_ref().is_none_or(|role| role == user) && within.as_ref().is_none_or(|within| within == database)
-            }
-            Self::DropRoles { roles } => roles.iter().any(|role| role == user),
+            | Self::SetDatabase { database: name } => all_if(name == database),
+            Self::AlterRole { role, database: within } => all_if(
+                role.as_ref().is_none_or(|role| role == user)
+                    && within.as_ref().is_none_or(|within| within == database),
+            ),
+            Self::DropRoles { roles } => all_if(roles.iter().any(|role| role == user)),
+            Self::ChangeTypes { database: name } if name == database => match compiled.has_any() {
+                true => Outdated::All,
+                // What they run was perhaps not looked at yet.
+                false => Outdated::Leased,
+            },
+            Self::DropRelations { database: name } => all_if(name == database && compiled.depends_on_columns()),
+            Self::ChangeTypes { .. } => Outdated::None,
         }
     }
+
+    /// Whether logins may find other settings from then on.
+    fn changes_logins(&self) -> bool {
+        !matches!(self, Self::ChangeTypes { .. } | Self::DropRelations { .. })
+    }
+}
+
+/// Backends of a pool that a command has made old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outdated {
+    None,
+    /// Those that sessions have at the moment.
+    Leased,
+    All,
 }
 
 /// Somebody beside the pools who keeps connections to PostgreSQL.
@@ -144,9 +181,18 @@ impl Administration {
         if !committed {
             return;
         }
-        for pool in self.pools_where(here, |endpoint| command.outdates(&endpoint.dbname, &endpoint.user)) {
-            pool.manager().startups.forget();
-            pool.retire_all(now);
+        for pool in self.pools_where(here, |_| true) {
+            let Dialer { target, compiled, startups, .. } = pool.manager();
+            let endpoint = target.endpoint();
+            let outdated = command.outdates(&endpoint.dbname, &endpoint.user, compiled);
+            if outdated != Outdated::None && command.changes_logins() {
+                startups.forget();
+            }
+            match outdated {
+                Outdated::None => {}
+                Outdated::Leased => pool.retire_leased(),
+                Outdated::All => pool.retire_all(now),
+            }
         }
     }
 
@@ -171,24 +217,40 @@ mod tests {
             database: database.map(str::to_owned),
         };
         for (role, database, outdated) in [
-            (Some("ann"), None, true),
-            (Some("bob"), None, false),
-            (None, None, true),
-            (Some("ann"), Some("shop"), true),
-            (Some("ann"), Some("other"), false),
-            (None, Some("other"), false),
+            (Some("ann"), None, Outdated::All),
+            (Some("bob"), None, Outdated::None),
+            (None, None, Outdated::All),
+            (Some("ann"), Some("shop"), Outdated::All),
+            (Some("ann"), Some("other"), Outdated::None),
+            (None, Some("other"), Outdated::None),
         ] {
             let command = alter(role, database);
-            assert_eq!(command.outdates("shop", "ann"), outdated, "{command:?}");
+            assert_eq!(command.outdates("shop", "ann", &Compiled::default()), outdated, "{command:?}");
             assert_eq!(command.needs_alone(), None);
         }
-        assert!(Command::DropRoles { roles: vec!["bob".into(), "ann".into()] }.outdates("shop", "ann"));
+        let dropped = Command::DropRoles { roles: vec!["bob".into(), "ann".into()] };
+        assert_eq!(dropped.outdates("shop", "ann", &Compiled::default()), Outdated::All);
+    }
+
+    #[test]
+    fn types_concern_those_who_have_compiled_something_with_them() {
+        let database = || "shop".to_owned();
+        let (types, tables) =
+            (Command::ChangeTypes { database: database() }, Command::DropRelations { database: database() });
+        let compiled = Compiled::default();
+        let outdated = || [&types, &tables].map(|command| command.outdates("shop", "ann", &compiled));
+        assert_eq!(outdated(), [Outdated::Leased, Outdated::None]);
+        compiled.note(b"begin end");
+        assert_eq!(outdated(), [Outdated::All, Outdated::None]);
+        compiled.note(b"declare a b.c%type; begin end");
+        assert_eq!(outdated(), [Outdated::All, Outdated::All]);
+        assert_eq!(types.outdates("other", "ann", &compiled), Outdated::None);
     }
 
     #[test]
     fn a_copied_database_must_be_left_alone_and_stays_as_it_is() {
         let command = Command::CreateDatabase { template: "shop".into() };
         assert_eq!(command.needs_alone(), Some("shop"));
-        assert!(!command.outdates("shop", "ann"));
+        assert_eq!(command.outdates("shop", "ann", &Compiled::default()), Outdated::None);
     }
 }

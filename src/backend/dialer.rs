@@ -18,7 +18,7 @@ use crate::auth::{Md5Hash, ScramKeys};
 use crate::config::{Host, Keepalive, Secret, ServerTlsMode};
 use crate::net::ServerTls;
 use crate::pool::{ConnectFault, Manager};
-use crate::prepared::Held;
+use crate::prepared::{Compiled, Held};
 use crate::settings::{Carried, Defaults, Profiles, Startups};
 use crate::wire::tag::backend;
 use crate::wire::{Header, build, sqlstate, view};
@@ -121,6 +121,8 @@ pub struct Dialer {
     pub startups: Arc<Startups>,
     /// Prepared statements that one backend should hold at most, from when it is opened.
     pub statements: AtomicUsize,
+    /// What they may have compiled.
+    pub compiled: Arc<Compiled>,
     /// Where its backends are entered.
     pub holders: Arc<Holders>,
     pub outage: Outage,

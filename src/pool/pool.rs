@@ -254,6 +254,11 @@ impl<M: Manager> Pool<M> {
         });
     }
 
+    /// Every backend that is leased is closed as soon as it comes back.
+    pub fn retire_leased(&self) {
+        self.0.state.lock().slots.retire_leased();
+    }
+
     /// Ends the pool: idle backends are closed, leased ones as they come back, and whoever waits or asks from now on
     /// gets [`LeaseError::Closed`].
     pub fn close(&self, now: Instant) {

@@ -370,6 +370,13 @@ impl<B> Slots<B> {
         }
     }
 
+    /// Marks those that are leased.
+    pub fn retire_leased(&mut self) {
+        for seat in &mut self.seats {
+            seat.retired |= matches!(seat.occupancy, Occupancy::Leased { .. });
+        }
+    }
+
     /// Gives every backend the age limit of `policy`.
     pub fn apply_policy(&mut self, policy: &RecyclePolicy) {
         for index in 0..self.seats.len() {

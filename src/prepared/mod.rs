@@ -2,9 +2,10 @@
 //! pgweir's names on the other.
 //!
 //! [`Registry`] knows every distinct [`Statement`] once, for all clients. [`Names`] is what one client calls them,
-//! [`Held`] what one backend has, and has said of it ([`Description`]); `era` tells when that is too old for who prepares
+//! [`Held`] what one backend has, and has said of it ([`Description`]), [`Compiled`] what all of a pool may have besides; `era` tells when that is too old for who prepares
 //! now. When something is parsed, bound or closed is decided in `session`.
 
+mod compiled;
 mod era;
 mod held;
 mod names;
@@ -13,6 +14,7 @@ mod shape;
 mod statement;
 mod types;
 
+pub use compiled::Compiled;
 pub use era::{OUT_OF_DATE, predates, since_its_era};
 pub use held::Held;
 pub use names::{Allowance, Exceeded, Named, Names};

@@ -35,7 +35,7 @@ impl Serve {
     fn ask_for_way(&self) -> MakingWay {
         let administration = Arc::clone(&self.route.administration);
         let (here, worker) = (self.route.target.endpoint(), self.worker().index);
-        let commands = self.session.wants_way_for().map(|pattern| commands(&pattern)).unwrap_or_default();
+        let commands = self.session.wants_way_for().map(|pattern| commands(&pattern, &here.dbname)).unwrap_or_default();
         Box::pin(async move {
             for command in commands {
                 Box::pin(administration.before(&command, &here, Some(worker))).await;
@@ -46,20 +46,25 @@ impl Serve {
     /// A transaction has ended: tells others what it may have changed for them.
     pub(super) fn tell_others(&mut self, now: Instant) {
         let (administered, done) = self.session.take_administered();
+        if administered.is_empty() {
+            return;
+        }
+        let here = self.route.target.endpoint();
         for pattern in administered {
-            for command in commands(&pattern) {
+            for command in commands(&pattern, &here.dbname) {
                 // What was done may have been rolled back: what was needlessly retired is opened again.
-                self.route.administration.after(&command, &self.route.target.endpoint(), done, now);
+                self.route.administration.after(&command, &here, done, now);
             }
         }
     }
 }
 
-fn commands(pattern: &Pattern) -> Vec<Command> {
-    pattern.traits.commands.iter().filter_map(command).collect()
+/// What others must hear of, of a text that is run in the database `here`.
+fn commands(pattern: &Pattern, here: &str) -> Vec<Command> {
+    pattern.traits.commands.iter().filter_map(|done| command(done, here)).collect()
 }
 
-fn command(command: &sql::Command) -> Option<Command> {
+fn command(command: &sql::Command, here: &str) -> Option<Command> {
     let named = |name: &Name| name.to_string();
     Some(match command {
         sql::Command::CreateDatabase { template } => {
@@ -73,6 +78,8 @@ fn command(command: &sql::Command) -> Option<Command> {
         sql::Command::AlterRole(role) => {
             Command::AlterRole { role: Some(named(role)).filter(|role| !role.is_empty()), database: None }
         }
+        sql::Command::ChangeTypes => Command::ChangeTypes { database: here.to_owned() },
+        sql::Command::DropRelations => Command::DropRelations { database: here.to_owned() },
         sql::Command::DropRole(roles) => Command::DropRoles { roles: roles.iter().map(named).collect() },
         _ => return None,
     })

@@ -19,7 +19,7 @@ use crate::config::{self, Config, PoolMode};
 use crate::insight::{Insight, Tags};
 use crate::net::ServerTls;
 use crate::notify::{self, Hub, Plan};
-use crate::pool::{Blueprint, Emptiness, PoolKey, Pools, PoolsExhausted};
+use crate::pool::{Blueprint, Emptiness, Pool, PoolKey, Pools, PoolsExhausted};
 use crate::prepared::{Allowance, Registry};
 use crate::proxy::{Limits, Route};
 use crate::session::{Functions, Hold, LimitsMet, Measuring, ReadTags, Rules, Sequences};
@@ -160,6 +160,7 @@ impl Routes {
                     profiles: Arc::clone(&self.profiles),
                     startups: Arc::new(Startups::new(config.limits.profiles)),
                     statements: AtomicUsize::new(config.limits.backend_statements),
+                    compiled: Arc::default(),
                     holders: Arc::clone(self.hub.holders()),
                     outage: Outage::default(),
                     defaults: ArcSwapOption::empty(),
@@ -177,7 +178,7 @@ impl Routes {
             user: user.to_owned(),
             target: Arc::clone(&pool.manager().target),
             hub: Arc::clone(&self.hub),
-            rules: Arc::new(self.rules(config, &settings, pool.key())),
+            rules: Arc::new(self.rules(config, &settings, &pool)),
             startups: Arc::clone(&pool.manager().startups),
             limits: ArcSwap::from_pointee(Limits::new(&settings, &config.limits)),
             administration: Arc::clone(&self.administration),
@@ -289,27 +290,31 @@ impl Routes {
         self.routes.retain(|_, known| !Arc::ptr_eq(known, route));
     }
 
-    fn rules(&self, config: &Config, pool: &config::Pool, key: &PoolKey) -> Rules {
+    fn rules(&self, config: &Config, settings: &config::Pool, pool: &Pool<Dialer>) -> Rules {
+        let compiled = Arc::clone(&pool.manager().compiled);
+        if settings.mode == PoolMode::Session {
+            compiled.note_anything();
+        }
         Rules {
-            hold: match pool.mode {
+            hold: match settings.mode {
                 PoolMode::Session => Hold::Session,
                 PoolMode::Statement => Hold::Statement,
                 PoolMode::Transaction => Hold::Transaction,
             },
-            promote_unnamed: pool.promote_unnamed,
+            promote_unnamed: settings.promote_unnamed,
             allowance: Allowance {
                 statements: config.limits.client_statements,
                 memory: config.limits.client_statement_memory,
             },
             pipeline: config.limits.pipeline,
             registry: Arc::clone(&self.registry),
-            scope: FixedState::with_seed(0).hash_one(key),
+            scope: FixedState::with_seed(0).hash_one(pool.key()),
             profiles: Arc::clone(&self.profiles),
             patterns: Arc::clone(self.insight.patterns()),
-            functions: Arc::new(Functions::new(config.limits.patterns, &config.session.stateful_functions)),
+            functions: Arc::new(Functions::new(config.limits.patterns, &config.session.stateful_functions, compiled)),
             measuring: self.measuring(),
             channels_asked_late: AtomicBool::new(false),
-            sequences: match pool.sequences {
+            sequences: match settings.sequences {
                 config::Sequences::Auto => Sequences::Auto { asked: AtomicBool::new(false) },
                 config::Sequences::Off => Sequences::Off,
                 config::Sequences::Pin => Sequences::Pin,

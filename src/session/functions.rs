@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use super::code::{Code, body_of};
 use super::telling::{Told, told_in};
+use crate::prepared::Compiled;
 use crate::sql::{
     Definitions, Effects, LONGEST_NAME, Lexing, Pattern, Unnamed, custom_names, last_part, spelled_names,
     unnamed_settings,
@@ -47,8 +49,8 @@ pub struct Functions {
     stateful: Vec<Box<[u8]>>,
     /// One was met that may set what nobody can ask for.
     hiding: AtomicBool,
-    /// A function of a user's has run: backends may have plans of what it says.
-    planned: AtomicBool,
+    /// Of which backends may have plans.
+    compiled: Arc<Compiled>,
     /// What the session has on its backend that any is known to tell ([`Effects::TELLS`]).
     telling: AtomicU64,
     /// Something may ask what was drawn from sequences that was not read yet.
@@ -194,7 +196,7 @@ impl Functions {
     /// Remembers at most `limit`; when full it begins anew. `stateful` are functions that cannot be read and leave
     /// something behind.
     #[must_use]
-    pub fn new(limit: usize, stateful: &[String]) -> Self {
+    pub fn new(limit: usize, stateful: &[String], compiled: Arc<Compiled>) -> Self {
         let stateful = stateful.iter().map(|name| cut(&last_part(name.as_bytes()))).collect();
         Self {
             known: DashMap::default(),
@@ -204,7 +206,7 @@ impl Functions {
             changes: AtomicU64::new(0),
             stateful,
             hiding: AtomicBool::new(false),
-            planned: AtomicBool::new(false),
+            compiled,
             telling: AtomicU64::new(0),
             asking: AtomicBool::new(false),
             limit,
@@ -299,9 +301,9 @@ impl Functions {
         self.asking.fetch_or(told.any_of(Effects::READS_SEQUENCE), Ordering::Relaxed);
     }
 
-    /// Whether backends may have plans of what functions of users' say.
-    pub(super) fn have_run(&self) -> bool {
-        self.planned.load(Ordering::Relaxed)
+    /// What backends may have of them.
+    pub(super) fn compiled(&self) -> &Compiled {
+        &self.compiled
     }
 
     /// Whether something may ask what was drawn from sequences that was not read yet.
@@ -387,7 +389,7 @@ impl Functions {
 
     /// A function with this name has this definition. Whether it asks what a session has drawn from sequences.
     pub(super) fn learn(&self, asked: Asked, name: &[u8], definition: &[u8]) -> bool {
-        self.planned.store(true, Ordering::Relaxed);
+        self.compiled.note(definition);
         if self.is_stateful(name) {
             self.add(asked, Callee::Function(cut(name)), |known| (known.may_leave, known.stateful) = (true, true));
         }
@@ -424,7 +426,7 @@ impl Functions {
         let Some(Code { effects, callees, redefines }) = Code::foreign(said) else { return false };
         let tells = effects.among(Effects::TELLS);
         self.hiding.store(true, Ordering::Relaxed);
-        self.planned.store(true, Ordering::Relaxed);
+        self.compiled.note(said);
         self.expect_telling(tells);
         self.add(asked, Callee::Function(cut(name)), |known| {
             known.tells |= tells;

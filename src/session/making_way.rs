@@ -47,8 +47,18 @@ impl Session {
 
     /// Notes a text with commands that others must hear of.
     pub(super) fn note_administration(&mut self, pattern: &Arc<Pattern>) {
-        if pattern.traits.commands.iter().any(|command| needs_alone(command) || outdates(command)) {
+        if pattern.traits.commands.iter().any(|command| needs_alone(command) || self.outdates(command)) {
             self.turn.get_or_insert_default().administered.push(Arc::clone(pattern));
+        }
+    }
+
+    /// Whether backends of others are not what a new connection would be, once the command is done.
+    fn outdates(&self, command: &Command) -> bool {
+        match command {
+            Command::AlterDatabaseSet(_) | Command::AlterRole(_) | Command::DropRole(_) | Command::ChangeTypes => true,
+            // What is temporary was nobody else's.
+            Command::DropRelations => !self.state.may_have_temporary(),
+            _ => false,
         }
     }
 
@@ -63,7 +73,7 @@ impl Session {
 
 /// Whether a CommandComplete answers a command that others must hear of.
 pub(super) fn is_administration(tag: &[u8]) -> bool {
-    let kinds: [&[u8]; 5] = [b"ALTER DATABASE", b"ALTER ROLE", b"CREATE DATABASE", b"DROP DATABASE", b"DROP ROLE"];
+    let kinds: [&[u8]; 3] = [b"ALTER ", b"CREATE DATABASE", b"DROP "];
     kinds.iter().any(|kind| tag.starts_with(kind))
 }
 
@@ -75,8 +85,4 @@ fn needs_alone(command: &Command) -> bool {
             | Command::MoveDatabase(_)
             | Command::RenameDatabase(_)
     )
-}
-
-fn outdates(command: &Command) -> bool {
-    matches!(command, Command::AlterDatabaseSet(_) | Command::AlterRole(_) | Command::DropRole(_))
 }

@@ -12,7 +12,7 @@ impl Session {
     /// Whether constants in the bodies of functions may have been read otherwise by those who ran these on a backend that
     /// carries other settings.
     pub(super) fn rereads_functions(&self, carried: &Profile) -> bool {
-        self.rules.functions.have_run() && self.profile.reads_otherwise_than(carried)
+        self.rules.functions.compiled().has_any() && self.profile.reads_otherwise_than(carried)
     }
 
     /// Whether the session makes its first temporary object by this, which may go by the name of another one. Where a

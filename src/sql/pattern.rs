@@ -217,6 +217,10 @@ pub enum Command {
     DropRole(Box<[Name]>),
     /// ALTER DATABASE … SET or RESET.
     AlterDatabaseSet(Name),
+    /// Names of types, or of columns, may mean other types from now on, which functions that are compiled do not see.
+    ChangeTypes,
+    /// The same by DROP TABLE and the like alone: where a table of that name comes again, its columns may have others.
+    DropRelations,
     Other,
 }
 

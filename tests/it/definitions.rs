@@ -68,6 +68,59 @@ async fn a_type_that_was_replaced_by_one_of_its_name_is_the_new_one() {
 }
 
 #[tokio::test]
+async fn a_function_that_another_user_calls_has_the_type_that_was_made_anew() {
+    postgres().await.execute("create role df_caller login").await;
+    let proxy = pgweir().pool_size(2).start().await;
+    let mut migrating = proxy.wire().await;
+    let function = "create function df_least() returns text language plpgsql as \
+                    $$ declare least df_size := enum_first(null::df_size); begin return least; end $$";
+    migrating.query("create type df_size as enum ('small')").await;
+    migrating.query(function).await;
+    let mut before = WireClient::login(proxy.address(), "df_caller", "postgres").await;
+    assert_eq!(before.value("select df_least()").await, "small");
+    assert_eq!(code(&migrating.query("drop type df_size; create type df_size as enum ('tiny')").await), None);
+    let mut new = WireClient::login(proxy.address(), "df_caller", "postgres").await;
+    assert_eq!(new.value("select df_least()").await, "tiny");
+}
+
+#[tokio::test]
+async fn backends_outlast_tables_but_where_functions_have_the_types_of_columns() {
+    let proxy = pgweir().pool_size(1).start().await;
+    let mut client = proxy.wire().await;
+    let backend = "select pid from pg_stat_activity where pid = pg_backend_pid()";
+    for (name, body) in [("df_plain", "begin end"), ("df_typed", "declare c df_columns.c%type; begin end")] {
+        client.query("create table df_columns (c int)").await;
+        let function = format!("create function {name}() returns void language plpgsql as $$ {body} $$");
+        assert_eq!(code(&client.query(&function).await), None);
+        assert_eq!(code(&client.query(&format!("select {name}()")).await), None);
+        let before = client.value(backend).await;
+        client.query("drop table df_columns").await;
+        let stays = client.value(backend).await == before;
+        assert_eq!(stays, name == "df_plain", "{name}");
+    }
+    // A temporary table is nobody else's.
+    client.query("create temp table df_mine (c int)").await;
+    let before = client.value(backend).await;
+    client.query("drop table df_mine").await;
+    assert_eq!(client.value(backend).await, before);
+}
+
+#[tokio::test]
+async fn a_reload_forgets_nothing_that_backends_have_plans_of() {
+    let mut proxy = pgweir().pool_size(1).start().await;
+    let mut first = proxy.wire().await;
+    let function = "create function df_month() returns text language plpgsql as \
+                    $$ begin return extract(month from '01/02/2020'::date); end $$";
+    first.query(function).await;
+    first.query("set datestyle = 'iso, dmy'").await;
+    assert_eq!(first.value("select df_month()").await, "2");
+    proxy.reload(|builder| builder.set("pool.query_timeout", "'1h'"));
+    proxy.log_line("query_timeout").await;
+    let mut second = proxy.wire().await;
+    assert_eq!(second.value("select df_month()").await, "1");
+}
+
+#[tokio::test]
 async fn what_is_prepared_in_a_transaction_after_a_change_is_not_refused_for_it() {
     let proxy = pgweir().pool_size(1).start().await;
     let mut migrating = proxy.wire().await;

@@ -108,6 +108,7 @@ enum Step {
     Close(prop::sample::Index),
     Evict,
     Retire,
+    RetireLeased,
     Limits(usize, usize, usize),
     Sweep { after: u64 },
 }
@@ -124,6 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => index().prop_map(Step::Close),
         1 => Just(Step::Evict),
         1 => Just(Step::Retire),
+        1 => Just(Step::RetireLeased),
         1 => (1..6_usize, 0..4_usize, 0..3_usize).prop_map(|(s, o, m)| Step::Limits(s, o, m)),
         1 => (0..2000_u64).prop_map(|after| Step::Sweep { after }),
     ]
@@ -244,6 +246,14 @@ fn apply_to_all(step: &Step, slots: &mut Slots<BackendId>, model: &mut Model, no
                 match naive {
                     Naive::Leased { retired, .. } => *retired = true,
                     _ => model.retired_connects.push(*id),
+                }
+            }
+        }
+        Step::RetireLeased => {
+            slots.retire_leased();
+            for naive in model.seats.values_mut() {
+                if let Naive::Leased { retired, .. } = naive {
+                    *retired = true;
                 }
             }
         }

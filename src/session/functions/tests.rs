@@ -3,7 +3,7 @@ use crate::sql::Patterns;
 
 /// In a database without operators of its own.
 fn functions() -> Functions {
-    let functions = Functions::new(100, &["public.Native".to_owned()]);
+    let functions = Functions::new(100, &["public.Native".to_owned()], Arc::default());
     functions.learnt(functions.asked(Instant::now()), &[Callee::Operators]);
     functions
 }
@@ -123,7 +123,7 @@ fn triggers_are_functions_that_a_write_calls() {
 
 #[test]
 fn what_a_function_reads_and_every_operator_may_run_something_of_its_own() {
-    let functions = Functions::new(100, &[]);
+    let functions = Functions::new(100, &[], Arc::default());
     let now = Instant::now();
     define(&functions, "counts", "select count(*) from v", now);
     let unknown = |name| judge(&functions, name, now).unknown;

@@ -96,7 +96,7 @@ impl World {
             sequences: crate::session::Sequences::Off,
             channels_asked_late: std::sync::atomic::AtomicBool::new(false),
             patterns: Arc::new(crate::sql::Patterns::new(100)),
-            functions: Arc::new(crate::session::Functions::new(100, &[])),
+            functions: Arc::new(crate::session::Functions::new(100, &[], Arc::default())),
             measuring: Some(crate::session::Measuring { tags: None, parameters: true, texts: true }),
         });
         let fresh = FRESH.map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())).to_vec();

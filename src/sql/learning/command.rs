@@ -1,6 +1,6 @@
 //! From a statement's node to the [`Command`] that it is to the session.
 
-use pg_query::protobuf::{DiscardMode, ObjectType, TransactionStmtKind, VariableSetKind};
+use pg_query::protobuf::{AlterTableType, DiscardMode, DropBehavior, ObjectType, TransactionStmtKind, VariableSetKind};
 
 use super::tree::Node;
 use crate::sql::pattern::{Command, Discard, Name};
@@ -28,11 +28,16 @@ pub(super) fn command(node: &Node) -> Command {
         "DropdbStmt" => Command::DropDatabase(named(node, "dbname")),
         "CreatedbStmt" => Command::CreateDatabase { template: template(node) },
         "AlterDatabaseStmt" if option(node, "tablespace").is_some() => Command::MoveDatabase(named(node, "dbname")),
-        "RenameStmt" => match ObjectType::try_from(enumerated(node, "rename_type")) {
-            Ok(ObjectType::ObjectDatabase) => Command::RenameDatabase(named(node, "subname")),
-            Ok(ObjectType::ObjectRole) => Command::AlterRole(named(node, "subname")),
-            _ => Command::Other,
+        "RenameStmt" => match object(node, "rename_type") {
+            ObjectType::ObjectDatabase => Command::RenameDatabase(named(node, "subname")),
+            ObjectType::ObjectRole => Command::AlterRole(named(node, "subname")),
+            ObjectType::ObjectColumn | ObjectType::ObjectAttribute => Command::ChangeTypes,
+            renamed => moved(renamed),
         },
+        "AlterObjectSchemaStmt" => moved(object(node, "object_type")),
+        "AlterTableStmt" if node.nodes("cmds").any(changes_type) => Command::ChangeTypes,
+        "AlterExtensionStmt" | "DropOwnedStmt" => Command::ChangeTypes,
+        "DropStmt" => dropped(node),
         "AlterRoleStmt" | "AlterRoleSetStmt" => {
             Command::AlterRole(node.child("role").map_or_else(Name::default, |role| named(role, "rolename")))
         }
@@ -40,6 +45,44 @@ pub(super) fn command(node: &Node) -> Command {
         "AlterDatabaseSetStmt" => Command::AlterDatabaseSet(named(node, "dbname")),
         _ => Command::Other,
     }
+}
+
+fn object(node: &Node, field: &str) -> ObjectType {
+    ObjectType::try_from(enumerated(node, field)).unwrap_or(ObjectType::Undefined)
+}
+
+fn is_relation(kind: ObjectType) -> bool {
+    matches!(
+        kind,
+        ObjectType::ObjectTable | ObjectType::ObjectForeignTable | ObjectType::ObjectView | ObjectType::ObjectMatview
+    )
+}
+
+/// Something goes by another name, or is found in another schema.
+fn moved(kind: ObjectType) -> Command {
+    match kind {
+        ObjectType::ObjectType | ObjectType::ObjectDomain | ObjectType::ObjectSchema | ObjectType::ObjectExtension => {
+            Command::ChangeTypes
+        }
+        relation if is_relation(relation) => Command::ChangeTypes,
+        _ => Command::Other,
+    }
+}
+
+fn dropped(node: &Node) -> Command {
+    let cascades = || DropBehavior::try_from(enumerated(node, "behavior")) == Ok(DropBehavior::DropCascade);
+    match object(node, "remove_type") {
+        ObjectType::ObjectType | ObjectType::ObjectDomain | ObjectType::ObjectExtension => Command::ChangeTypes,
+        ObjectType::ObjectSchema if cascades() => Command::ChangeTypes,
+        relation if is_relation(relation) => Command::DropRelations,
+        _ => Command::Other,
+    }
+}
+
+/// Whether a column, or an attribute of a composite type, has another type afterwards, or another one may get its name.
+fn changes_type(command: &Node) -> bool {
+    let kind = AlterTableType::try_from(enumerated(command, "subtype"));
+    matches!(kind, Ok(AlterTableType::AtAlterColumnType | AlterTableType::AtDropColumn))
 }
 
 fn named(node: &Node, field: &str) -> Name {

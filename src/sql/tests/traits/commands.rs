@@ -34,9 +34,9 @@ fn transactions_are_told_from_each_other() {
 #[test]
 fn commands_carry_their_names_and_never_a_value() {
     use Command::{
-        AlterDatabaseSet, AlterRole, CreateDatabase, Deallocate, DeclareHold, DropDatabase, DropRole, Execute, Listen,
-        MoveDatabase, Notify, Other, Prepare, RenameDatabase, Reset, Set, SetRole, SetSessionAuthorization,
-        SetTransaction, Unlisten,
+        AlterDatabaseSet, AlterRole, ChangeTypes, CreateDatabase, Deallocate, DeclareHold, DropDatabase, DropRelations,
+        DropRole, Execute, Listen, MoveDatabase, Notify, Other, Prepare, RenameDatabase, Reset, Set, SetRole,
+        SetSessionAuthorization, SetTransaction, Unlisten,
     };
     let set = |name: &str, local| Set { name: name.into(), local };
     assert_commands(&[
@@ -89,6 +89,29 @@ fn commands_carry_their_names_and_never_a_value() {
         ("alter role all set work_mem = '1'", &[AlterRole("".into())]),
         ("drop role a, \"B\"", &[DropRole(["a".into(), "B".into()].into())]),
         ("drop user a", &[DropRole(["a".into()].into())]),
+        ("drop type a", &[ChangeTypes]),
+        ("drop domain if exists a cascade", &[ChangeTypes]),
+        ("drop extension a", &[ChangeTypes]),
+        ("drop schema a cascade", &[ChangeTypes]),
+        ("drop schema a", &[Other]),
+        ("drop owned by a", &[ChangeTypes]),
+        ("drop table a, b", &[DropRelations]),
+        ("drop materialized view a", &[DropRelations]),
+        ("drop function a()", &[Other]),
+        ("alter type a rename to b", &[ChangeTypes]),
+        ("alter type a set schema b", &[ChangeTypes]),
+        ("alter type a rename attribute b to c", &[ChangeTypes]),
+        ("alter type a alter attribute b type int", &[ChangeTypes]),
+        ("alter type a add value 'b'", &[Other]),
+        ("alter table a rename to b", &[ChangeTypes]),
+        ("alter table a rename b to c", &[ChangeTypes]),
+        ("alter table a add b int, drop column c", &[ChangeTypes]),
+        ("alter table a alter b type int", &[ChangeTypes]),
+        ("alter table a add b int, alter c set default 1", &[Other]),
+        ("alter table a rename constraint b to c", &[Other]),
+        ("alter index a rename to b", &[Other]),
+        ("alter schema a rename to b", &[ChangeTypes]),
+        ("alter extension a update", &[ChangeTypes]),
         ("select 1; insert into t values (1)", &[Other, Other]),
         ("", &[]),
         (" ; -- nothing", &[]),
