@@ -159,6 +159,7 @@ impl Manager for Dialer {
                     drew: None,
                 }))
             }
+            Err(refusal) if refusal.is_for_all() => Err(ConnectFault::Full(refusal)),
             Err(refusal) if refusal.is_temporary() => Err(ConnectFault::Unavailable(refusal)),
             Err(refusal) => Err(ConnectFault::Refused(refusal)),
         }

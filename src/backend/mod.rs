@@ -30,7 +30,7 @@ use crate::net::Stream;
 use crate::prepared::Held;
 use crate::settings::Carried;
 use crate::wire::tag::backend;
-use crate::wire::{build, view};
+use crate::wire::{build, sqlstate, view};
 
 /// One connection to PostgreSQL, logged in.
 #[derive(Debug)]
@@ -80,6 +80,17 @@ impl Refusal {
             Self::Report(report) => dialer::is_temporary(report.code()),
             Self::Unreachable { .. } => true,
         }
+    }
+
+    /// Whether the server has no connection left, whoever asks: no limit of one role or database was met.
+    #[must_use]
+    pub fn is_for_all(&self) -> bool {
+        let Self::Report(report) = self else { return false };
+        let view::Report { code, routine, .. } = view::Report::read(report.body());
+        // Where PostgreSQL counts the connections of a role, and those of a database: nothing else tells them apart but
+        // words, which are translated.
+        code == sqlstate::TOO_MANY_CONNECTIONS.as_bytes()
+            && !matches!(routine, b"InitializeSessionUserId" | b"CheckMyDatabase")
     }
 }
 

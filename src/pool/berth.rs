@@ -49,7 +49,7 @@ impl Berth {
                 return;
             }
             if self.budget.acquire(self.id, true, now) {
-                self.budget.unwant(self.id);
+                self.budget.unwant(self.id, now);
                 if self.owner.has_permit.swap(true, Ordering::AcqRel) {
                     // It was granted in the same moment.
                     self.budget.give_back(self.id, 1, None, now);

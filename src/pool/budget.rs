@@ -8,6 +8,10 @@
 //!   something) is closed, if its permit makes the shares more equal;
 //! - a permit that becomes free goes to the wanting pool with the fewest backends.
 //!
+//! A server may be full before that, by a cap of its own that others share: what our pools hold when it says so is the
+//! cap for the moment. It grows again with time, by one connection in the first second, by two in the next, by four then:
+//! room that others leave is found, and a server that stays full is asked in vain about once a second.
+//!
 //! A pool within its share keeps what it used within the last [`GRACE`], so that two busy pools do not close each
 //! other's backends in turns. Where there are more pools than permits, a pool without any gets one after [`PATIENCE`].
 
@@ -53,13 +57,32 @@ struct Entry {
     wants: Option<Instant>,
 }
 
+/// What a server that was full has let us have.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    most: usize,
+    at: Instant,
+}
+
+impl Found {
+    /// How many may be had now, or tried.
+    fn cap(self, now: Instant) -> usize {
+        let seconds = u32::try_from(now.saturating_duration_since(self.at).as_secs()).unwrap_or(u32::MAX);
+        let more = 1_usize.checked_shl(seconds).map_or(usize::MAX, |doubled| doubled - 1);
+        self.most.saturating_add(more)
+    }
+}
+
 #[derive(Default)]
 struct Ledger {
     max: Option<usize>,
+    found: Option<Found>,
     entries: BTreeMap<MemberId, Entry>,
     /// How many have ever joined.
     joined: u64,
     total: usize,
+    /// Of these, the permits of backends that are on their way out.
+    leaving: usize,
     no_search_before: Option<Instant>,
 }
 
@@ -86,16 +109,21 @@ impl Ledger {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
-    fn full(&self) -> bool {
-        self.max.is_some_and(|max| self.total >= max)
+    /// What all pools together may hold.
+    fn cap(&self, now: Instant) -> Option<usize> {
+        self.max.into_iter().chain(self.found.map(|found| found.cap(now))).min()
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.cap(now).is_some_and(|cap| self.total >= cap)
     }
 
     /// The cap, less what single connections hold, divided by the pools that hold or want something.
-    fn share(&self) -> usize {
+    fn share(&self, now: Instant) -> usize {
         let present = || self.present().map(|(_, entry)| entry);
         let users = present().filter(|entry| !entry.single && (entry.held > 0 || entry.wants.is_some())).count();
         let single: usize = present().filter(|entry| entry.single).map(|entry| entry.held).sum();
-        self.max.map_or(usize::MAX, |max| max.saturating_sub(single) / users.max(1))
+        self.cap(now).map_or(usize::MAX, |cap| cap.saturating_sub(single) / users.max(1))
     }
 
     /// The wanting pool with the fewest backends, the longest wanting among equals.
@@ -127,7 +155,18 @@ impl Budget {
         self.grant(None, now);
     }
 
-    /// The cap over all pools.
+    /// The server has no room for a connection for which there was a permit, and there still is. Whether our pools have
+    /// others, which they may pass to each other.
+    pub(super) fn found_full(&self, now: Instant) -> bool {
+        let mut ledger = self.ledger.lock();
+        let most = ledger.total.saturating_sub(1);
+        if most > 0 {
+            ledger.found = Some(Found { most, at: now });
+        }
+        most > 0
+    }
+
+    /// The cap over all pools that is configured.
     #[must_use]
     pub fn max(&self) -> Option<usize> {
         self.ledger.lock().max
@@ -168,7 +207,7 @@ impl Budget {
     /// Takes a permit. When there is none, notes the pool as wanting if `want`.
     pub(super) fn acquire(&self, id: MemberId, want: bool, now: Instant) -> bool {
         let mut ledger = self.ledger.lock();
-        let full = ledger.full();
+        let full = ledger.is_full(now);
         let Some(entry) = ledger.entry(id) else { return false };
         if !full {
             entry.held += 1;
@@ -177,13 +216,13 @@ impl Budget {
         }
         if want {
             entry.wants.get_or_insert(now);
-            self.note_contention(&ledger);
+            self.note_contention(&ledger, now);
         }
         false
     }
 
     /// The pool has nobody waiting for a permit.
-    pub(super) fn unwant(&self, id: MemberId) {
+    pub(super) fn unwant(&self, id: MemberId, now: Instant) {
         if !self.contended() {
             return;
         }
@@ -191,7 +230,7 @@ impl Budget {
         if let Some(entry) = ledger.entry(id) {
             entry.wants = None;
         }
-        self.note_contention(&ledger);
+        self.note_contention(&ledger, now);
     }
 
     /// Whether [`Self::must_yield`] could say yes to anybody.
@@ -206,11 +245,15 @@ impl Budget {
         }
         let mut ledger = self.ledger.lock();
         let held = ledger.entry(id).map_or(0, |entry| entry.held);
-        if held <= ledger.share() {
+        if held <= ledger.share(now) {
             return false;
         }
-        if ledger.max.is_some_and(|max| ledger.total > max) {
+        if ledger.cap(now).is_some_and(|cap| ledger.total.saturating_sub(ledger.leaving) > cap) {
             return true;
+        }
+        // Those that are on their way out may be enough.
+        if ledger.leaving >= ledger.present().filter(|(other, entry)| *other != id && entry.wants.is_some()).count() {
+            return false;
         }
         let Some((_, neediest)) = ledger.neediest(Some(id)) else { return false };
         let patient = neediest.wants.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
@@ -223,6 +266,16 @@ impl Budget {
         self.grant(home, now);
     }
 
+    /// A backend whose permit is still held is on its way out; [`Self::has_left`] follows.
+    pub(super) fn leaves(&self) {
+        self.ledger.lock().leaving += 1;
+    }
+
+    pub(super) fn has_left(&self) {
+        let mut ledger = self.ledger.lock();
+        ledger.leaving = ledger.leaving.saturating_sub(1);
+    }
+
     /// As [`Self::give_back`] where no task may be spawned; [`Self::grant`] follows with the next maintenance.
     pub(super) fn give_back_quietly(&self, id: MemberId, permits: usize) {
         self.ledger.lock().give(id, permits);
@@ -232,9 +285,9 @@ impl Budget {
     pub(super) fn grant(&self, home: Home, now: Instant) {
         loop {
             let mut ledger = self.ledger.lock();
-            let neediest = if ledger.full() { None } else { ledger.neediest(None).map(|(id, _)| id) };
+            let neediest = if ledger.is_full(now) { None } else { ledger.neediest(None).map(|(id, _)| id) };
             let Some((id, entry)) = neediest.and_then(|id| Some((id, ledger.entry(id)?))) else {
-                self.note_contention(&ledger);
+                self.note_contention(&ledger, now);
                 return;
             };
             // It is marked again by its own next attempt if one permit is not enough.
@@ -251,13 +304,14 @@ impl Budget {
 
     /// Closes up to `short` idle backends of other pools for a pool that was refused permits.
     pub(super) fn reclaim(&self, id: MemberId, short: usize, home: Home, now: Instant) {
-        for _ in 0..short {
+        let leaving = self.ledger.lock().leaving;
+        for _ in leaving..short {
             let mut ledger = self.ledger.lock();
             let wants = ledger.entry(id).is_some_and(|entry| entry.wants.is_some());
-            if !wants || !ledger.full() || ledger.no_search_before.is_some_and(|at| now < at) {
+            if !wants || !ledger.is_full(now) || ledger.no_search_before.is_some_and(|at| now < at) {
                 return;
             }
-            let share = ledger.share();
+            let share = ledger.share(now);
             let own = ledger.entry(id).map_or(0, |entry| entry.held);
             let candidates: Vec<_> = ledger
                 .present()
@@ -289,8 +343,8 @@ impl Budget {
                 && ranked.iter().any(|(_, pool, entitled)| !entitled && Arc::clone(pool).give_up(now, true, home, now))
     }
 
-    fn note_contention(&self, ledger: &MutexGuard<'_, Ledger>) {
-        let over = ledger.max.is_some_and(|max| ledger.total > max);
+    fn note_contention(&self, ledger: &MutexGuard<'_, Ledger>, now: Instant) {
+        let over = ledger.cap(now).is_some_and(|cap| ledger.total > cap);
         let wanted = ledger.present().any(|(_, entry)| entry.wants.is_some());
         self.contended.store(over || wanted, Ordering::Relaxed);
     }

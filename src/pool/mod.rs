@@ -92,8 +92,11 @@ pub trait Manager: Send + Sync + 'static {
 /// Why a backend could not be opened.
 #[derive(Debug, Clone)]
 pub enum ConnectFault<E> {
-    /// The server is down, starting or full: waiters go on waiting while the pool tries again with back-off.
+    /// The server is down, starting or does not let this pool in: waiters go on waiting while the pool tries again with
+    /// back-off.
     Unavailable(E),
+    /// The server has no connection left for anybody. Waiters go on waiting for what other pools have too many of.
+    Full(E),
     /// Wrong password, unknown database: those who waited for this fail at once.
     Refused(E),
 }

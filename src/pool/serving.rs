@@ -169,7 +169,8 @@ impl<M: Manager> State<M> {
                 && (waited_for || !rests)
                 && !account.budget.must_yield(account.member, now)
         };
-        if !keeps && rests {
+        // What another pool is to have must be free at the server first.
+        if !keeps && (rests || account.budget.contended()) {
             return self.see_off(came.id, came.backend, chores);
         }
         if !keeps {

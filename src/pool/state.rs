@@ -319,6 +319,13 @@ impl<M: Manager> State<M> {
         found
     }
 
+    /// As [`Self::evict`], for another pool of the server: the permit goes back when the server has closed it too.
+    pub(super) fn yield_idle(&mut self, before: Instant, chores: &mut Chores<M>) -> bool {
+        let Some(backend) = self.slots.evict_oldest(Some(before)) else { return false };
+        self.leave(backend, chores);
+        true
+    }
+
     /// Closes every idle backend that would need a ping: one of them was silent, and so are perhaps all.
     pub(super) fn distrust_idle(&mut self, now: Instant, chores: &mut Chores<M>) {
         let before = self.policy.stale_before(now);
@@ -344,7 +351,7 @@ impl<M: Manager> State<M> {
         chores: &mut Chores<M>,
     ) -> bool {
         let Some(oldest) = self.queue.oldest() else {
-            account.budget.unwant(account.member);
+            account.budget.unwant(account.member, now);
             return true;
         };
         let overflow_at = oldest + OVERFLOW_PATIENCE;
@@ -360,7 +367,7 @@ impl<M: Manager> State<M> {
             }
         }
         if self.uncovered() == 0 {
-            account.budget.unwant(account.member);
+            account.budget.unwant(account.member, now);
             return true;
         }
         let probe = self.reach.retry_at().filter(|at| *at > now);

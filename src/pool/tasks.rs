@@ -184,11 +184,14 @@ impl<M: Manager> Shared<M> {
     }
 
     fn failed(self: &Arc<Self>, id: BackendId, fault: ConnectFault<M::Error>, home: Home, now: Instant) {
+        let is_shared = matches!(fault, ConnectFault::Full(_)) && self.budget.found_full(now);
         self.change(home, now, |state, chores| {
             state.give_up_seat(id, chores);
             state.totals.connect_failures += 1;
             match fault {
-                ConnectFault::Unavailable(error) => {
+                // What others give up is had at once.
+                ConnectFault::Full(error) if is_shared => state.last_error = Some(error),
+                ConnectFault::Unavailable(error) | ConnectFault::Full(error) => {
                     state.last_error = Some(error);
                     let chance = self.chance.wrapping_add(state.totals.connect_failures);
                     // Whoever comes now waits long enough to see the next attempt.
@@ -230,7 +233,7 @@ impl<M: Manager> Member for Shared<M> {
     fn give_up(self: Arc<Self>, before: Instant, all: bool, home: Home, now: Instant) -> bool {
         let mut chores = Chores::default();
         let mut state = self.state.lock();
-        let found = (all || state.slots.spare() > 0) && state.evict(Some(before), &mut chores);
+        let found = (all || state.slots.spare() > 0) && state.yield_idle(before, &mut chores);
         drop(state);
         self.perform(chores, home, now);
         found

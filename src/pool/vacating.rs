@@ -61,11 +61,13 @@ pub(super) struct Permit<M: Manager> {
 
 impl<M: Manager> Permit<M> {
     pub(super) fn new(shared: Arc<Shared<M>>, home: Home) -> Self {
+        shared.budget.leaves();
         Self { shared, home, given: false }
     }
 
     fn give_back(&mut self) {
         self.given = true;
+        self.shared.budget.has_left();
         self.shared.budget.give_back(self.shared.member, 1, self.home, Instant::now());
     }
 }
@@ -74,6 +76,7 @@ impl<M: Manager> Drop for Permit<M> {
     /// Spawns nothing: the runtime may be ending.
     fn drop(&mut self) {
         if !self.given {
+            self.shared.budget.has_left();
             self.shared.budget.give_back_quietly(self.shared.member, 1);
         }
         let mut state = self.shared.state.lock();

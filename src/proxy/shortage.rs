@@ -51,7 +51,11 @@ fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: Du
         format!("no backend of pool \"{database}\"/\"{user}\" became free within {waited:?}"),
     );
     if let Some(error) = &pool.last_connect_error {
-        return fault.detail(format!("pgweir has no connection to PostgreSQL: {error}")).hint(
+        let has = match pool.leased {
+            0 => "no connection".to_owned(),
+            leased => format!("no more than the {leased} connections that are in use"),
+        };
+        return fault.detail(format!("pgweir has {has} to PostgreSQL: {error}")).hint(
             "Look at the PostgreSQL server, and at [server] in pgweir's configuration. pgweir tries again as long as \
              somebody waits.",
         );

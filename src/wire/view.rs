@@ -209,6 +209,8 @@ pub struct Report<'a> {
     pub severity: &'a [u8],
     pub code: &'a [u8],
     pub message: &'a [u8],
+    /// The function of PostgreSQL's source that reports it.
+    pub routine: &'a [u8],
 }
 
 impl<'a> Report<'a> {
@@ -226,6 +228,7 @@ impl<'a> Report<'a> {
                 b'V' => report.severity = value,
                 b'C' => report.code = value,
                 b'M' => report.message = value,
+                b'R' => report.routine = value,
                 _ => {}
             }
             rest = next;

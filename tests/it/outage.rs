@@ -1,6 +1,6 @@
 //! While PostgreSQL lets nobody in: what the log says, and what clients learn that log in meanwhile.
 
-use crate::harness::{Proxy, WireClient, code, frame, own_postgres, pgweir, postgres};
+use crate::harness::{Cluster, Proxy, WireClient, code, frame, own_postgres, pgweir, postgres};
 
 /// A client that has asked for a session and not been answered.
 async fn logging_in(proxy: &Proxy, user: &str) -> WireClient {
@@ -96,4 +96,60 @@ async fn who_cannot_be_logged_in_at_the_server_reads_that_it_was_not_their_own_p
     let told = format!("{frames:?}");
     assert!(told.contains("28000") && told.contains("not permitted to log in"), "{told}");
     assert!(told.contains("could not log in there for this client"), "{told}");
+}
+
+/// A cluster that has room for five of those who are no superusers.
+async fn small_cluster() -> Cluster {
+    let cluster = own_postgres().start().await;
+    cluster.execute("alter system set max_connections = 8").await;
+    for role in ["o_one login", "o_other login", "o_single login connection limit 1"] {
+        cluster.execute(&format!("create role {role}")).await;
+    }
+    cluster.stop("fast").await;
+    cluster.start_again().await;
+    cluster
+}
+
+/// Leaves so many backends of this user idle.
+async fn leave_idle(proxy: &Proxy, user: &str, count: usize) {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let mut client = WireClient::login(proxy.address(), user, "postgres").await;
+        client.query("begin").await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        client.query("commit").await;
+    }
+}
+
+#[tokio::test]
+async fn where_postgresql_is_full_of_idle_backends_of_one_pool_they_make_way_for_others() {
+    let cluster = small_cluster().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(10).set("pool.idle_timeout", "'1h'").start().await;
+    leave_idle(&proxy, "o_one", 5).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut other = WireClient::login(proxy.address(), "o_other", "postgres").await;
+        assert_eq!(code(&other.query("begin").await), None);
+        others.push(other);
+    }
+    let mut first = WireClient::login(proxy.address(), "o_one", "postgres").await;
+    assert_eq!(first.value("select current_user").await, "o_one");
+}
+
+#[tokio::test]
+async fn where_a_role_has_no_more_connections_nobody_makes_way() {
+    let cluster = small_cluster().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(10).set("pool.timeout", "'1s'").start().await;
+    leave_idle(&proxy, "o_one", 3).await;
+    let mut single = WireClient::login(proxy.address(), "o_single", "postgres").await;
+    let mut second = WireClient::login(proxy.address(), "o_single", "postgres").await;
+    assert_eq!(code(&single.query("begin").await), None);
+    let refused = format!("{:?}", second.query("select 1").await);
+    assert!(refused.contains("53300") && refused.contains("too many connections for role"), "{refused}");
+    let idle = "select count(*) from pg_stat_activity where usename = 'o_one'";
+    assert_eq!(cluster.count(idle).await, 3);
+    single.query("commit").await;
+    assert_eq!(second.value("select 1").await, "1");
 }

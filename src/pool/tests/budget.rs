@@ -1,9 +1,10 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, advance, sleep};
 
-use super::fake::{Failure, World, config, settle};
+use super::fake::{Failure, Gate, Server, World, config, settle};
 use crate::config::Pool;
 use crate::pool::budget::Member;
 use crate::pool::slots::Home;
@@ -161,6 +162,7 @@ async fn a_higher_cap_serves_who_waits_and_a_lower_one_closes_what_comes_back() 
     a.budget.set_max(Some(1), now());
     lease.release(Return::Clean, now());
     other.release(Return::Clean, now());
+    settle().await;
     assert_eq!(a.budget.held(), 1);
     a.budget.set_max(Some(0), now());
     assert_eq!(a.lease().await.err().or(b.lease().await.err()), Some(Failure::TimedOut));
@@ -206,4 +208,83 @@ async fn a_connection_beside_the_pools_waits_until_a_backend_is_free() {
     lease.release(Return::Clean, now());
     acquiring.await;
     assert_eq!((a.script.live(), a.budget.held()), (0, 1));
+}
+
+/// Pools without a cap of their own before a server with room for so many.
+fn before_a_full_server<const N: usize>(room: usize) -> ([World; N], Arc<Server>) {
+    let (budget, server) = (Budget::new(None), Arc::new(Server { room: AtomicUsize::new(room) }));
+    let world = |n| {
+        let world = World::sharing(&budget, &format!("db{n}"), config(10, 0));
+        *world.script.server.lock() = Some(Arc::clone(&server));
+        world
+    };
+    (std::array::from_fn(world), server)
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_server_is_full_an_idle_backend_of_another_pool_makes_way() {
+    let ([a, b], _server) = before_a_full_server(5);
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(a.lease().await.unwrap());
+    }
+    held.into_iter().for_each(|lease| lease.release(Return::Clean, now()));
+    *a.script.farewell.lock() = Gate::Slow;
+    let asked = now();
+    let lease = b.lease().await.unwrap();
+    assert_eq!(b.script.live(), 1);
+    // Two are refused, the second as room is tried for after a second, and then there is some.
+    assert!(b.script.attempts() <= 3, "{}", b.script.attempts());
+    assert!(now() - asked < Duration::from_secs(4), "{:?}", now() - asked);
+    lease.release(Return::Clean, now());
+    sleep(Duration::from_secs(5)).await;
+    assert!(a.script.live() >= 3, "{} are left: one makes way for one", a.script.live());
+    a.audit();
+    b.audit();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_server_is_full_busy_pools_share_what_there_is() {
+    let ([a, b], _server) = before_a_full_server(4);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(a.lease().await.unwrap());
+    }
+    let waiting: Vec<_> = (0..4).map(|_| b.pool.wait(&Wish::default(), now()).unwrap()).collect();
+    let queued: Vec<_> = (0..8).map(|_| a.pool.wait(&Wish::default(), now()).unwrap()).collect();
+    settle().await;
+    for lease in held {
+        lease.release(Return::Clean, now());
+        settle().await;
+    }
+    assert_eq!((a.script.live(), b.script.live()), (2, 2));
+    drop((waiting, queued));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_room_again_is_used_and_one_that_stays_full_is_asked_about_once_a_second() {
+    let ([a], server) = before_a_full_server(2);
+    let _held = [a.lease().await.unwrap(), a.lease().await.unwrap()];
+    let waiting: Vec<_> = (0..8).map(|_| a.pool.wait(&Wish::default(), now()).unwrap()).collect();
+    settle().await;
+    let before = a.script.attempts();
+    sleep(Duration::from_secs(20)).await;
+    let asked = a.script.attempts() - before;
+    assert!((10..=25).contains(&asked), "{asked} times in 20 s");
+    server.room.store(8, Ordering::SeqCst);
+    let asked = now();
+    for lease in waiting {
+        drop(lease.await.unwrap());
+    }
+    assert!(now() - asked < Duration::from_secs(5), "{:?}", now() - asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_others_have_filled_is_asked_with_back_off() {
+    let ([a], server) = before_a_full_server(0);
+    let waiting = a.pool.wait(&Wish::default(), now()).unwrap();
+    sleep(Duration::from_secs(20)).await;
+    assert!((3..=20).contains(&a.script.attempts()), "{}", a.script.attempts());
+    server.room.store(1, Ordering::SeqCst);
+    assert!(tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().is_ok());
 }

@@ -45,7 +45,15 @@ pub(super) struct Script {
     pub(super) most_live: AtomicUsize,
     pub(super) rehomed: AtomicUsize,
     pub(super) break_on_rehome: Mutex<bool>,
+    /// Where it connects to, if that has a limit.
+    pub(super) server: Mutex<Option<Arc<Server>>>,
     never: Notify,
+}
+
+/// A server with room for so many, all told.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) room: AtomicUsize,
 }
 
 impl Script {
@@ -92,6 +100,7 @@ impl Default for Script {
             most_live: AtomicUsize::new(0),
             rehomed: AtomicUsize::new(0),
             break_on_rehome: Mutex::new(false),
+            server: Mutex::new(None),
             never: Notify::new(),
         }
     }
@@ -100,6 +109,7 @@ impl Default for Script {
 #[derive(Debug)]
 pub(super) struct FakeBackend {
     live: Arc<AtomicUsize>,
+    server: Option<Arc<Server>>,
     pub(super) home: ThreadId,
     pub(super) dead: bool,
     pub(super) profile: usize,
@@ -108,6 +118,9 @@ pub(super) struct FakeBackend {
 impl Drop for FakeBackend {
     fn drop(&mut self) {
         self.live.fetch_sub(1, Ordering::SeqCst);
+        if let Some(server) = &self.server {
+            server.room.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -123,10 +136,17 @@ impl Manager for Fake {
         assert!(!*self.0.panic_on_connect.lock(), "told to panic");
         let gate = *self.0.connect.lock();
         if self.0.pass(gate).await {
+            let server = self.0.server.lock().clone();
+            let enter = |server: &Arc<Server>| {
+                server.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| room.checked_sub(1)).is_ok()
+            };
+            if !server.as_ref().is_none_or(enter) {
+                return Err(ConnectFault::Full("full"));
+            }
             let live = self.0.live.fetch_add(1, Ordering::SeqCst) + 1;
             self.0.most_live.fetch_max(live, Ordering::SeqCst);
             let home = std::thread::current().id();
-            return Ok(FakeBackend { live: Arc::clone(&self.0.live), home, dead: false, profile: 0 });
+            return Ok(FakeBackend { live: Arc::clone(&self.0.live), server, home, dead: false, profile: 0 });
         }
         Err(if *self.0.refuse.lock() { ConnectFault::Refused("refused") } else { ConnectFault::Unavailable("down") })
     }
