@@ -96,7 +96,8 @@ pub async fn as_at_login(backend: &mut Backend, target: &Target, mut wanted: Set
         return Ok(wanted);
     }
     let parameters = [(DATE_STYLE, value.as_slice())];
-    let Ok((mut stream, logged_in, _)) = connect::connect(&target.endpoint(), target.login(), &parameters).await else {
+    let connected = connect::connect(&target.endpoint(), target.login(), &parameters).await;
+    let Ok(connect::Connected { mut stream, logged_in, .. }) = connected else {
         return Ok(wanted);
     };
     // It is closed with or without these words.

@@ -14,22 +14,28 @@ use crate::config::{Host, ServerTlsMode};
 use crate::net::{self, Stream};
 use crate::wire::startup;
 
+/// A connection that has logged in.
+#[derive(Debug)]
+pub struct Connected {
+    pub stream: Stream,
+    pub logged_in: LoggedIn,
+    pub cancel: CancelKey,
+    /// What the host before this one has said, where that was not the first of the target's.
+    pub passed_over: Option<Refusal>,
+}
+
 /// Opens a connection to the first of the target's hosts that lets us in, and logs in with `login` and these
 /// startup parameters beside user and database. Each host has the target's `connect_timeout` for it.
 ///
 /// # Errors
 /// The last host's refusal, or that its time was up; at once the refusal of a server that answered and does not want us.
-pub async fn connect(
-    target: &Endpoint,
-    login: Login,
-    parameters: &[(&[u8], &[u8])],
-) -> Result<(Stream, LoggedIn, CancelKey), Refusal> {
+pub async fn connect(target: &Endpoint, login: Login, parameters: &[(&[u8], &[u8])]) -> Result<Connected, Refusal> {
     let mut last = None;
     for host in &target.hosts {
         let connecting = Box::pin(connect_to(target, host, &login, parameters));
         let connected = tokio::time::timeout(target.connect_timeout, connecting).await;
         match connected.unwrap_or_else(|_| Err(unreachable(&name_of(host), io::ErrorKind::TimedOut.into()))) {
-            Ok(connected) => return Ok(connected),
+            Ok(connected) => return Ok(Connected { passed_over: last, ..connected }),
             Err(refusal @ Refusal::Unreachable { .. }) => last = Some(refusal),
             Err(Refusal::Report(report)) if super::dialer::is_temporary(report.code()) => {
                 last = Some(Refusal::Report(report));
@@ -45,7 +51,7 @@ async fn connect_to(
     host: &Host,
     login: &Login,
     parameters: &[(&[u8], &[u8])],
-) -> Result<(Stream, LoggedIn, CancelKey), Refusal> {
+) -> Result<Connected, Refusal> {
     let opened = open(target, host, target.tls_mode).await;
     let mut stream = match opened {
         // As libpq does: encryption is preferred, so a handshake that fails is no reason to give up.
@@ -63,7 +69,7 @@ async fn connect_to(
         pid: logged_in.pid,
         key: logged_in.key.clone(),
     };
-    Ok((stream, logged_in, cancel))
+    Ok(Connected { stream, logged_in, cancel, passed_over: None })
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]

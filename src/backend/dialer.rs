@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Instant;
 
+use super::connect::{self, Connected};
 use super::login::LoggedIn;
 use super::outage::{Outage, Tidings};
-use super::{Backend, Holders, Refusal, Undo, connect, talk};
+use super::{Backend, Holders, Refusal, Undo, talk};
 use crate::auth::{Md5Hash, ScramKeys};
 use crate::config::{Host, Keepalive, Secret, ServerTlsMode};
 use crate::net::ServerTls;
@@ -125,7 +126,9 @@ pub struct Dialer {
     pub compiled: Arc<Compiled>,
     /// Where its backends are entered.
     pub holders: Arc<Holders>,
+    /// What is said of a server that lets nobody in, and of the first of several that does not.
     pub outage: Outage,
+    pub passing_over: Outage,
     /// What the backend that was last given back has reported when it was fresh.
     pub defaults: ArcSwapOption<Defaults>,
     /// What PostgreSQL warned of when the last backend logged in, frame by frame.
@@ -145,9 +148,9 @@ impl Manager for Dialer {
     async fn connect(&self) -> Result<Box<Backend>, ConnectFault<Refusal>> {
         let endpoint = self.target.endpoint();
         let connected = connect::connect(&endpoint, self.target.login(), &[]).await;
-        self.report(&endpoint, connected.as_ref().err());
+        self.report(&endpoint, connected.as_ref());
         match connected {
-            Ok((stream, LoggedIn { statuses, notices, .. }, cancel)) => {
+            Ok(Connected { stream, logged_in: LoggedIn { statuses, notices, .. }, cancel, .. }) => {
                 self.notices.store((!notices.is_empty()).then(|| Arc::new(notices)));
                 Ok(Box::new(Backend {
                     stream,
@@ -228,19 +231,35 @@ impl Dialer {
         }
     }
 
-    /// Says in the log whether PostgreSQL lets us in, where that is news.
-    fn report(&self, endpoint: &Endpoint, refusal: Option<&Refusal>) {
+    /// Says in the log whether PostgreSQL lets us in, and by its first host, where that is news.
+    fn report(&self, endpoint: &Endpoint, connected: Result<&Connected, &Refusal>) {
         let Endpoint { dbname, user, .. } = endpoint;
         let now = Instant::now();
-        match refusal {
-            Some(refusal) => {
+        let Connected { passed_over, cancel, .. } = match connected {
+            Ok(connected) => connected,
+            Err(refusal) => {
                 if let Some(Tidings { failures, lasted }) = self.outage.failed(now) {
                     tracing::warn!(database = dbname, user, %refusal, failures, ?lasted, "cannot connect to PostgreSQL");
                 }
+                return;
+            }
+        };
+        if let Some(Tidings { failures, lasted }) = self.outage.succeeded(now) {
+            tracing::info!(database = dbname, user, failures, ?lasted, "connected to PostgreSQL again");
+        }
+        match passed_over {
+            Some(refusal) => {
+                if let Some(Tidings { failures, lasted }) = self.passing_over.failed(now) {
+                    let host = connect::name_of(&cancel.host);
+                    tracing::warn!(
+                        database = dbname, user, host, %refusal, failures, ?lasted,
+                        "a host of PostgreSQL is passed over for a later one"
+                    );
+                }
             }
             None => {
-                if let Some(Tidings { failures, lasted }) = self.outage.succeeded(now) {
-                    tracing::info!(database = dbname, user, failures, ?lasted, "connected to PostgreSQL again");
+                if let Some(Tidings { failures, lasted }) = self.passing_over.succeeded(now) {
+                    tracing::info!(database = dbname, user, failures, ?lasted, "connected to the first host again");
                 }
             }
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{CancelKey, Endpoint, Login, Refusal, Report, connect, talk};
+use super::connect::{self, Connected};
+use super::{CancelKey, Endpoint, Login, Refusal, Report, talk};
 use crate::net::Stream;
 use crate::wire::tag::backend;
 use crate::wire::{build, sqlstate};
@@ -27,8 +28,8 @@ impl StandIn {
     /// # Errors
     /// As [`connect::connect`].
     pub async fn open(endpoint: &Endpoint, login: Login, parameters: &[(&[u8], &[u8])]) -> Result<Self, Refusal> {
-        let (stream, _, key) = connect::connect(endpoint, login, parameters).await?;
-        Ok(Self { stream, key })
+        let Connected { stream, cancel, .. } = connect::connect(endpoint, login, parameters).await?;
+        Ok(Self { stream, key: cancel })
     }
 
     /// Stands there until it is dismissed. What PostgreSQL said if it was told to end: a signal that was sent before

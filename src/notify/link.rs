@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::hub::ListenKey;
-use crate::backend::{CancelKey, Endpoint, Login, Refusal, connect};
+use crate::backend::connect::{self, Connected};
+use crate::backend::{CancelKey, Endpoint, Login, Refusal};
 use crate::net::Stream;
 use crate::wire::{Header, build};
 
@@ -47,7 +48,7 @@ impl Link {
         if let Some(encoding) = &key.encoding {
             parameters.push((b"client_encoding", encoding));
         }
-        let (stream, _, key) = connect::connect(endpoint, login, &parameters).await?;
+        let Connected { stream, cancel: key, .. } = connect::connect(endpoint, login, &parameters).await?;
         let mut out = Vec::new();
         build::write_query(&mut out, SETTINGS);
         Ok(Self { stream, key, room: vec![0; ROOM], from: 0, to: 0, out, sent: 0 })

@@ -171,6 +171,8 @@ pub struct Exhausted<E> {
     pub pinned: usize,
     pub pins: PinCounts,
     pub waiting: usize,
+    /// Connections that the server has not answered yet.
+    pub connecting: usize,
     /// The pool has room, but connections to its server are as many as all pools together may have: so many.
     pub server_limit: Option<usize>,
     /// [`Wish::holder`] of the oldest lease that has one, and its age.

@@ -192,6 +192,7 @@ impl<M: Manager> Pool<M> {
             size: state.config.size,
             overflow: state.config.max_overflow,
             leased: state.slots.leased(),
+            connecting: state.slots.connecting(),
             pinned: state.pins.held(),
             pins: state.pins.counts(),
             waiting: state.waiters(),

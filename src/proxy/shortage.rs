@@ -76,15 +76,22 @@ fn lease_fault(database: &str, user: &str, pool: &Exhausted<Refusal>, waited: Du
         0 => String::new(),
         pinned => format!(" ({pinned} pinned: {})", pool.pins),
     };
+    let (opening, hint) = match pool.connecting {
+        0 => (String::new(), None),
+        connecting => (
+            format!(", connections that PostgreSQL has not let in yet: {connecting}"),
+            Some("Look at the PostgreSQL server, and at server.connect_timeout in pgweir's configuration."),
+        ),
+    };
     fault
         .detail(format!(
-            "The pool has size {} and max_overflow {}; backends leased: {}{pinned}, clients waiting: {}.{holder}",
+            "The pool has size {} and max_overflow {}; backends leased: {}{pinned}{opening}, clients waiting: {}.{holder}",
             pool.size, pool.overflow, pool.leased, pool.waiting
         ))
-        .hint(
+        .hint(hint.unwrap_or(
             "Shorten transactions, or raise size, max_overflow or timeout in pgweir's configuration, where they are set \
              for this database or user, else in [pool].",
-        )
+        ))
 }
 
 /// What a client is told that may not keep its backend.
@@ -149,6 +156,7 @@ mod tests {
             pinned,
             pins,
             waiting,
+            connecting: 0,
             server_limit: None,
             longest_holder: None,
             last_connect_error: None,

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::handshake::Caller;
 use super::routes::{Routes, login_of};
 use crate::auth::{BackendCredential, ScramKeys};
-use crate::backend::{CancelKey, Endpoint, Login, cancel, connect};
+use crate::backend::connect::{self, Connected};
+use crate::backend::{CancelKey, Endpoint, Login, cancel};
 use crate::clients::{Backend, Client, Signal};
 use crate::config::Config;
 use crate::net::Stream;
@@ -70,7 +71,7 @@ pub(super) async fn open(
         .filter(|(name, _)| !matches!(name.as_slice(), b"user" | b"database"))
         .map(|(name, value)| (name.as_slice(), value.as_slice()))
         .collect();
-    let (backend, logged_in, cancel) =
+    let Connected { stream: backend, logged_in, cancel, .. } =
         connect::connect(&endpoint, login, &parameters).await.map_err(|refusal| proxy::refusal_frame(&refusal))?;
     let mut told = logged_in.notices;
     for (name, value) in &logged_in.statuses {

@@ -163,6 +163,7 @@ impl Routes {
                     compiled: Arc::default(),
                     holders: Arc::clone(self.hub.holders()),
                     outage: Outage::default(),
+                    passing_over: Outage::default(),
                     defaults: ArcSwapOption::empty(),
                     notices: ArcSwapOption::empty(),
                 },

@@ -65,6 +65,26 @@ async fn a_host_that_says_nothing_is_given_up_for_the_next() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_passed_over_stands_in_the_log_with_the_reason() {
+    let there = postgres().await.address();
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("its address");
+    let proxy = pgweir().set("server.host", &format!("['{nobody}', '{there}']")).start().await;
+    assert_eq!(proxy.wire().await.value("select 1").await, "1");
+    let passed = proxy.log_line("is passed over for a later one").await;
+    assert!(passed.contains(&format!("{nobody}")) && passed.contains(&format!("{there}")), "{passed}");
+    assert!(passed.contains("onnection refused"), "{passed}");
+}
+
+#[tokio::test]
+async fn who_waits_in_vain_for_a_server_that_says_nothing_reads_that() {
+    let silent = silent_host().await;
+    let proxy = pgweir().in_front_of_port(silent).set("pool.timeout", "'1s'").start().await;
+    let mut client = logging_in(&proxy, "postgres").await;
+    let told = format!("{:?}", client.until_end().await);
+    assert!(told.contains("that PostgreSQL has not let in yet: 1") && told.contains("connect_timeout"), "{told}");
+}
+
+#[tokio::test]
 async fn who_replicates_from_a_host_that_says_nothing_is_told() {
     let silent = silent_host().await;
     let proxy = pgweir().in_front_of_port(silent).set("server.connect_timeout", "'1s'").start().await;
