@@ -123,14 +123,14 @@ async fn prove(
         AuthMethod::Password => {
             send(&mut caller.stream, &build::ask_password()).await?;
             let answer = answer(caller).await?;
-            let (password, _) = split_cstr(&answer).ok_or_else(|| violation("malformed password message"))?;
+            let password = password_in(&answer)?;
             Credential::verify_password(known, user, password, &server.mock).map_err(|fault| wrong(&fault.to_string()))
         }
         AuthMethod::Md5 => {
             let salt = auth::random().map_err(|fault| internal(&fault))?;
             send(&mut caller.stream, &build::ask_md5(salt)).await?;
             let answer = answer(caller).await?;
-            let (text, _) = split_cstr(&answer).ok_or_else(|| violation("malformed password message"))?;
+            let text = password_in(&answer)?;
             let stored = known.and_then(|known| known.stored.as_ref());
             if verify_md5(stored, user, salt, text) { Ok(None) } else { Err(wrong("password does not match")) }
         }
@@ -207,6 +207,14 @@ async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
 /// One text for an unknown user and a wrong password.
 fn denied(user: &str) -> Fault {
     Fault::fatal(sqlstate::INVALID_PASSWORD, format!("password authentication failed for user \"{user}\""))
+}
+
+/// The only text of a PasswordMessage (manual: "Message Formats").
+fn password_in(answer: &[u8]) -> Result<&[u8], Denied> {
+    match split_cstr(answer) {
+        Some((password, [])) => Ok(password),
+        _ => Err(violation("invalid password packet size")),
+    }
 }
 
 fn violation(reason: &str) -> Denied {

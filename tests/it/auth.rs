@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use crate::harness::{Builder, Proxy, WireClient, frame, pgweir, postgres};
+use crate::harness::{Builder, Proxy, WireClient, code, frame, pgweir, postgres};
 
 async fn one(proxy: &Proxy, user: &str, password: &str) -> Result<String, tokio_postgres::Error> {
     let config =
@@ -140,6 +140,18 @@ async fn garbage_instead_of_a_password_message_is_refused_politely() {
             assert!(frames.iter().all(|frame| frame.tag() != b'Z'), "{method} {body:?}: {frames:?}");
         }
         one(&proxy, "by_scram", "secret of by_scram").await.expect("others log in");
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_password_is_no_part_of_it() {
+    for method in ["password", "md5"] {
+        let proxy = users_with(method).start().await;
+        let mut client = WireClient::open(proxy.address()).await;
+        client.send(&frame::startup(3, 0, &[("user", "by_password"), ("database", "postgres")])).await;
+        assert_eq!(client.frame().await.tag(), b'R');
+        client.send(&frame::message(b'p', b"secret of by_password\0and more\0")).await;
+        assert_eq!(code(&client.until_end().await).as_deref(), Some("08P01"), "{method}");
     }
 }
 
