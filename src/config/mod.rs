@@ -110,10 +110,19 @@ pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
         return assemble(None, sources.url.as_deref(), &sources.env);
     };
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
+    match std::fs::read(path).and_then(text_of) {
         Ok(text) => assemble(Some((&name, &text)), sources.url.as_deref(), &sources.env),
         Err(error) => Err(Mistakes::unreadable(name, &error)),
     }
+}
+
+/// The text of a file; where there is none, an error that says in which line.
+fn text_of(bytes: Vec<u8>) -> std::io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        std::io::Error::new(std::io::ErrorKind::InvalidData, format!("line {line} is not valid UTF-8"))
+    })
 }
 
 /// As [`load`], from a text: `name` is what messages call it.

@@ -234,6 +234,16 @@ fn a_file_that_is_not_there_is_said_so() {
 }
 
 #[test]
+fn a_file_that_is_no_text_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proxy.toml");
+    std::fs::write(&file, b"[pool]\nsize = 1 # gr\xf6\xdfer\n").unwrap();
+    let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+    let text = load(&sources).expect_err("not UTF-8").to_string();
+    assert_eq!(text, format!("{}: cannot be read: line 2 is not valid UTF-8", file.display()));
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let text = seen("[[users]]\nname = \"bob\"\npassword = 31337");
     assert_eq!(
