@@ -50,13 +50,14 @@ pub enum Command {
     DropRoles {
         roles: Vec<String>,
     },
-    /// What makes names of types, or of columns, mean other types: what is compiled has those of before.
+    /// What makes names of types mean other types: what is compiled has those of before.
     ChangeTypes {
         database: String,
     },
-    /// `DROP TABLE` and the like.
-    DropRelations {
+    /// The same for columns of these relations: `ALTER TABLE`, `DROP TABLE` and the like.
+    ChangeColumns {
         database: String,
+        relations: Vec<String>,
     },
 }
 
@@ -72,7 +73,7 @@ impl Command {
             | Self::AlterRole { .. }
             | Self::DropRoles { .. }
             | Self::ChangeTypes { .. }
-            | Self::DropRelations { .. } => None,
+            | Self::ChangeColumns { .. } => None,
         }
     }
 
@@ -96,14 +97,16 @@ impl Command {
                 // What they run was perhaps not looked at yet.
                 false => Outdated::Leased,
             },
-            Self::DropRelations { database: name } => all_if(name == database && compiled.depends_on_columns()),
+            Self::ChangeColumns { database: name, relations } => {
+                all_if(name == database && relations.iter().any(|relation| compiled.may_depend_on(relation)))
+            }
             Self::ChangeTypes { .. } => Outdated::None,
         }
     }
 
     /// Whether logins may find other settings from then on.
     fn changes_logins(&self) -> bool {
-        !matches!(self, Self::ChangeTypes { .. } | Self::DropRelations { .. })
+        !matches!(self, Self::ChangeTypes { .. } | Self::ChangeColumns { .. })
     }
 }
 
@@ -235,8 +238,10 @@ mod tests {
     #[test]
     fn types_concern_those_who_have_compiled_something_with_them() {
         let database = || "shop".to_owned();
-        let (types, tables) =
-            (Command::ChangeTypes { database: database() }, Command::DropRelations { database: database() });
+        let (types, tables) = (
+            Command::ChangeTypes { database: database() },
+            Command::ChangeColumns { database: database(), relations: vec!["b".into()] },
+        );
         let compiled = Compiled::default();
         let outdated = || [&types, &tables].map(|command| command.outdates("shop", "ann", &compiled));
         assert_eq!(outdated(), [Outdated::Leased, Outdated::None]);

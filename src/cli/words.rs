@@ -86,7 +86,7 @@ pub(super) fn command(command: &Command) -> Option<String> {
         Command::AlterRole(name) => format!("ALTER ROLE{}", named(name)),
         Command::DropRole(names) => format!("DROP ROLE {}", names.join(", ")),
         Command::AlterDatabaseSet(name) => format!("ALTER DATABASE{} SET", named(name)),
-        Command::ChangeTypes | Command::DropRelations | Command::Other => return None,
+        Command::ChangeTypes | Command::ChangeColumns(_) | Command::Other => return None,
     })
 }
 

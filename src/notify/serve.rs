@@ -13,7 +13,7 @@ use super::book::Heard;
 use super::link::Link;
 use super::listener::Listener;
 use super::ticket::NotHeard;
-use crate::backend::{Endpoint, Login, Report};
+use crate::backend::{Endpoint, Login, Refusal, Report};
 use crate::pool::{Berth, Reach};
 use crate::wire::tag::backend;
 use crate::wire::{build, view};
@@ -89,7 +89,13 @@ impl Attendant {
         // Until this attempt has come to something, the last one says more than that it lasts.
         self.why = if let NotHeard::NoBackend(_) = before { before } else { NotHeard::NoAnswer };
         let listener = Arc::clone(&self.listener);
-        match self.meanwhile(Link::open(&listener.key, &endpoint, login.clone())).await? {
+        let open = || Link::open(&listener.key, &endpoint, login.clone());
+        let mut opened = self.meanwhile(open()).await?;
+        if opened.as_ref().is_err_and(Refusal::is_for_all) && berth.give_back_refused() {
+            self.meanwhile(berth.acquire()).await?;
+            opened = self.meanwhile(open()).await?;
+        }
+        match opened {
             Ok(link) => {
                 self.why = NotHeard::NoAnswer;
                 let mut talk = Talk {

@@ -49,7 +49,7 @@ impl Berth {
                 return;
             }
             if self.budget.acquire(self.id, true, now) {
-                self.budget.unwant(self.id, now);
+                self.budget.unwant(self.id);
                 if self.owner.has_permit.swap(true, Ordering::AcqRel) {
                     // It was granted in the same moment.
                     self.budget.give_back(self.id, 1, None, now);
@@ -60,6 +60,17 @@ impl Berth {
             // Granted or not, the loop looks.
             let _ = timeout(RETRY, self.owner.granted.notified()).await;
         }
+    }
+
+    /// The server had no room for the connection: gives the permit back, to wait for another one that idle backends of
+    /// pools make way for. False where there are none at all.
+    pub fn give_back_refused(&self) -> bool {
+        let now = Instant::now();
+        let is_shared = self.budget.found_full(self.id, now);
+        if is_shared && self.owner.has_permit.swap(false, Ordering::AcqRel) {
+            self.budget.give_back(self.id, 1, None, now);
+        }
+        is_shared
     }
 
     /// Says whether the connection could be closed without harm.

@@ -9,8 +9,9 @@
 //! - a permit that becomes free goes to the wanting pool with the fewest backends.
 //!
 //! A server may be full before that, by a cap of its own that others share: what our pools hold when it says so is the
-//! cap for the moment. It grows again with time, by one connection in the first second, by two in the next, by four then:
-//! room that others leave is found, and a server that stays full is asked in vain about once a second.
+//! cap for the moment, for pools that it has refused. It grows again with time, by one connection in the first second,
+//! by two in the next, by four then: room that others leave is found, and a server that stays full is asked in vain
+//! about once a second.
 //!
 //! A pool within its share keeps what it used within the last [`GRACE`], so that two busy pools do not close each
 //! other's backends in turns. Where there are more pools than permits, a pool without any gets one after [`PATIENCE`].
@@ -30,6 +31,8 @@ use super::slots::Home;
 pub const GRACE: Duration = Duration::from_secs(1);
 /// How long a pool without any backend waits before the last one of another pool is taken.
 pub const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a pool that the server had no room for asks only where there seems to be some.
+const BELIEVED: Duration = Duration::from_secs(10);
 /// How long nobody searches again after a search for idle backends found none.
 const SEARCH_PAUSE: Duration = Duration::from_millis(10);
 
@@ -51,6 +54,8 @@ pub(super) struct MemberId(u64);
 struct Entry {
     pool: Weak<dyn Member>,
     held: usize,
+    /// When the server last had no room for it.
+    refused: Option<Instant>,
     /// A connection of its own, no pool: it has no share.
     single: bool,
     /// Since when it waits for a permit.
@@ -109,13 +114,17 @@ impl Ledger {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
-    /// What all pools together may hold.
+    /// What pools may hold together.
     fn cap(&self, now: Instant) -> Option<usize> {
         self.max.into_iter().chain(self.found.map(|found| found.cap(now))).min()
     }
 
-    fn is_full(&self, now: Instant) -> bool {
-        self.cap(now).is_some_and(|cap| self.total >= cap)
+    /// Whether there is no permit for this pool. What the server has refused to others counts for those alone that it
+    /// has refused: it keeps connections for some.
+    fn is_full_for(&self, entry: &Entry, now: Instant) -> bool {
+        let is_refused = entry.refused.is_some_and(|at| now.saturating_duration_since(at) < BELIEVED);
+        let cap = if is_refused { self.cap(now) } else { self.max };
+        cap.is_some_and(|cap| self.total >= cap)
     }
 
     /// The cap, less what single connections hold, divided by the pools that hold or want something.
@@ -127,9 +136,9 @@ impl Ledger {
     }
 
     /// The wanting pool with the fewest backends, the longest wanting among equals.
-    fn neediest(&self, but: Option<MemberId>) -> Option<(MemberId, &Entry)> {
+    fn neediest(&self, such: impl Fn(MemberId, &Entry) -> bool) -> Option<(MemberId, &Entry)> {
         self.present()
-            .filter(|(id, entry)| Some(*id) != but && entry.wants.is_some())
+            .filter(|(id, entry)| entry.wants.is_some() && such(*id, entry))
             .min_by_key(|(_, entry)| (entry.held, entry.wants))
     }
 
@@ -157,10 +166,13 @@ impl Budget {
 
     /// The server has no room for a connection for which there was a permit, and there still is. Whether our pools have
     /// others, which they may pass to each other.
-    pub(super) fn found_full(&self, now: Instant) -> bool {
+    pub(super) fn found_full(&self, id: MemberId, now: Instant) -> bool {
         let mut ledger = self.ledger.lock();
         let most = ledger.total.saturating_sub(1);
         if most > 0 {
+            if let Some(entry) = ledger.entry(id) {
+                entry.refused = Some(now);
+            }
             ledger.found = Some(Found { most, at: now });
         }
         most > 0
@@ -191,7 +203,7 @@ impl Budget {
         let mut ledger = self.ledger.lock();
         ledger.joined += 1;
         let id = MemberId(ledger.joined);
-        ledger.entries.insert(id, Entry { pool, held: 0, single, wants: None });
+        ledger.entries.insert(id, Entry { pool, held: 0, refused: None, single, wants: None });
         id
     }
 
@@ -207,22 +219,23 @@ impl Budget {
     /// Takes a permit. When there is none, notes the pool as wanting if `want`.
     pub(super) fn acquire(&self, id: MemberId, want: bool, now: Instant) -> bool {
         let mut ledger = self.ledger.lock();
-        let full = ledger.is_full(now);
+        let Some(entry) = ledger.entries.get(&id) else { return false };
+        let is_full = ledger.is_full_for(entry, now);
         let Some(entry) = ledger.entry(id) else { return false };
-        if !full {
+        if !is_full {
             entry.held += 1;
             ledger.total += 1;
             return true;
         }
         if want {
             entry.wants.get_or_insert(now);
-            self.note_contention(&ledger, now);
+            self.note_contention(&ledger);
         }
         false
     }
 
     /// The pool has nobody waiting for a permit.
-    pub(super) fn unwant(&self, id: MemberId, now: Instant) {
+    pub(super) fn unwant(&self, id: MemberId) {
         if !self.contended() {
             return;
         }
@@ -230,7 +243,7 @@ impl Budget {
         if let Some(entry) = ledger.entry(id) {
             entry.wants = None;
         }
-        self.note_contention(&ledger, now);
+        self.note_contention(&ledger);
     }
 
     /// Whether [`Self::must_yield`] could say yes to anybody.
@@ -248,14 +261,14 @@ impl Budget {
         if held <= ledger.share(now) {
             return false;
         }
-        if ledger.cap(now).is_some_and(|cap| ledger.total.saturating_sub(ledger.leaving) > cap) {
+        if ledger.max.is_some_and(|max| ledger.total.saturating_sub(ledger.leaving) > max) {
             return true;
         }
         // Those that are on their way out may be enough.
         if ledger.leaving >= ledger.present().filter(|(other, entry)| *other != id && entry.wants.is_some()).count() {
             return false;
         }
-        let Some((_, neediest)) = ledger.neediest(Some(id)) else { return false };
+        let Some((_, neediest)) = ledger.neediest(|other, _| other != id) else { return false };
         let patient = neediest.wants.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
         neediest.held + 1 < held || (neediest.held == 0 && patient)
     }
@@ -285,9 +298,9 @@ impl Budget {
     pub(super) fn grant(&self, home: Home, now: Instant) {
         loop {
             let mut ledger = self.ledger.lock();
-            let neediest = if ledger.is_full(now) { None } else { ledger.neediest(None).map(|(id, _)| id) };
+            let neediest = ledger.neediest(|_, entry| !ledger.is_full_for(entry, now)).map(|(id, _)| id);
             let Some((id, entry)) = neediest.and_then(|id| Some((id, ledger.entry(id)?))) else {
-                self.note_contention(&ledger, now);
+                self.note_contention(&ledger);
                 return;
             };
             // It is marked again by its own next attempt if one permit is not enough.
@@ -307,8 +320,8 @@ impl Budget {
         let leaving = self.ledger.lock().leaving;
         for _ in leaving..short {
             let mut ledger = self.ledger.lock();
-            let wants = ledger.entry(id).is_some_and(|entry| entry.wants.is_some());
-            if !wants || !ledger.is_full(now) || ledger.no_search_before.is_some_and(|at| now < at) {
+            let is_short = |entry: &Entry| entry.wants.is_some() && ledger.is_full_for(entry, now);
+            if !ledger.entries.get(&id).is_some_and(is_short) || ledger.no_search_before.is_some_and(|at| now < at) {
                 return;
             }
             let share = ledger.share(now);
@@ -343,8 +356,8 @@ impl Budget {
                 && ranked.iter().any(|(_, pool, entitled)| !entitled && Arc::clone(pool).give_up(now, true, home, now))
     }
 
-    fn note_contention(&self, ledger: &MutexGuard<'_, Ledger>, now: Instant) {
-        let over = ledger.cap(now).is_some_and(|cap| ledger.total > cap);
+    fn note_contention(&self, ledger: &MutexGuard<'_, Ledger>) {
+        let over = ledger.max.is_some_and(|max| ledger.total > max);
         let wanted = ledger.present().any(|(_, entry)| entry.wants.is_some());
         self.contended.store(over || wanted, Ordering::Relaxed);
     }

@@ -268,7 +268,7 @@ impl<M: Manager> Pool<M> {
             state.slots.retire();
             state.sweep(now, chores);
             state.fail_all(&LeaseError::Closed, chores);
-            self.0.budget.unwant(self.0.member, now);
+            self.0.budget.unwant(self.0.member);
         });
     }
 

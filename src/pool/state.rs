@@ -351,7 +351,7 @@ impl<M: Manager> State<M> {
         chores: &mut Chores<M>,
     ) -> bool {
         let Some(oldest) = self.queue.oldest() else {
-            account.budget.unwant(account.member, now);
+            account.budget.unwant(account.member);
             return true;
         };
         let overflow_at = oldest + OVERFLOW_PATIENCE;
@@ -367,7 +367,7 @@ impl<M: Manager> State<M> {
             }
         }
         if self.uncovered() == 0 {
-            account.budget.unwant(account.member, now);
+            account.budget.unwant(account.member);
             return true;
         }
         let probe = self.reach.retry_at().filter(|at| *at > now);

@@ -184,7 +184,7 @@ impl<M: Manager> Shared<M> {
     }
 
     fn failed(self: &Arc<Self>, id: BackendId, fault: ConnectFault<M::Error>, home: Home, now: Instant) {
-        let is_shared = matches!(fault, ConnectFault::Full(_)) && self.budget.found_full(now);
+        let is_shared = matches!(fault, ConnectFault::Full(_)) && self.budget.found_full(self.member, now);
         self.change(home, now, |state, chores| {
             state.give_up_seat(id, chores);
             state.totals.connect_failures += 1;

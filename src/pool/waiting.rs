@@ -168,7 +168,7 @@ impl<M: Manager> Drop for Waiting<M> {
             // Another may have waited for just that pin, or come for a backend that is kept for nobody now.
             shared.change(home, now, |_, _| ());
         } else if state.uncovered() == 0 {
-            shared.budget.unwant(shared.member, now);
+            shared.budget.unwant(shared.member);
         }
     }
 }

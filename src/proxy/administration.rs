@@ -79,7 +79,9 @@ fn command(command: &sql::Command, here: &str) -> Option<Command> {
             Command::AlterRole { role: Some(named(role)).filter(|role| !role.is_empty()), database: None }
         }
         sql::Command::ChangeTypes => Command::ChangeTypes { database: here.to_owned() },
-        sql::Command::DropRelations => Command::DropRelations { database: here.to_owned() },
+        sql::Command::ChangeColumns(relations) => {
+            Command::ChangeColumns { database: here.to_owned(), relations: relations.iter().map(named).collect() }
+        }
         sql::Command::DropRole(roles) => Command::DropRoles { roles: roles.iter().map(named).collect() },
         _ => return None,
     })

@@ -123,14 +123,14 @@ async fn prove(
         AuthMethod::Password => {
             send(&mut caller.stream, &build::ask_password()).await?;
             let answer = answer(caller).await?;
-            let password = password_in(&answer)?;
+            let password = password_in(&answer).ok_or_else(oversized)?;
             Credential::verify_password(known, user, password, &server.mock).map_err(|fault| wrong(&fault.to_string()))
         }
         AuthMethod::Md5 => {
             let salt = auth::random().map_err(|fault| internal(&fault))?;
             send(&mut caller.stream, &build::ask_md5(salt)).await?;
             let answer = answer(caller).await?;
-            let text = password_in(&answer)?;
+            let text = password_in(&answer).ok_or_else(oversized)?;
             let stored = known.and_then(|known| known.stored.as_ref());
             if verify_md5(stored, user, salt, text) { Ok(None) } else { Err(wrong("password does not match")) }
         }
@@ -210,11 +210,12 @@ fn denied(user: &str) -> Fault {
 }
 
 /// The only text of a PasswordMessage (manual: "Message Formats").
-fn password_in(answer: &[u8]) -> Result<&[u8], Denied> {
-    match split_cstr(answer) {
-        Some((password, [])) => Ok(password),
-        _ => Err(violation("invalid password packet size")),
-    }
+fn password_in(answer: &[u8]) -> Option<&[u8]> {
+    split_cstr(answer).filter(|(_, rest)| rest.is_empty()).map(|(password, _)| password)
+}
+
+fn oversized() -> Denied {
+    violation("invalid password packet size")
 }
 
 fn violation(reason: &str) -> Denied {

@@ -294,7 +294,7 @@ impl Routes {
     fn rules(&self, config: &Config, settings: &config::Pool, pool: &Pool<Dialer>) -> Rules {
         let compiled = Arc::clone(&pool.manager().compiled);
         if settings.mode == PoolMode::Session {
-            compiled.note_anything();
+            compiled.note_unread();
         }
         Rules {
             hold: match settings.mode {

@@ -47,18 +47,8 @@ impl Session {
 
     /// Notes a text with commands that others must hear of.
     pub(super) fn note_administration(&mut self, pattern: &Arc<Pattern>) {
-        if pattern.traits.commands.iter().any(|command| needs_alone(command) || self.outdates(command)) {
+        if pattern.traits.commands.iter().any(|command| needs_alone(command) || outdates(command)) {
             self.turn.get_or_insert_default().administered.push(Arc::clone(pattern));
-        }
-    }
-
-    /// Whether backends of others are not what a new connection would be, once the command is done.
-    fn outdates(&self, command: &Command) -> bool {
-        match command {
-            Command::AlterDatabaseSet(_) | Command::AlterRole(_) | Command::DropRole(_) | Command::ChangeTypes => true,
-            // What is temporary was nobody else's.
-            Command::DropRelations => !self.state.may_have_temporary(),
-            _ => false,
         }
     }
 
@@ -84,5 +74,17 @@ fn needs_alone(command: &Command) -> bool {
             | Command::DropDatabase(_)
             | Command::MoveDatabase(_)
             | Command::RenameDatabase(_)
+    )
+}
+
+/// Whether backends of others are not what a new connection would be, once the command is done.
+fn outdates(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::AlterDatabaseSet(_)
+            | Command::AlterRole(_)
+            | Command::ChangeColumns(_)
+            | Command::ChangeTypes
+            | Command::DropRole(_)
     )
 }

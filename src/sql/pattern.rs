@@ -217,10 +217,11 @@ pub enum Command {
     DropRole(Box<[Name]>),
     /// ALTER DATABASE … SET or RESET.
     AlterDatabaseSet(Name),
-    /// Names of types, or of columns, may mean other types from now on, which functions that are compiled do not see.
+    /// Names of types may mean others from now on, which functions that are compiled do not see.
     ChangeTypes,
-    /// The same by DROP TABLE and the like alone: where a table of that name comes again, its columns may have others.
-    DropRelations,
+    /// Columns of these relations, without schemas, may have other types from now on, or once there are others of these
+    /// names.
+    ChangeColumns(Box<[Name]>),
     Other,
 }
 

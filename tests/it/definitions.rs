@@ -84,25 +84,29 @@ async fn a_function_that_another_user_calls_has_the_type_that_was_made_anew() {
 }
 
 #[tokio::test]
-async fn backends_outlast_tables_but_where_functions_have_the_types_of_columns() {
+async fn backends_outlast_tables_but_those_that_functions_have_types_of() {
     let proxy = pgweir().pool_size(1).start().await;
     let mut client = proxy.wire().await;
     let backend = "select pid from pg_stat_activity where pid = pg_backend_pid()";
-    for (name, body) in [("df_plain", "begin end"), ("df_typed", "declare c df_columns.c%type; begin end")] {
-        client.query("create table df_columns (c int)").await;
+    for (name, body, stays) in [
+        ("df_plain", "declare c df_columns; begin end", true),
+        ("df_typed", "declare c df_columns.c%type; begin end", false),
+        ("df_array", "declare c df_columns[]; begin end", false),
+    ] {
+        client.query("create table df_columns (c int); create table df_others (c int)").await;
         let function = format!("create function {name}() returns void language plpgsql as $$ {body} $$");
         assert_eq!(code(&client.query(&function).await), None);
         assert_eq!(code(&client.query(&format!("select {name}()")).await), None);
         let before = client.value(backend).await;
+        client.query("alter table df_others drop column c").await;
+        client.query("drop table df_others").await;
+        client.query("drop table if exists df_mine; create temp table df_mine (c int)").await;
+        assert_eq!(client.value(backend).await, before, "{name}");
+        // Its own temporary table is in nobody's way.
         client.query("drop table df_columns").await;
-        let stays = client.value(backend).await == before;
-        assert_eq!(stays, name == "df_plain", "{name}");
+        client.query("drop table df_mine").await;
+        assert_eq!(client.value(backend).await == before, stays, "{name}");
     }
-    // A temporary table is nobody else's.
-    client.query("create temp table df_mine (c int)").await;
-    let before = client.value(backend).await;
-    client.query("drop table df_mine").await;
-    assert_eq!(client.value(backend).await, before);
 }
 
 #[tokio::test]

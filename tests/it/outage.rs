@@ -159,6 +159,33 @@ async fn where_postgresql_is_full_of_idle_backends_of_one_pool_they_make_way_for
 }
 
 #[tokio::test]
+async fn where_postgresql_is_full_of_idle_backends_one_makes_way_for_listening() {
+    let cluster = small_cluster().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(10).set("pool.idle_timeout", "'1h'").start().await;
+    leave_idle(&proxy, "o_one", 5).await;
+    let mut listening = WireClient::login(proxy.address(), "o_one", "postgres").await;
+    assert_eq!(code(&listening.query("listen o_channel").await), None);
+}
+
+#[tokio::test]
+async fn who_may_have_reserved_connections_waits_for_nobody_who_may_not() {
+    let cluster = small_cluster().await;
+    let proxy = pgweir().in_front_of(&cluster).pool_size(10).start().await;
+    let mut holding = Vec::new();
+    for _ in 0..5 {
+        let mut client = WireClient::login(proxy.address(), "o_one", "postgres").await;
+        assert_eq!(code(&client.query("begin").await), None);
+        holding.push(client);
+    }
+    let mut waiting = logging_in(&proxy, "o_other").await;
+    proxy.log_line("reserved for").await;
+    let mut superuser = proxy.wire().await;
+    assert_eq!(superuser.value("select current_user").await, "postgres");
+    holding[0].query("commit").await;
+    waiting.until(b'Z').await;
+}
+
+#[tokio::test]
 async fn where_a_role_has_no_more_connections_nobody_makes_way() {
     let cluster = small_cluster().await;
     let proxy = pgweir().in_front_of(&cluster).pool_size(10).set("pool.timeout", "'1s'").start().await;

@@ -288,3 +288,16 @@ async fn a_server_that_others_have_filled_is_asked_with_back_off() {
     server.room.store(1, Ordering::SeqCst);
     assert!(tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_refuses_to_some_is_not_kept_from_others() {
+    let ([a, b], _server) = before_a_full_server(2);
+    let budget = &a.budget;
+    let favoured = World::sharing(budget, "favoured", config(10, 0));
+    let _held = [a.lease().await.unwrap(), a.lease().await.unwrap()];
+    let _waiting: Vec<_> = (0..4).map(|_| b.pool.wait(&Wish::default(), now()).unwrap()).collect();
+    settle().await;
+    let asked = now();
+    let _lease = favoured.lease().await.unwrap();
+    assert_eq!(now(), asked);
+}

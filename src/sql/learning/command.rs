@@ -31,11 +31,15 @@ pub(super) fn command(node: &Node) -> Command {
         "RenameStmt" => match object(node, "rename_type") {
             ObjectType::ObjectDatabase => Command::RenameDatabase(named(node, "subname")),
             ObjectType::ObjectRole => Command::AlterRole(named(node, "subname")),
-            ObjectType::ObjectColumn | ObjectType::ObjectAttribute => Command::ChangeTypes,
+            ObjectType::ObjectColumn => Command::ChangeColumns(altered(node)),
+            ObjectType::ObjectAttribute => Command::ChangeTypes,
             renamed => moved(renamed),
         },
         "AlterObjectSchemaStmt" => moved(object(node, "object_type")),
-        "AlterTableStmt" if node.nodes("cmds").any(changes_type) => Command::ChangeTypes,
+        "AlterTableStmt" if node.nodes("cmds").any(changes_type) => match object(node, "objtype") {
+            ObjectType::ObjectType => Command::ChangeTypes,
+            _ => Command::ChangeColumns(altered(node)),
+        },
         "AlterExtensionStmt" | "DropOwnedStmt" => Command::ChangeTypes,
         "DropStmt" => dropped(node),
         "AlterRoleStmt" | "AlterRoleSetStmt" => {
@@ -74,9 +78,21 @@ fn dropped(node: &Node) -> Command {
     match object(node, "remove_type") {
         ObjectType::ObjectType | ObjectType::ObjectDomain | ObjectType::ObjectExtension => Command::ChangeTypes,
         ObjectType::ObjectSchema if cascades() => Command::ChangeTypes,
-        relation if is_relation(relation) => Command::DropRelations,
+        relation if is_relation(relation) => {
+            Command::ChangeColumns(node.nodes("objects").filter_map(last_name).collect())
+        }
         _ => Command::Other,
     }
+}
+
+/// The relation that a statement alters.
+fn altered(node: &Node) -> Box<[Name]> {
+    node.child("relation").map(|relation| named(relation, "relname")).into_iter().collect()
+}
+
+/// A name without its schema.
+fn last_name(name: &Node) -> Option<Name> {
+    name.names("items").last().copied().map(Name::from)
 }
 
 /// Whether a column, or an attribute of a composite type, has another type afterwards, or another one may get its name.

@@ -101,7 +101,8 @@ fn commands_carry_their_names_and_never_a_value() {
 
 #[test]
 fn what_gives_names_to_other_types_is_told_from_what_does_not() {
-    use Command::{ChangeTypes, DropRelations, Other};
+    use Command::{ChangeColumns, ChangeTypes, Other};
+    let columns = |names: &[&str]| ChangeColumns(names.iter().map(|name| (*name).into()).collect());
     assert_commands(&[
         ("drop type a", &[ChangeTypes]),
         ("drop domain if exists a cascade", &[ChangeTypes]),
@@ -109,8 +110,8 @@ fn what_gives_names_to_other_types_is_told_from_what_does_not() {
         ("drop schema a cascade", &[ChangeTypes]),
         ("drop schema a", &[Other]),
         ("drop owned by a", &[ChangeTypes]),
-        ("drop table a, b", &[DropRelations]),
-        ("drop materialized view a", &[DropRelations]),
+        ("drop table a, s.\"B\"", &[columns(&["a", "B"])]),
+        ("drop materialized view a", &[columns(&["a"])]),
         ("drop function a()", &[Other]),
         ("alter type a rename to b", &[ChangeTypes]),
         ("alter type a set schema b", &[ChangeTypes]),
@@ -118,9 +119,9 @@ fn what_gives_names_to_other_types_is_told_from_what_does_not() {
         ("alter type a alter attribute b type int", &[ChangeTypes]),
         ("alter type a add value 'b'", &[Other]),
         ("alter table a rename to b", &[ChangeTypes]),
-        ("alter table a rename b to c", &[ChangeTypes]),
-        ("alter table a add b int, drop column c", &[ChangeTypes]),
-        ("alter table a alter b type int", &[ChangeTypes]),
+        ("alter table a rename b to c", &[columns(&["a"])]),
+        ("alter table s.a add b int, drop column c", &[columns(&["a"])]),
+        ("alter table a alter b type int", &[columns(&["a"])]),
         ("alter table a add b int, alter c set default 1", &[Other]),
         ("alter table a rename constraint b to c", &[Other]),
         ("alter index a rename to b", &[Other]),
