@@ -4,6 +4,7 @@
 //! signals included; [`unusable`] and [`exposed`] look beforehand at the files that a configuration names. Nothing here
 //! decides anything about a session, a pool or a message.
 
+mod cores;
 mod demand;
 mod files;
 mod limits;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::cores::Cores;
 use self::files::room_for_clients;
 use crate::admin::Console;
 use crate::auth::{Credentials, MockKey};
@@ -86,7 +88,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let routes = Routes::new(&config, server_tls.clone(), TaskTracker::new(), Arc::clone(&hub), Arc::clone(&insight));
     let (listeners, addresses, door) = listen(&config)?;
     let unix_socket = door.as_ref().map(|door| door.path().to_owned());
-    let (lanes, mut threads) = spawn_workers(&config, &insight, &stop)?;
+    let cores = Arc::new(Cores::default());
+    let (lanes, mut threads) = spawn_workers(&config, &insight, &cores, &stop)?;
+    let stopped = stop.clone();
+    tokio::spawn(async move { stopped.run_until_cancelled(cores.watch()).await });
     let control = Arc::new(Control::new(&config, server_tls));
     routes.administration().add(Arc::clone(&control) as Arc<dyn Occupant>);
     routes.administration().add(hub);
@@ -147,17 +152,27 @@ fn listen(config: &Config) -> anyhow::Result<(Vec<Listener>, Vec<SocketAddr>, Op
 fn spawn_workers(
     config: &Config,
     insight: &Insight,
+    cores: &Arc<Cores>,
     stop: &CancellationToken,
 ) -> anyhow::Result<(Arc<[Lane]>, Vec<std::thread::JoinHandle<()>>)> {
     let (mut lanes, mut threads) = (Vec::new(), Vec::new());
-    let cores = if config.process.pin_workers { net::cores_for(config.process.workers) } else { Vec::new() };
+    let own = if config.process.pin_workers { net::cores_for(config.process.workers) } else { Vec::new() };
     for index in 0..config.process.workers {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let worker =
             Arc::new(Worker::new(index, config.limits.buffer, insight.is_enabled().then(|| insight.recorder())));
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        if config.process.batch_scheduling {
+            let (worker, cores) = (Arc::clone(&worker), Arc::clone(cores));
+            runtime.on_thread_park(move || {
+                if cores.are_short() {
+                    worker.let_messages_gather();
+                }
+            });
+        }
+        let runtime = runtime.enable_all().build()?;
         lanes.push(Lane { worker: Arc::clone(&worker), runtime: runtime.handle().clone() });
         let stopped = stop.clone();
-        let core = cores.get(index).copied();
+        let core = own.get(index).copied();
         let batch = config.process.batch_scheduling;
         let thread = std::thread::Builder::new().name(format!("pgweir-{index}")).spawn(move || {
             if let Some(core) = core {

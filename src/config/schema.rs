@@ -153,7 +153,7 @@ const PROCESS: &[Key] = &[
         "batch_scheduling",
         Kind::Bool,
         "true",
-        "Lets these threads not interrupt PostgreSQL and others on the same cores when bytes arrive (SCHED_BATCH): fewer switches, more work at each.",
+        "Lets these threads not interrupt PostgreSQL and others on the same cores when bytes arrive (SCHED_BATCH), and, while no core is idle and eight sessions or more are at work, let messages gather for a tenth of a millisecond: fewer switches, more work at each.",
     )
     .at_start(),
     key(

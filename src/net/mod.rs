@@ -6,6 +6,7 @@
 //! at [`ListenTls`] and [`ServerTls`] for what is encrypted and who is believed.
 
 mod certificate;
+mod cores;
 mod dial;
 mod limits;
 mod listen;
@@ -20,8 +21,9 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use cores::{CoreTime, cores_for, stay_on, wait_in_turn};
 pub use dial::dial;
-pub use limits::{cores_for, open_files, raise_open_files, stay_on, take_small_pages, wait_in_turn};
+pub use limits::{open_files, raise_open_files, take_small_pages};
 pub use listen::{UnixDoor, listen_tcp, listen_unix};
 pub use listen_tls::{ListenTls, TlsOpening};
 pub use pem::TlsFault;

@@ -19,6 +19,9 @@ const KEPT: usize = 256;
 const TIDYING: Duration = Duration::from_secs(1);
 /// How exactly deadlines are kept.
 const TICK: Duration = Duration::from_millis(20);
+/// How long messages are let gather, and of how many sessions at work some are expected within that.
+const GATHERING: Duration = Duration::from_micros(100);
+const MANY: usize = 8;
 
 /// One thread that serves sessions.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub struct Worker {
     /// Where executions are written down, if they are.
     pub insight: Option<Arc<insight::Recorder>>,
     sessions: AtomicUsize,
+    at_work: AtomicUsize,
     started: Instant,
     spare_actives: Mutex<Spares<Box<Active>>>,
     spare_rooms: Mutex<Spares<Vec<u8>>>,
@@ -100,6 +104,7 @@ impl Worker {
             buffer,
             insight,
             sessions: AtomicUsize::new(0),
+            at_work: AtomicUsize::new(0),
             started: Instant::now(),
             spare_actives: Mutex::default(),
             spare_rooms: Mutex::default(),
@@ -118,6 +123,15 @@ impl Worker {
     pub fn occupy(self: &Arc<Self>) -> Occupied {
         self.sessions.fetch_add(1, Ordering::Relaxed);
         Occupied(Arc::clone(self))
+    }
+
+    /// Lets messages come for a moment before the thread asks for them, if many sessions are at work. Where cores are
+    /// short, a thread that is woken for each message takes a core from those that make the messages, twice for each;
+    /// what has gathered is handled for one waking. Where a core is free it only makes everyone wait.
+    pub fn let_messages_gather(&self) {
+        if self.at_work.load(Ordering::Relaxed) >= MANY {
+            std::thread::sleep(GATHERING);
+        }
     }
 
     /// Rings alarms until the worker ends.
@@ -179,6 +193,7 @@ impl Worker {
     // === what sessions borrow ===
 
     pub(super) fn take_active(&self) -> Box<Active> {
+        self.at_work.fetch_add(1, Ordering::Relaxed);
         let spare = self.spare_actives.lock().take();
         spare.unwrap_or_else(|| {
             let active = Box::new(Active::new(self.room(SMALL_BUFFER)));
@@ -188,6 +203,7 @@ impl Worker {
     }
 
     pub(super) fn give_active(&self, mut active: Box<Active>) {
+        self.at_work.fetch_sub(1, Ordering::Relaxed);
         active.alarm.disown();
         active.clear();
         self.spare_actives.lock().give(active);
