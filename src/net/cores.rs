@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 /// A core of its own for each of `threads`, if there are exactly as many cores as threads that this process may use;
 /// empty otherwise: which cores other processes leave free is better known to the system.
@@ -58,6 +60,32 @@ impl CoreTime {
     }
 }
 
+/// How much of a core the calling thread has had, from look to look.
+#[derive(Debug)]
+pub struct OwnTime {
+    seen: (Instant, Duration),
+}
+
+impl OwnTime {
+    #[must_use]
+    pub fn of_this_thread() -> Self {
+        Self { seen: Self::now() }
+    }
+
+    /// Share of the time since the last look, from 0 to 1, in which the thread ran.
+    pub fn share(&mut self) -> f64 {
+        let now = Self::now();
+        let before = std::mem::replace(&mut self.seen, now);
+        let (wall, ran) = (now.0 - before.0, now.1.saturating_sub(before.1));
+        if wall.is_zero() { 0.0 } else { ran.div_duration_f64(wall).min(1.0) }
+    }
+
+    fn now() -> (Instant, Duration) {
+        let ran = clock_gettime(ClockId::ThreadCPUTime);
+        (Instant::now(), Duration::try_from(ran).unwrap_or_default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +102,16 @@ mod tests {
         })
         .join()
         .expect("no panic");
+    }
+
+    #[test]
+    fn a_thread_has_had_the_share_of_a_core_that_it_ran() {
+        let mut time = OwnTime::of_this_thread();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(time.share() < 0.5, "it slept");
+        let until = OwnTime::now().1 + Duration::from_millis(5);
+        while OwnTime::now().1 < until {}
+        assert!(time.share() > 0.0);
     }
 
     #[test]

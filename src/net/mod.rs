@@ -21,7 +21,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use cores::{CoreTime, cores_for, stay_on, wait_in_turn};
+pub use cores::{CoreTime, OwnTime, cores_for, stay_on, wait_in_turn};
 pub use dial::dial;
 pub use limits::{open_files, raise_open_files, take_small_pages};
 pub use listen::{UnixDoor, listen_tcp, listen_unix};

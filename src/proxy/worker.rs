@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::active::Active;
 use crate::clients::{Client, Signal};
 use crate::insight;
+use crate::net::OwnTime;
 
 /// Bytes first read from a client; a client that fills them gets the larger buffer.
 pub const SMALL_BUFFER: usize = 8 * 1024;
@@ -22,6 +23,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// How long messages are let gather, and of how many sessions at work some are expected within that.
 const GATHERING: Duration = Duration::from_micros(100);
 const MANY: usize = 8;
+/// The share of a core that a worker may need before every moment of it is needed.
+const BUSY: f64 = 0.75;
 
 /// One thread that serves sessions.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub struct Worker {
     pub insight: Option<Arc<insight::Recorder>>,
     sessions: AtomicUsize,
     at_work: AtomicUsize,
+    /// Has next to no time to spare.
+    is_busy: AtomicBool,
     started: Instant,
     spare_actives: Mutex<Spares<Box<Active>>>,
     spare_rooms: Mutex<Spares<Vec<u8>>>,
@@ -105,6 +110,7 @@ impl Worker {
             insight,
             sessions: AtomicUsize::new(0),
             at_work: AtomicUsize::new(0),
+            is_busy: AtomicBool::new(false),
             started: Instant::now(),
             spare_actives: Mutex::default(),
             spare_rooms: Mutex::default(),
@@ -125,11 +131,12 @@ impl Worker {
         Occupied(Arc::clone(self))
     }
 
-    /// Lets messages come for a moment before the thread asks for them, if many sessions are at work. Where cores are
-    /// short, a thread that is woken for each message takes a core from those that make the messages, twice for each;
-    /// what has gathered is handled for one waking. Where a core is free it only makes everyone wait.
+    /// Lets messages come for a moment before the thread asks for them, if many sessions are at work. Where others keep
+    /// all cores busy, a thread that is woken for each message takes a core from those that make the messages, twice for
+    /// each; what has gathered is handled for one waking. Where a core is free, or where it is this thread that the
+    /// others wait for, it would only make everyone wait.
     pub fn let_messages_gather(&self) {
-        if self.at_work.load(Ordering::Relaxed) >= MANY {
+        if self.at_work.load(Ordering::Relaxed) >= MANY && !self.is_busy.load(Ordering::Relaxed) {
             std::thread::sleep(GATHERING);
         }
     }
@@ -139,11 +146,13 @@ impl Worker {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidied = Instant::now();
+        let mut own_time = OwnTime::of_this_thread();
         loop {
             let now = ticks.tick().await;
             self.ring(Instant::now());
             if now >= tidied + TIDYING {
                 tidied = now;
+                self.is_busy.store(own_time.share() > BUSY, Ordering::Relaxed);
                 self.spare_actives.lock().tidy();
                 self.spare_rooms.lock().tidy();
             }
