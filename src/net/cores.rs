@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
 
 /// A core of its own for each of `threads`, if there are exactly as many cores as threads that this process may use;
 /// empty otherwise: which cores other processes leave free is better known to the system.
